@@ -1,0 +1,191 @@
+// Finds a real redis-server for the tests, or fetches one from the Debian packages into .cache/redis without touching the
+// system. Owns: where to look, what to fetch, and how to say so. Knows nothing of the tests: starting a server is
+// test/setup/private-redis.ts. Invariant: nothing is downloaded silently, and .cache/redis is either whole or absent.
+//
+// As a program: `ensure-redis [--or-skip]`. Exit 0: there is one; 3: there is none. With --or-skip having none is an
+// error only where Redis is required (CI=true or REQUIRE_REDIS=1).
+
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+export interface RedisServer {
+  /** Path of the program. */
+  readonly bin: string
+  /** Environment variables that the program needs besides the caller's own. */
+  readonly env: Readonly<Record<string, string>>
+  /** What the program calls itself, for people. */
+  readonly version: string
+}
+
+const EXIT_NOT_FOUND = 3
+const PROGRAMS = ['redis-server', 'valkey-server'] as const
+const FOLDERS = [
+  '/usr/bin',
+  '/usr/local/bin',
+  '/opt/homebrew/bin',
+  '/usr/local/sbin',
+  '/usr/sbin',
+  '/snap/bin',
+] as const
+const FETCH_TIMEOUT_MS = 180_000
+const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
+
+/** Looks in REDIS_SERVER_BIN, on the PATH, in the usual folders and in the cache; downloads nothing. */
+export async function findRedis(): Promise<RedisServer | undefined> {
+  const named = process.env['REDIS_SERVER_BIN']
+  if (named !== undefined && named !== '') return check(named, {})
+  const folders = [...(process.env['PATH'] ?? '').split(':').filter((folder) => folder !== ''), ...FOLDERS]
+  for (const program of PROGRAMS) {
+    for (const folder of folders) {
+      const found = await check(join(folder, program), {})
+      if (found !== undefined) return found
+    }
+  }
+  return findIn(cacheDirectory())
+}
+
+/** Whether a run without Redis must fail instead of skipping the suites that need it. */
+export function isRedisRequired(): boolean {
+  return ['true', '1'].includes(process.env['CI'] ?? '') || process.env['REQUIRE_REDIS'] === '1'
+}
+
+/** Downloads the packages of redis-server and unpacks them into the cache; undefined, and said why, where that fails. */
+async function fetchRedis(): Promise<RedisServer | undefined> {
+  if (process.platform !== 'linux' || !existsSync('/usr/bin/apt-get')) {
+    say(
+      process.platform === 'darwin'
+        ? 'no redis-server found; install one with `brew install redis`'
+        : 'no redis-server found and no apt-get to fetch one; install Redis 6.2 or newer, or set REDIS_SERVER_BIN',
+    )
+    return undefined
+  }
+  await mkdir(dirname(cacheDirectory()), { recursive: true })
+  const work = await mkdtemp(`${cacheDirectory()}.partial-`)
+  try {
+    // The lists of the system are quick but may be missing or old; then lists of our own are fetched.
+    const unpacked =
+      (await attempt(() => unpackPackages(join(work, 'a'), 'system'))) ??
+      (await attempt(() => unpackPackages(join(work, 'b'), 'private')))
+    if (unpacked === undefined || (await findIn(unpacked)) === undefined) {
+      say('the downloaded redis-server does not run here; install Redis 6.2 or newer, or set REDIS_SERVER_BIN')
+      return undefined
+    }
+    await rm(cacheDirectory(), { recursive: true, force: true })
+    await rename(unpacked, cacheDirectory())
+    return await findIn(cacheDirectory())
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
+}
+
+/** Downloads into the directory and gives the folder that holds the unpacked tree. */
+async function unpackPackages(directory: string, lists: 'system' | 'private'): Promise<string> {
+  for (const folder of ['state/lists/partial', 'cache/archives/partial', 'packages', 'root']) {
+    await mkdir(join(directory, folder), { recursive: true })
+  }
+  const options = ['-o', `Dir::Cache=${join(directory, 'cache')}`, '-o', 'Debug::NoLocking=1']
+  options.push('-o', 'APT::Sandbox::User=', '-o', 'Acquire::Retries=3')
+  if (lists === 'private') {
+    options.push('-o', `Dir::State=${join(directory, 'state')}`, '-o', 'Dir::State::status=/var/lib/dpkg/status')
+    say('fetching the package lists of this Debian system (into .cache/, nothing is installed)')
+    await apt('apt-get', [...options, '-qq', 'update'], directory)
+  }
+  const packages = await missingPackages(options, directory)
+  say(`fetching with apt-get download, into .cache/redis: ${packages.join(' ')}`)
+  const archives = join(directory, 'packages')
+  await apt('apt-get', [...options, '-qq', 'download', ...packages], archives)
+  const root = join(directory, 'root')
+  for (const archive of await readdir(archives)) {
+    await run('dpkg-deb', ['-x', join(archives, archive), root], { timeout: FETCH_TIMEOUT_MS })
+  }
+  return root
+}
+
+/** The server's package and those it depends on that this system lacks: what an installation would bring, simulated. */
+async function missingPackages(options: readonly string[], directory: string): Promise<readonly string[]> {
+  for (const program of PROGRAMS) {
+    const args = [...options, '--simulate', '--no-install-recommends', 'install', program]
+    // A program that the lists do not know is no failure yet: the other name is tried, then other lists.
+    const plan = await apt('apt-get', args, directory).catch(() => '')
+    const names = plan.split('\n').flatMap((line) => /^Inst ([a-z0-9][a-z0-9+.-]*)/.exec(line)?.[1] ?? [])
+    if (names.length > 0) return names
+  }
+  throw new Error('the package lists know neither redis-server nor valkey-server')
+}
+
+async function apt(command: string, args: readonly string[], cwd: string): Promise<string> {
+  const { stdout } = await run(command, args, { cwd, timeout: FETCH_TIMEOUT_MS, maxBuffer: OUTPUT_BYTES_MAX })
+  return stdout
+}
+
+async function attempt<Result>(work: () => Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    say(error instanceof Error ? (error.message.split('\n').find((line) => line !== '') ?? 'failed') : String(error))
+    return undefined
+  }
+}
+
+/** The server in an unpacked tree, run with the libraries that lie beside it. */
+async function findIn(root: string): Promise<RedisServer | undefined> {
+  const libraries: string[] = []
+  for (const folder of [join(root, 'usr/lib'), join(root, 'lib')]) {
+    if (!existsSync(folder)) continue
+    const triplets = (await readdir(folder)).filter((name) => name.includes('-linux-'))
+    libraries.push(...triplets.map((name) => join(folder, name)), folder)
+  }
+  const env = libraries.length === 0 ? {} : { LD_LIBRARY_PATH: libraries.join(':') }
+  for (const program of PROGRAMS) {
+    const found = await check(join(root, 'usr/bin', program), env)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+async function check(bin: string, env: Readonly<Record<string, string>>): Promise<RedisServer | undefined> {
+  if (!existsSync(bin)) return undefined
+  try {
+    const { stdout } = await run(bin, ['--version'], { env: { ...process.env, ...env }, timeout: 10_000 })
+    return { bin, env, version: stdout.trim() }
+  } catch (error) {
+    say(`${bin} cannot be run: ${error instanceof Error ? error.message : String(error)}`)
+    return undefined
+  }
+}
+
+function cacheDirectory(): string {
+  return join(checkoutDirectory(), '.cache', 'redis')
+}
+
+// This file runs as scripts/ensure-redis.ts in the tests and as dist/scripts/ensure-redis.js from npm.
+function checkoutDirectory(): string {
+  let directory = dirname(fileURLToPath(import.meta.url))
+  while (!existsSync(join(directory, 'package.json'))) directory = dirname(directory)
+  return directory
+}
+
+function say(line: string): void {
+  process.stderr.write(`ensure-redis: ${line}\n`)
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const found = (await findRedis()) ?? (await fetchRedis())
+  if (found !== undefined) {
+    say(`${found.bin}: ${found.version}`)
+    return 0
+  }
+  if (args.includes('--or-skip') && !isRedisRequired()) {
+    say('NO REDIS: every suite that needs one will be skipped')
+    return 0
+  }
+  return EXIT_NOT_FOUND
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.slice(2))
