@@ -1,0 +1,126 @@
+// What a client may ask of a broker, in no wire format: the room between the protocols, which only translate, and the
+// partitions, which hold the truth. Produce and fetch answer through callbacks, because a promise for each would cost more
+// than the work; everything else is a promise. Nothing here throws for what a client sent: refusals are outcomes.
+
+import type { ErrorCode } from '../../shared/errors.ts'
+import type { Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+
+/** Who is asking; lives as long as the connection. */
+export interface RequestContext {
+  readonly connectionId: number
+  readonly protocol: 'native' | 'kafka'
+  readonly remote: string
+  clientId: string
+  software: string
+}
+
+export interface Refusal {
+  readonly error: ErrorCode
+  readonly message: string | undefined
+}
+
+export interface ProducePartition {
+  readonly topic: string
+  readonly topicId: TopicId | undefined
+  readonly partition: number
+  readonly leaderEpoch: number | undefined
+  /** One or more record batches. Valid only during the call. */
+  readonly records: Uint8Array
+}
+
+export interface ProduceRequest {
+  /** 0: nobody waits; 1: in the leader's log; -1: held by min.insync.replicas. Durability is the topic's. */
+  readonly acks: number
+  readonly timeoutMs: number
+  readonly partitions: readonly ProducePartition[]
+}
+
+/** The mutable object that the answer of one partition is gathered in. */
+export interface ProduceOutcome {
+  refusal: Refusal | undefined
+  baseOffset: Offset | undefined
+  logStartOffset: Offset | undefined
+  logAppendTime: TimestampMs | undefined
+}
+
+export interface FetchPartition {
+  readonly topic: string
+  readonly topicId: TopicId | undefined
+  readonly partition: number
+  readonly leaderEpoch: number | undefined
+  readonly fetchOffset: number
+  readonly maxBytes: number
+}
+
+export interface FetchRequest {
+  readonly maxWaitMs: number
+  readonly minBytes: number
+  readonly maxBytes: number
+  readonly partitions: readonly FetchPartition[]
+}
+
+/** Whole batches that stay where they are until released. */
+export interface RecordSlice {
+  readonly bytes: Uint8Array
+  /** Called once, when the bytes have been handed to the system or are not wanted any more. */
+  release(): void
+}
+
+export interface FetchOutcome {
+  /** Position of the partition in the request. */
+  readonly index: number
+  readonly refusal: Refusal | undefined
+  readonly highWatermark: Offset | undefined
+  readonly logStartOffset: Offset | undefined
+  readonly records: RecordSlice | undefined
+}
+
+/** A fetch that may still be waiting. */
+export interface PendingFetch {
+  /** The connection is gone: nothing will be answered. Idempotent. */
+  cancel(): void
+}
+
+/** The requests whose native messages are already in no particular wire format. */
+export type PlainRequest =
+  | 'metadata'
+  | 'listOffsets'
+  | 'initProducerId'
+  | 'createTopics'
+  | 'deleteTopics'
+  | 'alterTopic'
+  | 'addPartitions'
+  | 'trim'
+  | 'describeTopics'
+  | 'clusterInfo'
+
+export interface Requests {
+  /**
+   * Appends the batches in the order of the array, before returning; `respond` is called once, when every partition is
+   * acknowledged or refused, with one outcome a partition, in the request's order. With acks 0 it is called as well, and
+   * the protocol says nothing.
+   */
+  produce(
+    request: ProduceRequest,
+    context: RequestContext,
+    respond: (outcomes: readonly ProduceOutcome[]) => void,
+  ): void
+
+  /**
+   * Calls `respond` once, with the partitions that have records or a refusal: at once, or when enough has been appended,
+   * or when the wait is over. Every slice in it must be released.
+   */
+  fetch(
+    request: FetchRequest,
+    context: RequestContext,
+    respond: (outcomes: readonly FetchOutcome[]) => void,
+  ): PendingFetch
+
+  /** @throws TidemarkError when the request as a whole is refused. */
+  ask<Name extends PlainRequest>(
+    name: Name,
+    request: RequestOf<Name>,
+    context: RequestContext,
+  ): Promise<ResponseOf<Name>>
+}
