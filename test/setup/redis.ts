@@ -9,7 +9,7 @@ import { type PrivateRedis, type PrivateRedisOptions, startPrivateRedis } from '
 const redisServer: RedisServer | undefined = inject('redisServer') ?? undefined
 
 /** A suite that needs Redis: skipped where there is none. */
-export const describeWithRedis = describe.skipIf(redisServer === undefined)
+export const describeWithRedis: ReturnType<typeof describe.skipIf> = describe.skipIf(redisServer === undefined)
 
 /** A server of the caller's own; stop() it, or hold it with `await using`. */
 export async function startRedis(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
