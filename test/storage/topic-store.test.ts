@@ -1,0 +1,135 @@
+import { describe, expect, it } from 'vitest'
+import { readCheckpoint } from '../../broker/storage/checkpoint-file.ts'
+import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
+import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
+import { TOMBSTONE_KEPT_MS, TopicStore } from '../../broker/storage/topic-store.ts'
+import { timestampMs } from '../../shared/ids.ts'
+import { topicId } from '../../shared/ids.ts'
+import type { Clock } from '../../shared/time.ts'
+
+class SetClock implements Clock {
+  ms = 1_000_000
+  now = (): ReturnType<Clock['now']> => timestampMs(this.ms)
+  monotonic = (): number => this.ms
+}
+
+function definitionOf(number: number, fields: Partial<TopicDefinition> = {}): TopicDefinition {
+  return {
+    topicId: topicId(`00000000-0000-4000-8000-${String(number).padStart(12, '0')}`),
+    name: `topic-${number}`,
+    partitions: 3,
+    replicationFactor: 1,
+    config: { 'retention.ms': '1000' },
+    version: 1,
+    createdAt: timestampMs(5),
+    ...fields,
+  }
+}
+
+function setUp(): { disk: MemoryDisk; clock: SetClock; open: () => TopicStore } {
+  const clock = new SetClock()
+  const disk = new MemoryDisk(clock)
+  return { disk, clock, open: () => TopicStore.open(disk, '/d/topics', clock) }
+}
+
+describe('the topic store', () => {
+  it('finds after a restart what it was given', async () => {
+    const { open } = setUp()
+    const store = open()
+    await store.put(definitionOf(1))
+    await store.put(definitionOf(2))
+    await store.put(definitionOf(2, { version: 2, partitions: 8, config: {} }))
+    const again = open()
+    expect(again.list()).toEqual([definitionOf(1), definitionOf(2, { version: 2, partitions: 8, config: {} })])
+    expect(again.byName('topic-1')).toEqual(definitionOf(1))
+    expect(again.get(definitionOf(2).topicId)?.partitions).toBe(8)
+  })
+
+  it('refuses a second topic of the same name, also while the first is on its way', async () => {
+    const { open } = setUp()
+    const store = open()
+    const first = store.put(definitionOf(1, { name: 'orders' }))
+    expect(store.byName('orders')).toBeUndefined()
+    await expect(store.put(definitionOf(2, { name: 'orders' }))).rejects.toMatchObject({ code: 'TOPIC_ALREADY_EXISTS' })
+    await first
+    await expect(store.put(definitionOf(2, { name: 'orders' }))).rejects.toMatchObject({ code: 'TOPIC_ALREADY_EXISTS' })
+    expect(open().list()).toEqual([definitionOf(1, { name: 'orders' })])
+  })
+
+  it('refuses fewer partitions than there are, and numbers that are not legal', async () => {
+    const { open } = setUp()
+    const store = open()
+    await store.put(definitionOf(1))
+    for (const partitions of [2, 0, -1, 1.5, 10_001]) {
+      const change = definitionOf(1, { partitions, version: 2 })
+      await expect(store.put(change)).rejects.toMatchObject({ code: 'INVALID_PARTITIONS' })
+    }
+  })
+
+  it('never gives back a deleted topic, and gives its name to another', async () => {
+    const { open, clock } = setUp()
+    const store = open()
+    await store.put(definitionOf(1, { name: 'orders' }))
+    const removal = store.remove(definitionOf(1).topicId)
+    expect(store.byName('orders')).toBeUndefined()
+    await removal
+    await store.remove(definitionOf(1).topicId)
+    const late = definitionOf(1, { name: 'orders', version: 2 })
+    await expect(store.put(late)).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
+    await store.put(definitionOf(2, { name: 'orders' }))
+    const again = open()
+    expect(again.list()).toEqual([definitionOf(2, { name: 'orders' })])
+    expect(again.isDeleted(definitionOf(1).topicId)).toBe(true)
+    expect(again.tombstones()).toEqual([{ ...definitionOf(1, { name: 'orders' }), deleted: timestampMs(clock.ms) }])
+    await expect(again.put(late)).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
+  })
+
+  it('lets a deletion win over a change that is on its way', async () => {
+    const { open } = setUp()
+    const store = open()
+    await store.put(definitionOf(1))
+    const change = store.put(definitionOf(1, { version: 2 }))
+    const removal = store.remove(definitionOf(1).topicId)
+    await expect(change).rejects.toMatchObject({ code: 'UNKNOWN_TOPIC_OR_PARTITION' })
+    await removal
+    expect(store.list()).toEqual([])
+    expect(open().list()).toEqual([])
+  })
+
+  it('remembers a deletion for seven days, and longer while there are logs', async () => {
+    const { open, clock, disk } = setUp()
+    const store = open()
+    await store.put(definitionOf(1))
+    await store.remove(definitionOf(1).topicId)
+    clock.ms += TOMBSTONE_KEPT_MS - 1
+    expect(store.expireTombstones(() => false)).toBe(0)
+    clock.ms += 1
+    expect(store.expireTombstones(() => true)).toBe(0)
+    expect(store.expireTombstones(() => false)).toBe(1)
+    expect(disk.list('/d/topics')).toEqual([])
+    expect(store.isDeleted(definitionOf(1).topicId)).toBe(false)
+  })
+
+  it('does not guess at a damaged definition, and passes over a half-written one', async () => {
+    const { open, disk } = setUp()
+    await open().put(definitionOf(1))
+    const path = `/d/topics/${definitionOf(1).topicId}`
+    disk.writeFile(`${path}.tmp`, Buffer.from('half'))
+    expect(open().list()).toHaveLength(1)
+    expect(disk.stat(`${path}.tmp`)).toBeUndefined()
+    const good = disk.readFile(path)
+    disk.writeFile(path, good.subarray(0, 40))
+    expect(open).toThrow(`${path} is damaged`)
+    disk.writeFile(path, good)
+    disk.writeFile(`/d/topics/${definitionOf(2).topicId}`, good)
+    expect(open).toThrow('is the definition of topic id')
+  })
+
+  it('writes what a person can read', async () => {
+    const { open, disk } = setUp()
+    await open().put(definitionOf(1))
+    const path = `/d/topics/${definitionOf(1).topicId}`
+    expect(readCheckpoint(disk, path)).toEqual(definitionOf(1))
+    expect(Buffer.from(disk.readFile(path)).toString()).toContain('"name":"topic-1"')
+  })
+})
