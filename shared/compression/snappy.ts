@@ -1,0 +1,130 @@
+// snappy in the framing of xerial's Java library, which Kafka's own clients write: a magic of 8 bytes, two versions, then
+// blocks of 32 KiB, each behind its length. Some clients write one bare block instead; both are read. The native package
+// does the work, the one in JavaScript when it is missing.
+
+import { createRequire } from 'node:module'
+import { corrupt, tooLarge, unavailable } from './errors.ts'
+
+/** A compressor of single blocks. */
+export interface SnappyBlocks {
+  compress(bytes: Uint8Array): Uint8Array
+  decompress(bytes: Uint8Array, bytesMax: number): Uint8Array
+}
+
+const XERIAL_HEADER = Uint8Array.of(0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1)
+/** The versions that follow the magic are not compared: some writers have them in the wrong byte order. */
+const XERIAL_MAGIC_BYTES = 8
+const XERIAL_BLOCK_BYTES = 32 * 1024
+/** A copy of 64 bytes takes 3, so no block grows more than this. A length field that claims more is a lie. */
+const RATIO_MAX = 22
+
+let selected: SnappyBlocks | undefined
+
+export function compressSnappy(bytes: Uint8Array): Uint8Array {
+  return encodeXerial(bytes, snappyBlocks())
+}
+
+export function decompressSnappy(bytes: Uint8Array, bytesMax: number): Uint8Array {
+  return decodeSnappy(bytes, bytesMax, snappyBlocks())
+}
+
+export function encodeXerial(bytes: Uint8Array, blocks: SnappyBlocks): Uint8Array {
+  const parts: Uint8Array[] = [XERIAL_HEADER]
+  for (let at = 0; at < bytes.length; at += XERIAL_BLOCK_BYTES) {
+    const block = blocks.compress(bytes.subarray(at, at + XERIAL_BLOCK_BYTES))
+    const length = block.length
+    parts.push(Uint8Array.of(length >>> 24, length >>> 16, length >>> 8, length), block)
+  }
+  return Buffer.concat(parts)
+}
+
+export function decodeSnappy(bytes: Uint8Array, bytesMax: number, blocks: SnappyBlocks): Uint8Array {
+  if (!isXerial(bytes)) return decodeBlock(bytes, bytesMax, blocks)
+  const parts: Uint8Array[] = []
+  let total = 0
+  for (let at = XERIAL_HEADER.length; at < bytes.length;) {
+    const start = at + 4
+    const end = start + readUint32(bytes, at)
+    if (start > bytes.length || end > bytes.length) throw corrupt('snappy', `the block at byte ${at} is cut`)
+    const block = decodeBlock(bytes.subarray(start, end), bytesMax - total, blocks)
+    parts.push(block)
+    total += block.length
+    at = end
+  }
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, total)
+}
+
+function decodeBlock(block: Uint8Array, bytesMax: number, blocks: SnappyBlocks): Uint8Array {
+  const length = uncompressedLength(block)
+  if (length > bytesMax) throw tooLarge('snappy', bytesMax)
+  if (length > block.length * RATIO_MAX) throw corrupt('snappy', `no ${length} bytes are in ${block.length}`)
+  let decompressed: Uint8Array
+  try {
+    decompressed = blocks.decompress(block, length)
+  } catch (error) {
+    throw corrupt('snappy', 'a block is damaged', error)
+  }
+  if (decompressed.length !== length) throw corrupt('snappy', 'a block has another length than it says')
+  return decompressed
+}
+
+/** A block begins with its length when decompressed, as an unsigned varint of 32 bits. */
+function uncompressedLength(block: Uint8Array): number {
+  let length = 0
+  for (let index = 0; index < 5; index++) {
+    const byte = block[index]
+    if (byte === undefined) break
+    length += (byte & 0x7f) * 2 ** (7 * index)
+    if (byte < 0x80) return length
+  }
+  throw corrupt('snappy', 'the length of a block is malformed')
+}
+
+function isXerial(bytes: Uint8Array): boolean {
+  if (bytes.length < XERIAL_HEADER.length) return false
+  for (let index = 0; index < XERIAL_MAGIC_BYTES; index++) if (bytes[index] !== XERIAL_HEADER[index]) return false
+  return true
+}
+
+function readUint32(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0)
+  return high * 0x1_0000 + (((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))
+}
+
+function snappyBlocks(): SnappyBlocks {
+  selected ??= nativeSnappy() ?? javascriptSnappy()
+  if (selected === undefined) throw unavailable('snappy', "the package 'snappy' or 'snappyjs'")
+  return selected
+}
+
+/** Undefined when the package is not installed or not built for this platform. */
+export function nativeSnappy(): SnappyBlocks | undefined {
+  try {
+    const snappy = createRequire(import.meta.url)('snappy') as {
+      compressSync(bytes: Uint8Array): Uint8Array
+      uncompressSync(bytes: Uint8Array, options: { asBuffer: true }): Uint8Array
+    }
+    return {
+      compress: (bytes) => snappy.compressSync(bytes),
+      decompress: (bytes) => snappy.uncompressSync(bytes, { asBuffer: true }),
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/** Undefined when the package is not installed. */
+export function javascriptSnappy(): SnappyBlocks | undefined {
+  try {
+    const snappyjs = createRequire(import.meta.url)('snappyjs') as {
+      compress(bytes: Uint8Array): Uint8Array
+      uncompress(bytes: Uint8Array, bytesMax: number): Uint8Array
+    }
+    return {
+      compress: (bytes) => snappyjs.compress(bytes),
+      decompress: (bytes, bytesMax) => snappyjs.uncompress(bytes, bytesMax),
+    }
+  } catch {
+    return undefined
+  }
+}
