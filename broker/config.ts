@@ -353,7 +353,10 @@ type ValueOfRow<Row> = Row extends { readonly default: unknown } ? ValueOfType<R
 /** All settings, resolved: camelCase names, every default in its place. */
 export type BrokerOptions = { readonly [Name in OptionName as CamelCase<Name>]: ValueOfRow<Table[Name]> }
 
-export const OPTIONS: readonly OptionRow[] = Object.entries(TABLE).map(([name, row]) => ({ name, ...row }))
+/** Settings as a program gives them; what is left out, or undefined, has its default. */
+export type BrokerSettings = { readonly [Name in keyof BrokerOptions]?: BrokerOptions[Name] | undefined }
+
+export const OPTIONS: readonly OptionRow[] = Object.entries(TABLE).map(([name, row]) => Object.assign({ name }, row))
 
 export interface ResolvedOptions {
   readonly options: BrokerOptions
@@ -413,12 +416,13 @@ export function describeOptions({ options, given }: ResolvedOptions): readonly O
   })
 }
 
-/** The defaults of topic settings that these options give, by the topic settings' names. */
-export function topicConfigDefaults(options: BrokerOptions): ReadonlyMap<string, string> {
+/** The topic settings that the operator has chosen for all topics, by the topic settings' names. */
+export function topicConfigDefaults({ options, given }: ResolvedOptions): Readonly<Record<string, string>> {
   const values = options as Readonly<Record<string, string | number | boolean | undefined>>
-  const defaults = new Map<string, string>()
+  const defaults: Record<string, string> = {}
   for (const row of OPTIONS) {
-    if (row.topicConfig !== undefined) defaults.set(row.topicConfig, String(values[propertyName(row.name)]))
+    if (row.topicConfig === undefined || !given.has(row.name)) continue
+    defaults[row.topicConfig] = String(values[propertyName(row.name)])
   }
   return defaults
 }
@@ -458,7 +462,7 @@ function checkValue(row: OptionRow, value: unknown): string | number | boolean {
       return checkBoolean(row, value)
     case 'address':
       return checkAddress(row, value)
-    case 'string':
+    default:
       return checkString(row, value)
   }
 }

@@ -1,0 +1,152 @@
+// What brokers agree on: who is alive, which topics there are, who leads which partition. Owns only the interface and its
+// words; one implementation needs nobody else (in-process-coordinator.ts), another keeps these records in Redis.
+//
+// What every implementation keeps, and test/conformance/coordinator.ts holds it to:
+// - Reading (brokers, topics, leaderships) is local, synchronous and may be a moment behind; changing is a promise.
+// - A change names what it expects. A version that has moved on is an outcome, not an error; an error means that it is
+//   not known whether the change was made, and asking again with the same request id is safe.
+// - Versions and leader epochs never fall. A deleted topic id never comes back.
+// - Leadership here is a suggestion about who tries: whether a broker may act as leader is decided where the log is.
+
+import type { BrokerId, LeaderEpoch, TimestampMs, TopicId } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { Random } from '../../shared/random.ts'
+import type { Clock, Timers } from '../../shared/time.ts'
+
+/** One life of one broker. */
+export interface BrokerRecord {
+  readonly brokerId: BrokerId
+  /** Names this life: a UUID drawn at every start. A record of another incarnation is another life. */
+  readonly incarnation: string
+  /** Where clients reach it. */
+  readonly host: string
+  readonly port: number
+  readonly rack: string | undefined
+  readonly software: string
+  readonly startedAt: TimestampMs
+}
+
+export interface TopicDefinition {
+  readonly topicId: TopicId
+  readonly name: string
+  /** Never falls. */
+  readonly partitions: number
+  readonly replicationFactor: number
+  readonly config: Readonly<Record<string, string>>
+  /** Grows by every change. */
+  readonly version: number
+  readonly createdAt: TimestampMs
+}
+
+/** Who leads a partition, and who follows, as far as it is agreed on. */
+export interface Leadership {
+  /** Absent while nobody leads. */
+  readonly leader: BrokerId | undefined
+  /** Of the last leader there was; absent if there was none yet. */
+  readonly leaderEpoch: LeaderEpoch | undefined
+  readonly replicas: readonly BrokerId[]
+  /** A part of the replicas: a measure of health, not of safety. */
+  readonly inSyncReplicas: readonly BrokerId[]
+}
+
+export type ClusterChange =
+  | { readonly kind: 'topic-created'; readonly topic: TopicDefinition }
+  | { readonly kind: 'topic-changed'; readonly topic: TopicDefinition }
+  | { readonly kind: 'topic-deleted'; readonly topic: TopicDefinition }
+  | { readonly kind: 'brokers-changed' }
+  | { readonly kind: 'leadership-changed'; readonly topicId: TopicId; readonly partition: number }
+  /** This broker's session is over: it must not act as leader until it has joined again. */
+  | { readonly kind: 'session-lost' }
+
+export type TopicOutcome =
+  | { readonly kind: 'done'; readonly topic: TopicDefinition }
+  /** A live topic has the name. */
+  | { readonly kind: 'exists'; readonly topic: TopicDefinition }
+  /** The topic has another version than was expected. */
+  | { readonly kind: 'conflict'; readonly topic: TopicDefinition }
+  /** There is no such topic, or it has been deleted. */
+  | { readonly kind: 'missing' }
+
+export type LeadershipOutcome =
+  | { readonly kind: 'done'; readonly leadership: Leadership }
+  /** A leader epoch at least as high is known, or another broker leads. */
+  | { readonly kind: 'fenced'; readonly leadership: Leadership }
+  | { readonly kind: 'missing' }
+
+export interface TopicChange {
+  readonly partitions?: number
+  readonly config?: Readonly<Record<string, string>>
+}
+
+export interface TopicCatalogue {
+  /** The live topics, in no particular order. */
+  list(): Iterable<TopicDefinition>
+  byName(name: string): TopicDefinition | undefined
+  get(id: TopicId): TopicDefinition | undefined
+  /** The topic is durable, and told to the subscribers, when it resolves. `requestId` makes asking again harmless. */
+  create(requestId: string, topic: TopicDefinition): Promise<TopicOutcome>
+  /** Changes the topic if it still has the expected version. */
+  change(requestId: string, id: TopicId, expectedVersion: number, change: TopicChange): Promise<TopicOutcome>
+  delete(requestId: string, id: TopicId): Promise<TopicOutcome>
+}
+
+export interface Leaderships {
+  /** undefined for a partition that no live topic has. */
+  of(id: TopicId, partition: number): Leadership | undefined
+  /** Suggests this broker as leader of the epoch, which must be higher than any known one. */
+  claim(id: TopicId, partition: number, leaderEpoch: LeaderEpoch): Promise<LeadershipOutcome>
+  /** By the leader of the epoch only. */
+  setInSyncReplicas(
+    id: TopicId,
+    partition: number,
+    leaderEpoch: LeaderEpoch,
+    inSyncReplicas: readonly BrokerId[],
+  ): Promise<LeadershipOutcome>
+}
+
+export interface CoordinatorHealth {
+  readonly isOk: boolean
+  readonly detail: string
+}
+
+export interface Coordinator {
+  readonly topics: TopicCatalogue
+  readonly leaderships: Leaderships
+  /** Loads what is agreed on, without becoming a part of it. Before anything else. */
+  start(): Promise<void>
+  /** Becomes a member. The address may be told only now, since a port is free to be chosen at listening. */
+  join(self: BrokerRecord): Promise<void>
+  /** The members, this one included once it has joined, by ascending id. */
+  brokers(): readonly BrokerRecord[]
+  /** The broker that administers topics: the same on all members, as far as they agree. */
+  controller(): BrokerId | undefined
+  /** Up to when this broker may believe itself a member, by its monotonic clock, in milliseconds. */
+  sessionValidUntil(): number
+  health(): CoordinatorHealth
+  /** Changes after they have been made, in order, each once. The listener must not throw. */
+  subscribe(listener: (change: ClusterChange) => void): { remove(): void }
+  /** Leaves; gives leaderships back unless it must be quick. Idempotent. */
+  stop(options?: { readonly immediately?: boolean }): Promise<void>
+}
+
+/** Where a broker keeps topic definitions, durably: the embedded catalogue's only truth, a cluster's local copy. */
+export interface CatalogueStore {
+  list(): Iterable<TopicDefinition>
+  /** Durable when it resolves; nothing has changed when it rejects. */
+  put(topic: TopicDefinition): Promise<void>
+  /** As put; the id is remembered as deleted. */
+  remove(id: TopicId): Promise<void>
+}
+
+export interface CoordinatorContext {
+  readonly cluster: string
+  readonly brokerId: BrokerId
+  readonly incarnation: string
+  readonly store: CatalogueStore
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly random: Random
+  readonly logger: Logger
+}
+
+export type CoordinatorFactory = (context: CoordinatorContext) => Coordinator
