@@ -18,7 +18,6 @@ type Places = readonly string[]
 
 const METER = 'broker/metrics/meter.ts'
 const COORDINATOR = 'broker/coordination/coordinator.ts'
-const LOG_FORMAT = 'broker/log.ts'
 
 /** What each room may import besides itself. A folder belongs to the longest row that contains it. */
 export const ALLOWED_IMPORTS = {
@@ -49,7 +48,8 @@ export const ALLOWED_IMPORTS = {
     'broker/config.ts',
     'broker/config-file.ts',
     'broker/main.ts',
-    LOG_FORMAT,
+    'broker/log.ts',
+    'broker/logger.ts',
   ],
   'broker/config.ts': ['shared'],
   'broker/config-file.ts': ['shared', 'broker/config.ts'],
@@ -120,7 +120,7 @@ const IMPLEMENTATIONS: Record<string, Places> = {
   'broker/metrics/prometheus.ts': DOORKEEPERS,
   'broker/storage/node-disk.ts': [...DOORKEEPERS, 'broker/commands'],
   'broker/storage/memory-disk.ts': DOORKEEPERS,
-  'broker/network/transport.ts': [...DOORKEEPERS, 'broker/network'],
+  'broker/network/node-transport.ts': DOORKEEPERS,
 }
 
 /** Where each package may be imported: one file or one room each, so that it can be replaced. */
@@ -143,7 +143,7 @@ const PACKAGES: Record<string, Places> = {
 }
 
 const COMMAND_RIM: Places = ['broker/cli.ts', 'broker/commands', 'broker/config-file.ts']
-const SOCKETS: Places = ['broker/network/transport.ts', 'client/transport.ts']
+const SOCKETS: Places = ['broker/network/node-transport.ts', 'client/transport.ts']
 const EVERYWHERE: Places = ['shared', 'client', 'broker']
 
 /** Where the product may use each module of Node. Scripts and tests are free. */
