@@ -38,8 +38,8 @@ const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
 /** Looks in REDIS_SERVER_BIN, on the PATH, in the usual folders and in the cache; downloads nothing. */
 export async function findRedis(): Promise<RedisServer | undefined> {
-  const named = process.env['REDIS_SERVER_BIN']
-  if (named !== undefined && named !== '') return check(named, {})
+  const named = namedProgram()
+  if (named !== undefined) return check(named, {})
   const folders = [...(process.env['PATH'] ?? '').split(':').filter((folder) => folder !== ''), ...FOLDERS]
   for (const program of PROGRAMS) {
     for (const folder of folders) {
@@ -57,6 +57,10 @@ export function isRedisRequired(): boolean {
 
 /** Downloads the packages of redis-server and unpacks them into the cache; undefined, and said why, where that fails. */
 async function fetchRedis(): Promise<RedisServer | undefined> {
+  if (namedProgram() !== undefined) {
+    say('REDIS_SERVER_BIN names no program that runs here; nothing else is tried')
+    return undefined
+  }
   if (process.platform !== 'linux' || !existsSync('/usr/bin/apt-get')) {
     say(
       process.platform === 'darwin'
@@ -158,6 +162,11 @@ async function check(bin: string, env: Readonly<Record<string, string>>): Promis
     say(`${bin} cannot be run: ${error instanceof Error ? error.message : String(error)}`)
     return undefined
   }
+}
+
+function namedProgram(): string | undefined {
+  const named = process.env['REDIS_SERVER_BIN']
+  return named === '' ? undefined : named
 }
 
 function cacheDirectory(): string {
