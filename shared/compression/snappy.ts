@@ -39,14 +39,14 @@ export function encodeXerial(bytes: Uint8Array, blocks: SnappyBlocks): Uint8Arra
 }
 
 export function decodeSnappy(bytes: Uint8Array, bytesMax: number, blocks: SnappyBlocks): Uint8Array {
-  if (!isXerial(bytes)) return decodeBlock(bytes, bytesMax, blocks)
+  if (!isXerial(bytes)) return decodeBlock(bytes, 0, bytesMax, blocks)
   const parts: Uint8Array[] = []
   let total = 0
   for (let at = XERIAL_HEADER.length; at < bytes.length;) {
     const start = at + 4
     const end = start + readUint32(bytes, at)
     if (start > bytes.length || end > bytes.length) throw corrupt('snappy', `the block at byte ${at} is cut`)
-    const block = decodeBlock(bytes.subarray(start, end), bytesMax - total, blocks)
+    const block = decodeBlock(bytes.subarray(start, end), total, bytesMax, blocks)
     parts.push(block)
     total += block.length
     at = end
@@ -54,9 +54,10 @@ export function decodeSnappy(bytes: Uint8Array, bytesMax: number, blocks: Snappy
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, total)
 }
 
-function decodeBlock(block: Uint8Array, bytesMax: number, blocks: SnappyBlocks): Uint8Array {
+/** `before` bytes have come out already. */
+function decodeBlock(block: Uint8Array, before: number, bytesMax: number, blocks: SnappyBlocks): Uint8Array {
   const length = uncompressedLength(block)
-  if (length > bytesMax) throw tooLarge('snappy', bytesMax)
+  if (before + length > bytesMax) throw tooLarge('snappy', bytesMax)
   if (length > block.length * RATIO_MAX) throw corrupt('snappy', `no ${length} bytes are in ${block.length}`)
   let decompressed: Uint8Array
   try {

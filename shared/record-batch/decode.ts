@@ -1,16 +1,20 @@
 // Reads record batches, for consumers and tools; the broker's produce path never comes here. Every length that a batch
 // claims is held against the bytes that are there before anything is made for it. Keys and values are views of the
-// batch's bytes (or of their decompressed form): whoever keeps one longer than the batch copies it.
+// batch's bytes (or of their decompressed form): whoever keeps one longer than the batch copies it. They are made at once,
+// and always as plain Uint8Array, whatever kind of array the batch came in: measured on Node 20 with 100-byte values and
+// 10-byte keys, 10.7 M records/s; views that are made when asked for give 11.0, views as Buffer 7.4.
 
+import type { ErrorCode } from '../errors.ts'
 import type { Offset, TimestampMs } from '../ids.ts'
 import type { RecordHeader } from './encode.ts'
 import type { ControlType, TimestampType } from './format.ts'
 import type { BatchHeader } from './header.ts'
+import { must } from '../assert.ts'
 import { decompress } from '../compression/codec.ts'
 import { TidemarkError } from '../errors.ts'
 import { BATCH_UNCOMPRESSED_BYTES_MAX } from '../limits.ts'
-import { BATCH_HEADER_BYTES, BATCH_MAGIC, CONTROL_TYPES, RECORD_BYTES_MIN, RECORD_HEADER_BYTES_MIN } from './format.ts'
-import { batchBytes, computeCrc, readHeader } from './header.ts'
+import { BATCH_HEADER_BYTES, CONTROL_TYPES, RECORD_BYTES_MIN, RECORD_HEADER_BYTES_MIN } from './format.ts'
+import { checkBatch, readHeader } from './header.ts'
 import { corruptRecord, VarintCursor } from './varint.ts'
 
 export interface DecodedRecord {
@@ -31,6 +35,8 @@ export interface DecodeOptions {
   readonly uncompressedBytesMax?: number
 }
 
+/** What a reader can act on; all else that may be wrong with a stored batch means that it is damaged. */
+const CODES_KEPT: ReadonlySet<ErrorCode> = new Set(['UNSUPPORTED_FOR_MESSAGE_FORMAT', 'UNSUPPORTED_COMPRESSION_TYPE'])
 const NO_HEADERS: readonly RecordHeader[] = Object.freeze([])
 const TEXT_DECODER = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
 
@@ -40,32 +46,24 @@ const TEXT_DECODER = new TextDecoder('utf-8', { fatal: false, ignoreBOM: true })
  * UNSUPPORTED_COMPRESSION_TYPE for a codec that is unknown, absent or not prepared.
  */
 export function decodeBatch(bytes: Uint8Array, at = 0, options: DecodeOptions = {}): Batch {
-  const room = bytes.length - at
-  if (room < BATCH_HEADER_BYTES) throw corruptBatch(at, `${room} bytes are too few for a batch`)
-  const size = batchBytes(bytes, at)
-  if (size < BATCH_HEADER_BYTES || size > room) throw corruptBatch(at, `it claims ${size} bytes, ${room} are there`)
+  const fault = checkBatch(bytes, at, bytes.length, {
+    bytesMax: Number.MAX_SAFE_INTEGER,
+    checkCrc: options.checkCrc !== false,
+    mayBeCompacted: true,
+  })
+  if (fault !== undefined)
+    throw new TidemarkError(CODES_KEPT.has(fault.code) ? fault.code : 'CORRUPT_MESSAGE', fault.message)
   const header = readHeader(bytes, at)
-  if (header.magic !== BATCH_MAGIC) {
-    throw new TidemarkError(
-      'UNSUPPORTED_FOR_MESSAGE_FORMAT',
-      `record batch at byte ${at}: its format version is ${header.magic}, not ${BATCH_MAGIC}`,
-    )
-  }
-  if (options.checkCrc !== false && computeCrc(bytes, at, at + size) !== header.crc) {
-    throw corruptBatch(at, 'its checksum does not match')
-  }
-  if (header.recordCount < 0) throw corruptBatch(at, `it counts ${header.recordCount} records`)
-  if (header.codec === undefined) {
-    throw new TidemarkError('UNSUPPORTED_COMPRESSION_TYPE', `record batch at byte ${at}: its codec is not known`)
-  }
-  const payload = bytes.subarray(at + BATCH_HEADER_BYTES, at + size)
+  const codec = must(header.codec, 'a checked batch has a known codec')
+  const payload = bytes.subarray(at + BATCH_HEADER_BYTES, at + header.batchBytes)
   const bytesMax = options.uncompressedBytesMax ?? BATCH_UNCOMPRESSED_BYTES_MAX
-  const isPlain = header.codec === 'none' || payload.length === 0
-  const records = isPlain ? payload : decompress(header.codec, payload, bytesMax)
+  // A batch that compaction has emptied names its codec, but has nothing to decompress.
+  const records =
+    payload.length === 0 ? payload : decompress(codec, payload, codec === 'none' ? payload.length : bytesMax)
   if (header.recordCount * RECORD_BYTES_MIN > records.length) {
-    throw corruptBatch(at, `${header.recordCount} records do not fit ${records.length} bytes`)
+    throw corruptRecord(records.length, `all ends, which ${header.recordCount} records do not fit`)
   }
-  return new Batch(header, records)
+  return new Batch(header, new Uint8Array(records.buffer, records.byteOffset, records.length))
 }
 
 /** Decodes the batch at `at` and visits its records in order. @throws as decodeBatch and Batch.forEach do. */
@@ -177,7 +175,7 @@ class RecordReader {
     const length = cursor.readVarint()
     const end = cursor.at + length
     if (length < RECORD_BYTES_MIN - 1 || end > cursor.end)
-      throw corruptRecord(cursor.at, `a record has ${length} bytes`)
+      throw corruptRecord(cursor.at, `a record of ${length} bytes does not fit`)
     // The attributes of a record have no meaning yet.
     cursor.at++
     const timestampDelta = cursor.readVarlong()
@@ -191,9 +189,11 @@ class RecordReader {
     const headerCount = cursor.readVarint()
     const headers = headerCount === 0 ? NO_HEADERS : readHeaders(cursor, headerCount, end)
     if (cursor.at !== end) throw corruptRecord(cursor.at, `a record should end at byte ${end}`)
+    const timestamp = this.#isAppendTime ? this.#appendTimestamp : this.#baseTimestamp + timestampDelta
+    if (!Number.isSafeInteger(timestamp)) throw corruptRecord(end, 'the timestamp of a record is out of range')
     return {
       offset: (this.#baseOffset + offsetDelta) as Offset,
-      timestamp: (this.#isAppendTime ? this.#appendTimestamp : this.#baseTimestamp + timestampDelta) as TimestampMs,
+      timestamp: timestamp as TimestampMs,
       timestampType: this.#timestampType,
       key,
       value,
@@ -240,8 +240,4 @@ function nameOf(bytes: Uint8Array): string {
     name += String.fromCharCode(unit)
   }
   return name
-}
-
-function corruptBatch(at: number, what: string): TidemarkError {
-  return new TidemarkError('CORRUPT_MESSAGE', `record batch at byte ${at}: ${what}`)
 }
