@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
@@ -26,37 +27,12 @@ import {
 } from '../../shared/record-batch/header.ts'
 import { batchOf, utf8, withRightCrc } from './record-batch-samples.ts'
 
-// The worked example of shared/record-batch/FORMAT.md.
-const EXAMPLE =
-  '0000000000000000' +
-  '00000045' +
-  'ffffffff' +
-  '02' +
-  'dcae14e8' +
-  '0000' +
-  '00000001' +
-  '0000018bcfe56800' +
-  '0000018bcfe56805' +
-  'ffffffffffffffff' +
-  'ffff' +
-  'ffffffff' +
-  '00000002' +
-  '18' +
-  '00' +
-  '00' +
-  '00' +
-  '02' +
-  '6b' +
-  '0a' +
-  '68656c6c6f' +
-  '00' +
-  '0c' +
-  '00' +
-  '0a' +
-  '02' +
-  '01' +
-  '01' +
-  '00'
+/** The worked example of the format's page: the hex at the beginning of each line. */
+function hexOfFormatPage(): string {
+  const page = readFileSync(new URL('../../shared/record-batch/FORMAT.md', import.meta.url), 'utf8')
+  const block = page.split('```hex\n')[1]?.split('```')[0] ?? ''
+  return block.replaceAll(/^([0-9a-f]+).*\n/gm, '$1')
+}
 
 function example(): Uint8Array {
   return encodeBatch([
@@ -76,8 +52,8 @@ function idempotent(): Uint8Array {
 }
 
 describe('the header of a batch', () => {
-  it('stands where the format says, byte for byte', () => {
-    expect(Buffer.from(example()).toString('hex')).toBe(EXAMPLE)
+  it('stands where the page of the format says, byte for byte', () => {
+    expect(Buffer.from(example()).toString('hex')).toBe(hexOfFormatPage())
   })
 
   it('is read in place, at any position', () => {
@@ -257,9 +233,8 @@ describe('checkBatch', () => {
       fc.property(fc.array(edit, { minLength: 1, maxLength: 12 }), (edits) => {
         const batch = Uint8Array.from(start)
         for (const [at, byte] of edits) batch[at] = byte
-        if (checkBatch(withRightCrc(batch), 0, batch.length) === undefined) {
-          expect(readHeader(batch, 0).batchBytes).toBeLessThanOrEqual(batch.length)
-        }
+        const isFaulty = checkBatch(withRightCrc(batch), 0, batch.length) !== undefined
+        return isFaulty || readHeader(batch, 0).batchBytes <= batch.length
       }),
       { numRuns: 10_000 },
     )

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
-import { deflateSync, gzipSync } from 'node:zlib'
+import * as zlib from 'node:zlib'
 import fc from 'fast-check'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, vi } from 'vitest'
 import type { SnappyBlocks } from '../../shared/compression/snappy.ts'
 import type { Codec } from '../../shared/record-batch/format.ts'
 import { compress, decompress, prepareCodec } from '../../shared/compression/codec.ts'
@@ -74,11 +74,16 @@ describe.each(PACKED)('%s', (codec: Codec) => {
   it('refuses every truncation of a stream or gives a prefix, and takes no longer for it', () => {
     const bytes = Buffer.from('a line of text, '.repeat(40))
     const packed = compress(codec, bytes)
+    const isRefusedOrPrefix = (part: Uint8Array): boolean => {
+      try {
+        const result = decompress(codec, part, MEBIBYTE)
+        return same(result, bytes.subarray(0, result.length))
+      } catch (error) {
+        return error instanceof TidemarkError && error.code === 'CORRUPT_MESSAGE'
+      }
+    }
     for (let length = 0; length < packed.length; length++) {
-      let result: Uint8Array | undefined
-      const code = codeOf(() => (result = decompress(codec, packed.subarray(0, length), MEBIBYTE)))
-      if (code === undefined) expect(same(must(result, 'a result'), bytes.subarray(0, result?.length))).toBe(true)
-      else expect(code).toBe('CORRUPT_MESSAGE')
+      expect(isRefusedOrPrefix(packed.subarray(0, length))).toBe(true)
     }
   })
 
@@ -102,12 +107,12 @@ describe.each(PACKED)('%s', (codec: Codec) => {
 
 describe('gzip', () => {
   it('reads members that stand one behind the other, as writers that flush leave them', () => {
-    const members = Buffer.concat([gzipSync('one '), gzipSync('two')])
+    const members = Buffer.concat([zlib.gzipSync('one '), zlib.gzipSync('two')])
     expect(Buffer.from(decompress('gzip', members, 100)).toString()).toBe('one two')
   })
 
   it('does not take a bare zlib stream for gzip', () => {
-    expect(codeOf(() => decompress('gzip', deflateSync('text'), 100))).toBe('CORRUPT_MESSAGE')
+    expect(codeOf(() => decompress('gzip', zlib.deflateSync('text'), 100))).toBe('CORRUPT_MESSAGE')
   })
 })
 
@@ -242,13 +247,10 @@ describe('zstd', () => {
 })
 
 describe('a codec that must be prepared', () => {
-  it('says so clearly when it is used before', async () => {
+  it.skipIf('zstdCompressSync' in zlib)('says so clearly when it is used before', async () => {
     // A fresh copy of the module, which nobody has prepared.
-    const { vi } = await import('vitest')
     vi.resetModules()
     const fresh = await import('../../shared/compression/zstd.ts')
-    const { zstdCompressSync } = (await import('node:zlib')) as { zstdCompressSync?: unknown }
-    if (zstdCompressSync !== undefined) return
     expect(() => fresh.compressZstd(new Uint8Array(1))).toThrow(/prepareCodec\('zstd'\)/)
     await fresh.prepareZstd()
     expect(fresh.compressZstd(new Uint8Array(1)).length).toBeGreaterThan(0)
