@@ -38,30 +38,19 @@ export function compressZstd(bytes: Uint8Array): Uint8Array {
   return builtIn === undefined ? preparedWasm().compress(bytes, LEVEL) : builtIn.zstdCompressSync(bytes)
 }
 
+/** Frame by frame: neither the runtime nor the package goes on to a second one by itself. */
 export function decompressZstd(bytes: Uint8Array, bytesMax: number): Uint8Array {
-  if (builtIn === undefined) return decompressByWasm(bytes, bytesMax, preparedWasm())
-  let outputBytesMax = 0
-  walkZstdFrames(bytes, (frame) => (outputBytesMax += frame.outputBytesMax))
-  try {
-    return builtIn.zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, Math.min(bytesMax, outputBytesMax)) })
-  } catch (error) {
-    if (error instanceof RangeError) throw tooLarge('zstd', bytesMax)
-    throw corrupt('zstd', 'the frame is damaged', error)
-  }
-}
-
-function decompressByWasm(bytes: Uint8Array, bytesMax: number, zstd: ZstdWasm): Uint8Array {
+  const decode = builtIn === undefined ? decodeByWasm(preparedWasm()) : decodeByRuntime(builtIn)
   const parts: Uint8Array[] = []
   let total = 0
   walkZstdFrames(bytes, (frame) => {
-    const source = bytes.subarray(frame.start, frame.end)
-    const claimed = frame.contentBytes
     const left = bytesMax - total
-    if (claimed !== undefined && claimed > left) throw tooLarge('zstd', bytesMax)
-    const part =
-      claimed === undefined
-        ? decodeUnsized(source, Math.min(frame.outputBytesMax, left), zstd)
-        : decodeFrame(source, Math.max(claimed, 1), zstd)
+    if (frame.contentBytes !== undefined && frame.contentBytes > left) throw tooLarge('zstd', bytesMax)
+    const part = decode(
+      bytes.subarray(frame.start, frame.end),
+      Math.min(frame.outputBytesMax, left),
+      frame.contentBytes,
+    )
     if (part === undefined) throw frame.outputBytesMax > left ? tooLarge('zstd', bytesMax) : corrupt('zstd', 'no end')
     parts.push(part)
     total += part.length
@@ -69,7 +58,32 @@ function decompressByWasm(bytes: Uint8Array, bytesMax: number, zstd: ZstdWasm): 
   return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts, total)
 }
 
-/** A frame that does not say its size gets room by and by, up to what its blocks can hold. */
+/** Decodes one frame; undefined when more than outputBytesMax bytes come out. */
+type DecodeFrame = (
+  frame: Uint8Array,
+  outputBytesMax: number,
+  contentBytes: number | undefined,
+) => Uint8Array | undefined
+
+function decodeByRuntime(zstd: ZlibWithZstd): DecodeFrame {
+  return (frame, outputBytesMax) => {
+    try {
+      return zstd.zstdDecompressSync(frame, { maxOutputLength: Math.max(1, outputBytesMax) })
+    } catch (error) {
+      if (error instanceof RangeError) return undefined
+      throw corrupt('zstd', 'the frame is damaged', error)
+    }
+  }
+}
+
+function decodeByWasm(zstd: ZstdWasm): DecodeFrame {
+  return (frame, outputBytesMax, contentBytes) =>
+    contentBytes === undefined
+      ? decodeUnsized(frame, outputBytesMax, zstd)
+      : decodeFrame(frame, Math.max(contentBytes, 1), zstd)
+}
+
+/** A frame that does not say its size gets more and more room, up to what its blocks can hold. */
 function decodeUnsized(frame: Uint8Array, outputBytesMax: number, zstd: ZstdWasm): Uint8Array | undefined {
   for (let room = Math.max(16 * frame.length, 64 * 1024); ; room *= 8) {
     const isLast = room >= outputBytesMax
