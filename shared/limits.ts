@@ -21,6 +21,12 @@ export const CLIENT_ID_BYTES_MAX = 256
 export const ARRAY_LENGTH_MAX = 10_000
 /** Bytes of any string in a native message, at most. */
 export const STRING_BYTES_MAX = 64 * 1024
+/** Values of all kinds in the body of one request, at most: what a broker decodes in one go takes a few milliseconds. */
+export const REQUEST_VALUES_MAX = 128 * 1024
+/** Values of all kinds in the body of one response, at most. */
+export const RESPONSE_VALUES_MAX = 1024 * 1024
+/** How deep arrays may be nested in a native message. */
+export const NESTING_DEPTH_MAX = 16
 /** Partitions of one topic, at most. */
 export const PARTITIONS_PER_TOPIC_MAX = 10_000
 /** Batches that the broker remembers for each idempotent producer, and so the most a producer may have in flight. */

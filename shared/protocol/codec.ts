@@ -1,10 +1,11 @@
-// The only file that knows MessagePack. Encodes and decodes the body of a frame with limits on everything that a peer
-// declares: five bytes can otherwise ask for hundreds of megabytes. Extensions are refused, and so are integers that a
-// double cannot hold.
+// The body of a frame and MessagePack: encodes with the library, decodes with a reader of its own, which holds everything
+// that a peer declares to a limit before it opens memory for it. This file and message-pack-reader.ts are all that knows
+// MessagePack.
 
-import { Decoder, Encoder } from '@msgpack/msgpack'
+import { Encoder } from '@msgpack/msgpack'
 import { TidemarkError } from '../errors.ts'
-import { ARRAY_LENGTH_MAX, STRING_BYTES_MAX } from '../limits.ts'
+import { RESPONSE_VALUES_MAX } from '../limits.ts'
+import { MessagePackReader } from './message-pack-reader.ts'
 
 const refuseExtensions = {
   tryToEncode: (): null => null,
@@ -14,28 +15,20 @@ const refuseExtensions = {
 }
 
 const encoder = new Encoder({ initialBufferSize: 4_096, extensionCodec: refuseExtensions })
-const decoder = new Decoder({
-  maxStrLength: STRING_BYTES_MAX,
-  maxBinLength: STRING_BYTES_MAX,
-  maxArrayLength: ARRAY_LENGTH_MAX,
-  maxMapLength: 0,
-  maxExtLength: 0,
-  extensionCodec: refuseExtensions,
-  keyDecoder: null,
-})
+const reader = new MessagePackReader()
 
 /** The bytes are shared with the encoder: they are valid only until the next call. */
 export function encodeBody(value: unknown): Uint8Array {
   return encoder.encodeSharedRef(value)
 }
 
-/** @throws MALFORMED_FRAME. */
-export function decodeBody(bytes: Uint8Array): unknown {
-  try {
-    return decoder.decode(bytes)
-  } catch (cause) {
-    if (cause instanceof TidemarkError) throw cause
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new TidemarkError('MALFORMED_FRAME', `the MessagePack body cannot be read: ${reason}`, { cause })
-  }
+/**
+ * Decodes one value, which must be all there is. Nothing in it shares memory with the bytes.
+ * @throws MALFORMED_FRAME, also for more than valuesMax values.
+ */
+export function decodeBody(bytes: Uint8Array, valuesMax: number = RESPONSE_VALUES_MAX): unknown {
+  reader.open(bytes, 0, bytes.length)
+  const value = reader.readValue(valuesMax)
+  reader.expectEnd()
+  return value
 }

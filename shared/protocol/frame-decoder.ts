@@ -1,7 +1,7 @@
 // Turns the chunks of a connection into frames, for the native and the Kafka protocol alike: both begin a frame with its
 // length as an unsigned 32-bit number. A frame that arrived whole within a chunk is handed on as a view of it, without a
-// copy; one that is spread over chunks is gathered in a buffer of its own. Knows no protocol beyond the length, and opens
-// no memory that the sink has not granted.
+// copy; one that is spread over chunks is gathered in a buffer. Knows no protocol beyond the length, and opens no memory
+// that the sink has not granted.
 
 import { TidemarkError } from '../errors.ts'
 import { readUint32 } from './frame.ts'
@@ -21,6 +21,14 @@ export interface FrameSink {
   release(bytes: number): void
 }
 
+/** Where the buffers come from in which frames are gathered; made anew each time without one. */
+export interface FrameBuffers {
+  /** A buffer of at least so many bytes. */
+  take(bytes: number): Uint8Array
+  /** Gives back a whole buffer that was taken. Nothing looks at it any more. */
+  give(buffer: Uint8Array): void
+}
+
 const LENGTH_BYTES = 4
 const NOTHING = new Uint8Array(0)
 
@@ -28,17 +36,21 @@ export class FrameDecoder {
   /** Changed when the connection has said hello. */
   frameBytesMax: number
   readonly #sink: FrameSink
+  readonly #buffers: FrameBuffers | undefined
   /** Bytes of the length field seen so far, when a chunk ended inside it. */
   readonly #length = new Uint8Array(LENGTH_BYTES)
   #lengthFilled = 0
+  /** What the frame is gathered in; may be longer than the frame. */
   #frame: Uint8Array | undefined
+  #frameBytes = 0
   #frameFilled = 0
   /** What had arrived when the sink asked for a stop; a copy, at most one chunk long. */
   #held: Uint8Array = NOTHING
   #stalled = false
 
-  constructor(sink: FrameSink, frameBytesMax: number) {
+  constructor(sink: FrameSink, frameBytesMax: number, buffers?: FrameBuffers) {
     this.#sink = sink
+    this.#buffers = buffers
     this.frameBytesMax = frameBytesMax
   }
 
@@ -69,8 +81,12 @@ export class FrameDecoder {
 
   /** Gives back the memory of a frame that will never be whole. */
   close(): void {
-    if (this.#frame !== undefined) this.#sink.release(this.#frame.length)
+    const frame = this.#frame
     this.#frame = undefined
+    if (frame !== undefined) {
+      this.#sink.release(this.#frameBytes)
+      this.#buffers?.give(frame)
+    }
     this.#held = NOTHING
   }
 
@@ -92,7 +108,8 @@ export class FrameDecoder {
           if (!this.#sink.onFrame(chunk.subarray(frameStart, at))) this.#stalled = true
         } else if (this.#sink.reserve(frameBytes)) {
           this.#lengthFilled = 0
-          this.#frame = Buffer.allocUnsafeSlow(frameBytes)
+          this.#frame = this.#buffers?.take(frameBytes) ?? Buffer.allocUnsafeSlow(frameBytes)
+          this.#frameBytes = frameBytes
           this.#frameFilled = 0
           at = frameStart
         } else {
@@ -120,13 +137,15 @@ export class FrameDecoder {
   }
 
   #fill(frame: Uint8Array, chunk: Uint8Array, from: number): number {
-    const end = Math.min(chunk.length, from + frame.length - this.#frameFilled)
+    const frameBytes = this.#frameBytes
+    const end = Math.min(chunk.length, from + frameBytes - this.#frameFilled)
     frame.set(chunk.subarray(from, end), this.#frameFilled)
     this.#frameFilled += end - from
-    if (this.#frameFilled === frame.length) {
+    if (this.#frameFilled === frameBytes) {
       this.#frame = undefined
-      this.#sink.release(frame.length)
-      if (!this.#sink.onFrame(frame)) this.#stalled = true
+      this.#sink.release(frameBytes)
+      if (!this.#sink.onFrame(frame.length === frameBytes ? frame : frame.subarray(0, frameBytes))) this.#stalled = true
+      this.#buffers?.give(frame)
     }
     return end
   }

@@ -1,0 +1,72 @@
+// What one connection may have under way: requests that are not answered, their bytes, and the bytes of answers that are
+// expected. Pure arithmetic; the connection reads it to decide whether to go on reading.
+
+import { assert } from '../../shared/assert.ts'
+
+export interface WindowLimits {
+  /** Requests without an answer, at most. */
+  readonly requestsMax: number
+  /** Bytes of those requests; one request is always let in, however long. */
+  readonly bytesMax: number
+  /** Bytes of answers that may be expected or wait for the peer to read them. */
+  readonly outputBytesMax: number
+}
+
+/** The least an answer may be granted: it bounds the output at requestsMax times this beyond outputBytesMax. */
+const GRANT_BYTES_MIN = 64 * 1024
+
+export class InFlightWindow {
+  readonly #limits: WindowLimits
+  #requests = 0
+  #bytes = 0
+  #expectedOutputBytes = 0
+
+  constructor(limits: WindowLimits) {
+    this.#limits = limits
+  }
+
+  get requests(): number {
+    return this.#requests
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get expectedOutputBytes(): number {
+    return this.#expectedOutputBytes
+  }
+
+  /** Whether another request may begin. */
+  get hasRoom(): boolean {
+    return this.#requests < this.#limits.requestsMax && this.#bytes < this.#limits.bytesMax
+  }
+
+  enter(bytes: number): void {
+    this.#requests += 1
+    this.#bytes += bytes
+  }
+
+  leave(bytes: number): void {
+    this.#requests -= 1
+    this.#bytes -= bytes
+    assert(this.#requests >= 0 && this.#bytes >= 0, 'what leaves the window was in it')
+  }
+
+  /**
+   * How many bytes an answer may have, of bytesWanted, while outputBytes wait for the peer already. Half of what is left
+   * each time, so that many requests that wait at once cannot promise more than the cap, and the next still gets some.
+   */
+  grantOutput(bytesWanted: number, outputBytes: number): number {
+    const left = this.#limits.outputBytesMax - outputBytes - this.#expectedOutputBytes
+    const granted = Math.min(bytesWanted, Math.max(GRANT_BYTES_MIN, Math.floor(left / 2)))
+    this.#expectedOutputBytes += granted
+    return granted
+  }
+
+  /** The answer has come; its bytes are output now. */
+  settleOutput(granted: number): void {
+    this.#expectedOutputBytes -= granted
+    assert(this.#expectedOutputBytes >= 0, 'what is settled was granted')
+  }
+}
