@@ -1,0 +1,249 @@
+// What the batches of a partition add up to: the state of its idempotent producers, and which leader epoch began where.
+// Owns both, reads them from their files when they are first needed and makes them from the log where a file is missing or
+// damaged. An idle partition holds neither in memory.
+//
+// Invariant: once loaded, both cover everything up to the log end offset.
+
+import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
+import { baseOffsetAt, leaderEpochAt, producerIdAt } from '../../shared/record-batch/header.ts'
+import { writeCheckpoint, writeCheckpointCached } from './checkpoint-file.ts'
+import { DiskError } from './disk.ts'
+import { LEADER_EPOCHS_FILE, parseLogFileName, producersFile } from './file-names.ts'
+import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import type { LogPlace } from './log-files.ts'
+import { producerSnapshot, restoreEpochs, restoreProducers } from './log-files.ts'
+import { ProducerState } from './producer-state.ts'
+import { walkSegmentSync } from './segment.ts'
+import type { Segments } from './segments.ts'
+import type { StorageContext } from './storage-context.ts'
+
+/** Snapshots that are kept: the newest may lie above the recovery point. */
+const SNAPSHOTS_KEPT = 2
+/** A log that has grown by so much is worth a snapshot, so that a recovery need not look at it for producers. */
+const SNAPSHOT_BYTES = 16 * 1024 * 1024
+
+export class BatchHistory {
+  readonly #context: StorageContext
+  readonly #directory: string
+  readonly #segments: Segments
+  #producers: ProducerState | undefined
+  #epochs: LeaderEpochCache | undefined
+  /** Epochs were assigned that the file does not have yet. */
+  #hasUnsavedEpochs = false
+  #snapshotOffset = -1
+  #bytesSinceSnapshot = 0
+
+  constructor(context: StorageContext, directory: string, segments: Segments) {
+    this.#context = context
+    this.#directory = directory
+    this.#segments = segments
+  }
+
+  /** Takes over what a recovery has found. */
+  adopt(producers: ProducerState | undefined, epochs: LeaderEpochCache | undefined): void {
+    this.#producers = producers
+    this.#epochs = epochs
+    this.#hasUnsavedEpochs = epochs !== undefined && epochs.starts.length > 0
+  }
+
+  /** Undefined as long as nobody needed it. */
+  get loadedProducers(): ProducerState | undefined {
+    return this.#producers
+  }
+
+  get loadedEpochs(): LeaderEpochCache | undefined {
+    return this.#epochs
+  }
+
+  get hasUnsavedEpochs(): boolean {
+    return this.#hasUnsavedEpochs
+  }
+
+  /** `endOffset` is the end of what stands in the files; nothing from a producer may be staged beyond it. */
+  producers(endOffset: Offset, now: TimestampMs): ProducerState {
+    this.#producers ??= this.#loadProducers(endOffset, now)
+    return this.#producers
+  }
+
+  epochs(endOffset: Offset): LeaderEpochCache {
+    this.#epochs ??= this.#loadEpochs(endOffset)
+    return this.#epochs
+  }
+
+  assignEpoch(epoch: LeaderEpoch, startOffset: Offset): void {
+    if (this.#epochs?.assign(epoch, startOffset) !== true) return
+    this.#hasUnsavedEpochs = true
+    this.#context.events.onNewEpoch?.(this.#directory, epoch, startOffset)
+  }
+
+  /** Undoes what was staged at and above the offset. */
+  undo(offset: Offset): void {
+    this.#producers?.truncate(offset)
+    this.#epochs?.truncate(offset)
+  }
+
+  /** The log was cut at the offset: what is known of producers is made again, from a snapshot below it. */
+  truncate(offset: Offset, now: TimestampMs): void {
+    for (const snapshot of this.#snapshots()) {
+      if (snapshot > offset) this.#context.disk.remove(`${this.#directory}/${producersFile(snapshot)}`)
+    }
+    if (this.#epochs?.truncate(offset) === true) this.#hasUnsavedEpochs = true
+    this.#producers = this.#loadProducers(offset, now)
+  }
+
+  trimEpochs(logStartOffset: Offset): void {
+    if (this.#epochs?.trim(logStartOffset) === true) this.#hasUnsavedEpochs = true
+  }
+
+  /** Durable when it resolves. @throws DiskError */
+  async saveEpochs(): Promise<void> {
+    if (!this.#hasUnsavedEpochs || this.#epochs === undefined) return
+    this.#hasUnsavedEpochs = false
+    try {
+      const path = `${this.#directory}/${LEADER_EPOCHS_FILE}`
+      await writeCheckpoint(this.#context.disk, path, this.#epochs.snapshot())
+    } catch (error) {
+      this.#hasUnsavedEpochs = true
+      throw error
+    }
+  }
+
+  onWritten(bytes: number): void {
+    this.#bytesSinceSnapshot += bytes
+  }
+
+  /**
+   * Writes a snapshot of the producers at this place, if that saves a recovery enough work or if it is asked for. A cache:
+   * that it could not be written is answered with false.
+   */
+  saveProducers(place: LogPlace, now: TimestampMs, options?: { readonly isForced?: boolean }): boolean {
+    if (this.#snapshotOffset === place.offset) return false
+    if (options?.isForced !== true && this.#bytesSinceSnapshot < SNAPSHOT_BYTES) return false
+    const { disk } = this.#context
+    try {
+      // A file of nobody would say that there are no producers, which has to be true.
+      const state = this.#producers ?? this.#loadProducers(place.offset, now)
+      writeCheckpointCached(disk, `${this.#directory}/${producersFile(place.offset)}`, producerSnapshot(state, place))
+      for (const old of this.#snapshots().slice(SNAPSHOTS_KEPT)) {
+        disk.remove(`${this.#directory}/${producersFile(old)}`)
+      }
+    } catch (error) {
+      if (error instanceof DiskError) return false
+      throw error
+    }
+    this.#snapshotOffset = place.offset
+    this.#bytesSinceSnapshot = 0
+    return true
+  }
+
+  /** Newest first. */
+  #snapshots(): Offset[] {
+    const offsets: Offset[] = []
+    for (const name of this.#context.disk.list(this.#directory)) {
+      const parsed = parseLogFileName(name)
+      if (parsed?.kind === 'producers') offsets.push(parsed.offset)
+    }
+    return offsets.toReversed()
+  }
+
+  #loadProducers(endOffset: Offset, now: TimestampMs): ProducerState {
+    const state = new ProducerState({ producersMax: this.#context.producersMax })
+    const from = restoreProducers(this.#context, this.#directory, this.#snapshots(), endOffset, state)
+    this.#snapshotOffset = from?.offset ?? -1
+    replayProducers(this.#context, this.#segments, state, { from, endOffset, now })
+    return state
+  }
+
+  #loadEpochs(endOffset: Offset): LeaderEpochCache {
+    const epochs = new LeaderEpochCache()
+    if (endOffset === 0) return epochs
+    if (!restoreEpochs(this.#context, this.#directory, epochs)) {
+      rebuildEpochs(this.#context, this.#segments, epochs, endOffset)
+      this.#hasUnsavedEpochs = epochs.starts.length > 0
+    }
+    return epochs
+  }
+}
+
+export interface ReplayRange {
+  /** Where the snapshot was made; undefined to look at all that is young enough to matter. */
+  readonly from: LogPlace | undefined
+  readonly endOffset: Offset
+  readonly now: TimestampMs
+}
+
+/** Adds the batches of the range to the state. Looks at frames only. @throws DiskError */
+export function replayProducers(
+  context: StorageContext,
+  segments: Segments,
+  state: ProducerState,
+  range: ReplayRange,
+): void {
+  const { from, endOffset, now } = range
+  for (const segment of segments) {
+    if (segment.size === 0 || segment.baseOffset >= endOffset) continue
+    const next = segments.after(segment.baseOffset)
+    if (from !== undefined && next !== undefined && next.baseOffset <= from.offset) continue
+    // Whoever wrote there last is forgotten by now.
+    const isOld = now - (segment.lastAppendMs ?? now) > context.producerExpirationMs
+    if (from === undefined && next !== undefined && isOld) continue
+    const isPlace = from?.segmentBase === segment.baseOffset && from.position <= segment.size
+    const file = context.files.acquire(segment.file)
+    try {
+      walkSegmentSync(segment, file, isPlace ? from.position : 0, segment.size, (bytes, at) => {
+        const baseOffset = baseOffsetAt(bytes, at)
+        if (baseOffset >= endOffset) return true
+        if (baseOffset >= (from?.offset ?? 0) && producerIdAt(bytes, at) >= 0) state.noteBatch(bytes, at, now)
+        return false
+      })
+    } finally {
+      context.files.release(segment.file)
+    }
+  }
+}
+
+/**
+ * Finds the epochs of all batches below the offset. A segment is looked through only where the first batches of it and of
+ * the next one differ, since epochs never fall. @throws DiskError
+ */
+export function rebuildEpochs(
+  context: StorageContext,
+  segments: Segments,
+  epochs: LeaderEpochCache,
+  endOffset: Offset,
+): void {
+  for (const segment of segments) {
+    if (segment.size === 0 || segment.baseOffset >= endOffset) continue
+    const next = segments.after(segment.baseOffset)
+    const first = firstEpochOf(context, segments, segment.baseOffset)
+    const nextFirst = next === undefined ? undefined : firstEpochOf(context, segments, next.baseOffset)
+    const isUniform = first !== undefined && first === nextFirst
+    const file = context.files.acquire(segment.file)
+    try {
+      walkSegmentSync(segment, file, 0, segment.size, (bytes, at) => {
+        if (baseOffsetAt(bytes, at) >= endOffset) return true
+        const epoch = leaderEpochAt(bytes, at)
+        if (epoch >= 0) epochs.assign(epoch, baseOffsetAt(bytes, at))
+        return isUniform
+      })
+    } finally {
+      context.files.release(segment.file)
+    }
+  }
+}
+
+function firstEpochOf(context: StorageContext, segments: Segments, baseOffset: Offset): LeaderEpoch | undefined {
+  const segment = segments.floor(baseOffset)
+  if (segment === undefined || segment.size === 0) return undefined
+  let epoch: LeaderEpoch | undefined
+  const file = context.files.acquire(segment.file)
+  try {
+    walkSegmentSync(segment, file, 0, segment.size, (bytes, at) => {
+      epoch = leaderEpochAt(bytes, at)
+      return true
+    })
+  } finally {
+    context.files.release(segment.file)
+  }
+  return epoch
+}

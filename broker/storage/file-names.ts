@@ -1,0 +1,70 @@
+// The names of the files in a partition's directory (FORMAT.md). Owns how an offset becomes a name and back; knows nothing
+// of what the files hold. A name that this file did not make is not one of ours and is left alone.
+
+import type { Offset } from '../../shared/ids.ts'
+
+const OFFSET_DIGITS = 20
+const NAME_PATTERN = /^(\d{20})\.(log|index|timeindex|producers)$/
+const KEPT_PATTERN = /^(\d{20})-(\d+)\.(corrupt|truncated)$/
+
+export const LEADER_EPOCHS_FILE = 'leader-epochs'
+export const LOG_START_FILE = 'log-start'
+export const QUARANTINE_FILE = 'quarantine'
+
+export type LogFileKind = 'log' | 'index' | 'timeindex' | 'producers'
+export type KeptFileKind = 'corrupt' | 'truncated'
+
+export interface LogFileName {
+  readonly kind: LogFileKind
+  /** The base offset of a segment and its indexes; the end offset of a snapshot. */
+  readonly offset: Offset
+}
+
+export interface KeptFileName {
+  readonly kind: KeptFileKind
+  readonly baseOffset: Offset
+  readonly position: number
+}
+
+export function logFile(baseOffset: Offset): string {
+  return `${digits(baseOffset)}.log`
+}
+
+export function offsetIndexFile(baseOffset: Offset): string {
+  return `${digits(baseOffset)}.index`
+}
+
+export function timeIndexFile(baseOffset: Offset): string {
+  return `${digits(baseOffset)}.timeindex`
+}
+
+export function producersFile(endOffset: Offset): string {
+  return `${digits(endOffset)}.producers`
+}
+
+/** Where bytes that must not stay in the log's way are kept for a person to look at. */
+export function keptFile(kind: KeptFileKind, baseOffset: Offset, position: number): string {
+  return `${digits(baseOffset)}-${position}.${kind}`
+}
+
+/** What the name says; undefined when it is none of a segment, an index or a snapshot. */
+export function parseLogFileName(name: string): LogFileName | undefined {
+  const match = NAME_PATTERN.exec(name)
+  if (match === null) return undefined
+  const value = Number(match[1])
+  if (!Number.isSafeInteger(value)) return undefined
+  return { kind: match[2] as LogFileKind, offset: value as Offset }
+}
+
+export function parseKeptFileName(name: string): KeptFileName | undefined {
+  const match = KEPT_PATTERN.exec(name)
+  if (match === null) return undefined
+  const baseOffset = Number(match[1])
+  const position = Number(match[2])
+  if (!Number.isSafeInteger(baseOffset) || !Number.isSafeInteger(position)) return undefined
+  return { kind: match[3] as KeptFileKind, baseOffset: baseOffset as Offset, position }
+}
+
+function digits(value: number): string {
+  return String(value).padStart(OFFSET_DIGITS, '0')
+}

@@ -1,0 +1,281 @@
+// Reads from the segment files of one partition: slices for consumers, and offsets by time. Owns where sequential readers
+// have stopped, so that they need no index, and the checks without which a broken frame would go out as data. Knows
+// nothing of the tail in memory or of appending.
+//
+// Invariant: a slice holds whole batches whose offsets join one another, the first of which holds the fetch offset.
+
+import { TidemarkError } from '../../shared/errors.ts'
+import type { Offset, TimestampMs } from '../../shared/ids.ts'
+import { BATCH_HEADER_BYTES } from '../../shared/record-batch/format.ts'
+import { decodeBatch } from '../../shared/record-batch/decode.ts'
+import { baseOffsetAt, endOffsetAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
+import { frameBytes } from './batch-walk.ts'
+import type { BufferPool } from './buffer-pool.ts'
+import type { File } from './disk.ts'
+import type { ReadSlice } from './hot-tail.ts'
+import type { Segment } from './segment.ts'
+import { walkSegment } from './segment.ts'
+import type { Segments } from './segments.ts'
+import type { StorageContext } from './storage-context.ts'
+
+/** Read beyond maxBytes when the first batch must be looked for. */
+const SEARCH_BYTES = 8 * 1024
+/** Readers whose place is remembered. */
+const PLACES_MAX = 8
+
+interface Place {
+  nextOffset: number
+  segmentBase: number
+  position: number
+}
+
+export class LogReader {
+  readonly #context: StorageContext
+  readonly #directory: string
+  readonly #segments: Segments
+  readonly #places: Place[] = []
+  #nextPlace = 0
+
+  constructor(context: StorageContext, directory: string, segments: Segments) {
+    this.#context = context
+    this.#directory = directory
+    this.#segments = segments
+  }
+
+  /** Places behind a truncation are no places any more. */
+  forgetPlaces(): void {
+    this.#places.length = 0
+    this.#nextPlace = 0
+  }
+
+  /**
+   * The batches from the one that holds fetchOffset on: at least one, then as many as fit maxBytes; none past endOffset.
+   * fetchOffset is one that was written and is not quarantined. @throws CORRUPT_MESSAGE, STORAGE_ERROR by the caller.
+   */
+  async read(fetchOffset: Offset, maxBytes: number, endOffset: Offset, indexIntervalBytes: number): Promise<ReadSlice> {
+    const segment = this.#segments.floor(fetchOffset)
+    if (segment === undefined) throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${fetchOffset} is below the log`)
+    const place = this.#places.find((known) => known.nextOffset === fetchOffset)
+    let position = place?.segmentBase === segment.baseOffset ? place.position : undefined
+    let wantedBytes = maxBytes
+    if (position === undefined) {
+      await this.loadIndexes(segment, indexIntervalBytes)
+      position = segment.floorPosition(fetchOffset)
+      wantedBytes += SEARCH_BYTES
+    }
+    // One snapshot of the length: what is appended meanwhile belongs to the next read.
+    const end = segment.readableEnd(position)
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      const slice = await this.#search({ segment, file, end, fetchOffset, maxBytes, endOffset }, position, wantedBytes)
+      this.#remember(place, slice.endOffset, segment, slice.nextPosition)
+      return slice
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+  }
+
+  /**
+   * The first record at or above startOffset and below endOffset whose timestamp is at or above the one given, looked for
+   * from its segment on; undefined when there is none.
+   */
+  async offsetForTimestamp(
+    timestamp: TimestampMs,
+    startOffset: Offset,
+    endOffset: Offset,
+    indexIntervalBytes: number,
+  ): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
+    for (const segment of [...this.#segments]) {
+      const next = this.#segments.after(segment.baseOffset)
+      if (next !== undefined && next.baseOffset <= startOffset) continue
+      if (segment.baseOffset >= endOffset) break
+      await this.loadIndexes(segment, indexIntervalBytes)
+      if ((segment.largestTimestamp ?? timestamp) < timestamp) continue
+      const found = await this.#searchTime(segment, timestamp, startOffset, endOffset)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  async loadIndexes(segment: Segment, indexIntervalBytes: number): Promise<void> {
+    const { disk, files, indexes, events } = this.#context
+    if (!segment.isIndexed) {
+      const from = await segment.loadIndexes(disk, files, indexIntervalBytes)
+      if (from === 'log' && segment.isSealed) {
+        events.onCacheRebuilt?.(this.#directory, `${segment.file.path} (indexes)`, 'missing, incomplete or damaged')
+        segment.writeIndexes(disk)
+      }
+    }
+    if (segment.isSealed) indexes.touch(segment)
+  }
+
+  async #search(request: SearchRequest, from: number, bytes: number): Promise<FileSlice> {
+    const buffers = this.#context.buffers
+    let position = from
+    let wantedBytes = Math.max(bytes, BATCH_HEADER_BYTES)
+    for (;;) {
+      const length = Math.min(wantedBytes, request.end - position)
+      if (length < BATCH_HEADER_BYTES) throw this.#corrupt(request, position, 'the segment ends before the offset')
+      const buffer = buffers.take(length)
+      let isGiven = false
+      try {
+        const read = await request.file.readAt(buffer.subarray(0, length), position)
+        if (read < length) throw this.#corrupt(request, position, `${length - read} bytes are missing`)
+        const found = findBatch(buffer, length, request.fetchOffset)
+        if (found.kind === 'broken') throw this.#corrupt(request, position + found.at, 'no batch begins there')
+        if (found.kind === 'whole') {
+          isGiven = true
+          return this.#slice(request, buffer, length, position, found.at)
+        }
+        position += found.at
+        wantedBytes = Math.max(wantedBytes, found.bytes)
+        if (position + found.bytes > request.end) throw this.#corrupt(request, position, 'the batch is cut')
+      } finally {
+        if (!isGiven) buffers.give(buffer)
+      }
+    }
+  }
+
+  #slice(request: SearchRequest, buffer: Uint8Array, length: number, position: number, start: number): FileSlice {
+    let at = start
+    let nextOffset: number = baseOffsetAt(buffer, start)
+    while (length - at >= BATCH_HEADER_BYTES) {
+      const size = frameBytes(buffer, at)
+      if (size === 0 || (at > start && baseOffsetAt(buffer, at) !== nextOffset)) {
+        // What came before is good and goes out; whoever reads on from here is told.
+        if (at > start) break
+        this.#context.buffers.give(buffer)
+        throw this.#corrupt(request, position + at, 'no batch begins there')
+      }
+      const batchEndOffset = endOffsetAt(buffer, at)
+      if (at + size > length || batchEndOffset > request.endOffset) break
+      if (at > start && at + size - start > request.maxBytes) break
+      at += size
+      nextOffset = batchEndOffset
+    }
+    const endOffset = at === start ? request.fetchOffset : (nextOffset as Offset)
+    return new FileSlice(this.#context.buffers, buffer, { start, end: at }, endOffset, position + at)
+  }
+
+  #remember(place: Place | undefined, nextOffset: Offset, segment: Segment, position: number): void {
+    let slot = place
+    if (slot === undefined) {
+      slot = this.#places[this.#nextPlace]
+      if (slot === undefined) {
+        slot = { nextOffset: 0, segmentBase: 0, position: 0 }
+        this.#places.push(slot)
+      }
+      this.#nextPlace = (this.#nextPlace + 1) % PLACES_MAX
+    }
+    slot.nextOffset = nextOffset
+    slot.segmentBase = segment.baseOffset
+    slot.position = segment.skipLost(position)
+  }
+
+  async #searchTime(
+    segment: Segment,
+    timestamp: TimestampMs,
+    startOffset: Offset,
+    endOffset: Offset,
+  ): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
+    const relativeOffset = segment.times?.floor(timestamp) ?? 0
+    const from = segment.floorPosition(Math.max(startOffset, segment.baseOffset + relativeOffset))
+    let found: { readonly offset: Offset; readonly timestamp: TimestampMs } | undefined
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      await walkSegment(segment, file, from, segment.size, (bytes, at, size) => {
+        if (baseOffsetAt(bytes, at) >= endOffset) return true
+        if (endOffsetAt(bytes, at) <= startOffset || maxTimestampAt(bytes, at) < timestamp) return false
+        found = firstAtOrAfter(bytes.subarray(at, at + size), timestamp, startOffset)
+        return found !== undefined
+      })
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+    return found === undefined || found.offset >= endOffset ? undefined : found
+  }
+
+  #corrupt(request: SearchRequest, position: number, what: string): TidemarkError {
+    const where = `${request.segment.file.path} at byte ${position}, reading offset ${request.fetchOffset}`
+    const error = new TidemarkError('CORRUPT_MESSAGE', `${where}: ${what}`)
+    this.#context.events.onCorruptRead?.(this.#directory, error)
+    return error
+  }
+}
+
+interface SearchRequest {
+  readonly segment: Segment
+  readonly file: File
+  /** Where the readable bytes end. */
+  readonly end: number
+  readonly fetchOffset: Offset
+  readonly maxBytes: number
+  readonly endOffset: Offset
+}
+
+type Found =
+  | { readonly kind: 'whole'; readonly at: number }
+  /** More must be read: from `at` on, at least so many bytes. */
+  | { readonly kind: 'beyond'; readonly at: number; readonly bytes: number }
+  | { readonly kind: 'broken'; readonly at: number }
+
+function findBatch(bytes: Uint8Array, length: number, offset: number): Found {
+  let at = 0
+  while (length - at >= BATCH_HEADER_BYTES) {
+    const size = frameBytes(bytes, at)
+    if (size === 0 || baseOffsetAt(bytes, at) > offset) return { kind: 'broken', at }
+    if (at + size > length) return { kind: 'beyond', at, bytes: size }
+    if (endOffsetAt(bytes, at) > offset) return { kind: 'whole', at }
+    at += size
+  }
+  return { kind: 'beyond', at, bytes: BATCH_HEADER_BYTES }
+}
+
+function firstAtOrAfter(
+  batch: Uint8Array,
+  timestamp: TimestampMs,
+  startOffset: Offset,
+): { readonly offset: Offset; readonly timestamp: TimestampMs } | undefined {
+  try {
+    for (const record of decodeBatch(batch)) {
+      if (record.offset >= startOffset && record.timestamp >= timestamp) {
+        return { offset: record.offset, timestamp: record.timestamp }
+      }
+    }
+    return undefined
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || error.code !== 'UNSUPPORTED_COMPRESSION_TYPE') throw error
+    // A codec that this machine lacks: the batch begins at or before the record, so nothing is missed.
+    const offset = Math.max(baseOffsetAt(batch, 0), startOffset)
+    return { offset: offset as Offset, timestamp: maxTimestampAt(batch, 0) }
+  }
+}
+
+class FileSlice implements ReadSlice {
+  readonly bytes: Uint8Array
+  readonly endOffset: Offset
+  /** Where the batch behind the slice begins. */
+  readonly nextPosition: number
+  readonly #buffers: BufferPool
+  #buffer: Uint8Array | undefined
+
+  constructor(
+    buffers: BufferPool,
+    buffer: Uint8Array,
+    range: { readonly start: number; readonly end: number },
+    endOffset: Offset,
+    nextPosition: number,
+  ) {
+    this.bytes = buffer.subarray(range.start, range.end)
+    this.endOffset = endOffset
+    this.nextPosition = nextPosition
+    this.#buffers = buffers
+    this.#buffer = buffer
+  }
+
+  release(): void {
+    if (this.#buffer === undefined) return
+    this.#buffers.give(this.#buffer)
+    this.#buffer = undefined
+  }
+}

@@ -1,0 +1,934 @@
+// One partition's log: appended to in memory, written once a turn, synced when somebody waits for it, read from memory or
+// from files. Owns the offsets that everything else goes by, and what happens to them when the disk fails. Knows nothing
+// of leaders' elections, replicas, topics or requests.
+//
+// Invariants: logStartOffset <= writtenEndOffset <= logEndOffset; recoveryPoint.offset <= writtenEndOffset; what is below
+// writtenEndOffset stands in the files; everything below the recovery point is on stable storage. Offsets are given out
+// without a gap and never twice, save that a failed write takes back those that nobody was told of.
+
+import { assert } from '../../shared/assert.ts'
+import type { ErrorCode } from '../../shared/errors.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
+import { BATCH_HEADER_BYTES } from '../../shared/record-batch/format.ts'
+import {
+  baseOffsetAt,
+  baseSequenceAt,
+  batchBytes,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+  producerEpochAt,
+  producerIdAt,
+  setBaseOffset,
+  setLeaderEpoch,
+  setLogAppendTime,
+} from '../../shared/record-batch/header.ts'
+import { checkAppend } from './append-check.ts'
+import { BatchHistory } from './batch-history.ts'
+import { frameBytes } from './batch-walk.ts'
+import { writeCheckpoint } from './checkpoint-file.ts'
+import { DiskError } from './disk.ts'
+import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
+import type { ReadSlice } from './hot-tail.ts'
+import { HotTail } from './hot-tail.ts'
+import type { EpochStart, LeaderEpochCache } from './leader-epoch-cache.ts'
+import type { LogConfig } from './log-config.ts'
+import type { LogPlace } from './log-files.ts'
+import { findFiles } from './log-files.ts'
+import { LogReader } from './log-reader.ts'
+import type { ProducerState } from './producer-state.ts'
+import type { QuarantinedRange } from './quarantine.ts'
+import { Quarantine, QuarantinedError } from './quarantine.ts'
+import { isAboveSize, isExpired, Retention } from './retention.ts'
+import { Segment, walkSegment } from './segment.ts'
+import { Segments } from './segments.ts'
+import type { StagedRun } from './staging.ts'
+import { Staging } from './staging.ts'
+import type { StorageContext } from './storage-context.ts'
+
+export type AppendResult =
+  | {
+      readonly kind: 'appended'
+      readonly baseOffset: Offset
+      readonly endOffset: Offset
+      /** The time all records got; undefined when they keep their own. */
+      readonly logAppendTime: TimestampMs | undefined
+    }
+  /** The producer sent these records before; they have these offsets. */
+  | { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly endOffset: Offset }
+  | { readonly kind: 'refused'; readonly error: ErrorCode; readonly message: string }
+
+/** What must be remembered of a log for the next start. */
+export interface LogCheckpoint {
+  /** Everything below is on stable storage. */
+  readonly recoveryPoint: LogPlace
+  readonly logStartOffset: Offset
+  readonly logEndOffset: Offset
+}
+
+export type LogState =
+  | { readonly kind: 'online' }
+  /** A sync failed: reading goes on. */
+  | { readonly kind: 'read-only'; readonly reason: TidemarkError }
+  /** A failed write could not be cut back: what the file holds is not known. */
+  | { readonly kind: 'offline'; readonly reason: TidemarkError }
+
+export interface LogDescription {
+  readonly directory: string
+  readonly state: LogState['kind']
+  readonly reason: string | undefined
+  readonly segments: readonly { readonly baseOffset: Offset; readonly bytes: number; readonly isSealed: boolean }[]
+  readonly bytes: number
+  readonly logStartOffset: Offset
+  readonly logEndOffset: Offset
+  readonly recoveryPoint: Offset
+  readonly quarantined: readonly QuarantinedRange[]
+  readonly epochs: readonly EpochStart[]
+  readonly producers: number
+}
+
+/** What a log is made of when it is opened. */
+export interface LogParts {
+  readonly context: StorageContext
+  readonly directory: string
+  readonly config: LogConfig
+  readonly segments: Segments
+  readonly quarantine: Quarantine
+  readonly logStartOffset: Offset
+  readonly logEndOffset: Offset
+  readonly recoveryPoint: LogPlace
+  readonly isDirectorySynced: boolean
+  readonly isClean: boolean
+  readonly producers?: ProducerState
+  readonly epochs?: LeaderEpochCache
+}
+
+const ONLINE: LogState = { kind: 'online' }
+const IDLE: Promise<void> = Promise.resolve()
+
+export class PartitionLog {
+  readonly directory: string
+  readonly #context: StorageContext
+  readonly #segments: Segments
+  readonly #quarantine: Quarantine
+  readonly #history: BatchHistory
+  #config: LogConfig
+  #state: LogState = ONLINE
+  #logStartOffset: Offset
+  #writtenEndOffset: Offset
+  #logEndOffset: Offset
+  #recoveryPoint: LogPlace
+  /** Made at the first append. */
+  #staging: Staging | undefined
+  #tail: HotTail | undefined
+  #reader: LogReader | undefined
+  #retention: Retention | undefined
+  #lastAppendMs = 0 as TimestampMs
+  /** Names in the directory that no sync has covered. */
+  #isDirectorySynced: boolean
+  /** Nothing has changed since a clean stop. */
+  #isUntouched: boolean
+  #isClosed = false
+  /** Grows with every truncation; a read that straddles one begins anew. */
+  #truncations = 0
+  #exclusive: Promise<void> = IDLE
+  #nextSync: Promise<void> | undefined
+
+  constructor(parts: LogParts) {
+    assert(parts.logStartOffset <= parts.logEndOffset, 'a log does not start behind its end')
+    assert(parts.recoveryPoint.offset <= parts.logEndOffset, 'what is synced is there')
+    this.directory = parts.directory
+    this.#context = parts.context
+    this.#segments = parts.segments
+    this.#quarantine = parts.quarantine
+    this.#config = parts.config
+    this.#logStartOffset = parts.logStartOffset
+    this.#writtenEndOffset = parts.logEndOffset
+    this.#logEndOffset = parts.logEndOffset
+    this.#recoveryPoint = parts.recoveryPoint
+    this.#isDirectorySynced = parts.isDirectorySynced
+    this.#isUntouched = parts.isClean
+    this.#history = new BatchHistory(parts.context, parts.directory, parts.segments)
+    if (!parts.isClean) this.#history.adopt(parts.producers, parts.epochs)
+  }
+
+  /**
+   * Makes the directory of a new partition and its first segment. The name of the directory itself is made durable by the
+   * caller, what is in it by the first sync. @throws DISK_FULL, STORAGE_ERROR
+   */
+  static create(
+    context: StorageContext,
+    directory: string,
+    config: LogConfig,
+    startOffset = 0 as Offset,
+  ): PartitionLog {
+    try {
+      context.disk.makeDirectory(directory)
+      const segment = Segment.create(context.disk, context.files, directory, startOffset)
+      const place = { offset: startOffset, segmentBase: startOffset, position: 0 }
+      return new PartitionLog({
+        context,
+        directory,
+        config,
+        segments: new Segments([segment]),
+        quarantine: new Quarantine(),
+        logStartOffset: startOffset,
+        logEndOffset: startOffset,
+        recoveryPoint: place,
+        isDirectorySynced: false,
+        isClean: false,
+      })
+    } catch (error) {
+      throw failureOf(error, `the partition ${directory} cannot be created`)
+    }
+  }
+
+  /**
+   * Opens a log that was closed clean, from names and sizes alone. @throws FILE_CORRUPT when they are not those that the
+   * clean stop has recorded: then it must be recovered.
+   */
+  static open(context: StorageContext, directory: string, config: LogConfig, clean: LogCheckpoint): PartitionLog {
+    const found = findFiles(context, directory)
+    const { segmentBase, position } = clean.recoveryPoint
+    const active = found.segments[found.segments.length - 1]
+    const isAsLeft = active?.baseOffset === segmentBase && active.size === position
+    if (active === undefined || !isAsLeft || found.quarantine === undefined) {
+      throw new TidemarkError('FILE_CORRUPT', `${directory} is not as the last clean stop has left it`)
+    }
+    placeLost(found.segments, found.quarantine)
+    return new PartitionLog({
+      context,
+      directory,
+      config,
+      segments: new Segments(found.segments),
+      quarantine: found.quarantine,
+      logStartOffset: Math.max(clean.logStartOffset, found.logStartOffset ?? 0) as Offset,
+      logEndOffset: clean.logEndOffset,
+      recoveryPoint: clean.recoveryPoint,
+      isDirectorySynced: true,
+      isClean: true,
+    })
+  }
+
+  get config(): LogConfig {
+    return this.#config
+  }
+
+  set config(config: LogConfig) {
+    this.#config = config
+  }
+
+  get state(): LogState {
+    return this.#state
+  }
+
+  /** The oldest offset that may be read. */
+  get logStartOffset(): Offset {
+    return this.#logStartOffset
+  }
+
+  /** The offset that the next record gets; exclusive end of all that was appended. */
+  get logEndOffset(): Offset {
+    return this.#logEndOffset
+  }
+
+  /** Exclusive end of what stands in the files and may be read. */
+  get writtenEndOffset(): Offset {
+    return this.#writtenEndOffset
+  }
+
+  /** Everything below is on stable storage. */
+  get recoveryPoint(): Offset {
+    return this.#recoveryPoint.offset
+  }
+
+  get bytes(): number {
+    return this.#segments.bytes
+  }
+
+  /** Bytes appended and not yet written. */
+  get stagedBytes(): number {
+    return this.#staging?.bytes ?? 0
+  }
+
+  get quarantined(): readonly QuarantinedRange[] {
+    return this.#quarantine.ranges
+  }
+
+  /** The epoch of the newest batch. Reads a small file when it is first asked. */
+  get latestEpoch(): LeaderEpoch | undefined {
+    return this.#history.epochs(this.#writtenEndOffset).latest
+  }
+
+  /** Where the leader epoch ends, as LeaderEpochCache.endOffsetFor. */
+  epochEndOffset(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly endOffset: Offset } | undefined {
+    return this.#history.epochs(this.#writtenEndOffset).endOffsetFor(epoch, this.#logEndOffset)
+  }
+
+  /**
+   * Appends the batches in `records` in memory and gives them their offsets; all or none. They are written by the next
+   * `write`, which may take the offsets back. `records` is not kept.
+   */
+  append(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
+    if (this.#state.kind !== 'online') return refuse('STORAGE_ERROR', this.#state.reason.message)
+    if (this.#isClosed) return refuse('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
+    try {
+      this.#staging ??= this.#startStaging(now)
+    } catch (error) {
+      return refuse('STORAGE_ERROR', failureOf(error, `${this.directory} cannot be read`).message)
+    }
+    const verdict = this.#check(records, epoch, now)
+    if (verdict !== undefined) return verdict
+    const baseOffset = this.#logEndOffset
+    this.#history.assignEpoch(epoch, baseOffset)
+    let at = 0
+    while (at < records.length) at += this.#stage(this.#staging, records, at, { epoch, now })
+    this.#lastAppendMs = now
+    const logAppendTime = this.#config.timestampType === 'LogAppendTime' ? now : undefined
+    return { kind: 'appended', baseOffset, endOffset: this.#logEndOffset, logAppendTime }
+  }
+
+  /**
+   * Writes all that is staged. Answers why it could not: then everything staged is undone, and the log end offset is again
+   * what it was before. Nothing staged is no failure.
+   */
+  write(): TidemarkError | undefined {
+    const staging = this.#staging
+    if (staging === undefined || staging.runs.length === 0) return undefined
+    const before = { segments: this.#segments.count, active: this.#segments.active, size: this.#segments.active.size }
+    try {
+      this.#writeRuns(staging.runs)
+    } catch (error) {
+      const failure = failureOf(error, `${this.directory} cannot be written`)
+      this.#undoWrite(before, failure)
+      return failure
+    }
+    this.#history.onWritten(staging.bytes)
+    staging.clear()
+    this.#writtenEndOffset = this.#logEndOffset
+    this.#isUntouched = false
+    return undefined
+  }
+
+  /**
+   * Resolves when everything written before the call is on stable storage. Calls that come together share one sync. A
+   * failure is final: the log is read-only from then on. @throws STORAGE_ERROR
+   */
+  sync(): Promise<void> {
+    if (this.#recoveryPoint.offset === this.#writtenEndOffset && this.#isDirectorySynced && !this.#hasUnsynced()) {
+      return this.#state.kind === 'read-only' ? Promise.reject(this.#state.reason) : IDLE
+    }
+    this.#nextSync ??= this.#alone(() => {
+      this.#nextSync = undefined
+      return this.#syncNow()
+    })
+    return this.#nextSync
+  }
+
+  /**
+   * What memory holds from the batch at fetchOffset on, at once; undefined when it must be read from a file. Never past
+   * endOffset or what is written. @throws OFFSET_OUT_OF_RANGE, QUARANTINED
+   */
+  readTail(fetchOffset: Offset, maxBytes: number, endOffset: Offset): ReadSlice | undefined {
+    const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
+    if (fetchOffset >= this.#logStartOffset) {
+      if (fetchOffset < end) {
+        const slice = this.#tail?.read(fetchOffset, maxBytes, end)
+        if (slice !== undefined) return slice
+      } else if (fetchOffset <= this.#logEndOffset) {
+        return new EmptySlice(fetchOffset)
+      }
+    }
+    this.#checkReadable(fetchOffset)
+    return undefined
+  }
+
+  /**
+   * The batches from the one that holds fetchOffset on, at least one, then as many as fit maxBytes; none past endOffset.
+   * Empty when there is nothing to read yet.
+   * @throws OFFSET_OUT_OF_RANGE, QUARANTINED (QuarantinedError), CORRUPT_MESSAGE, STORAGE_ERROR
+   */
+  async read(fetchOffset: Offset, maxBytes: number, endOffset: Offset): Promise<ReadSlice> {
+    for (;;) {
+      const slice = this.readTail(fetchOffset, maxBytes, endOffset)
+      if (slice !== undefined) return slice
+      const truncations = this.#truncations
+      const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
+      try {
+        const read = await this.#readerOf().read(fetchOffset, maxBytes, end, this.#config.indexIntervalBytes)
+        if (truncations === this.#truncations) return read
+        read.release()
+      } catch (error) {
+        if (truncations === this.#truncations && fetchOffset >= this.#logStartOffset) {
+          throw failureOf(error, `${this.directory} cannot be read`)
+        }
+      }
+    }
+  }
+
+  /** The first record whose timestamp is at or above the one given, below endOffset. @throws STORAGE_ERROR */
+  async offsetForTimestamp(
+    timestamp: TimestampMs,
+    endOffset: Offset = this.#writtenEndOffset,
+  ): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
+    const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
+    try {
+      const interval = this.#config.indexIntervalBytes
+      return await this.#readerOf().offsetForTimestamp(timestamp, this.#logStartOffset, end, interval)
+    } catch (error) {
+      throw failureOf(error, `${this.directory} cannot be read`)
+    }
+  }
+
+  /** The youngest record: the first that has the greatest timestamp. Undefined when none has one. @throws STORAGE_ERROR */
+  async youngestRecord(): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
+    let largest = -1
+    try {
+      for (const segment of [...this.#segments]) {
+        await this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
+        largest = Math.max(largest, segment.largestTimestamp ?? -1)
+      }
+    } catch (error) {
+      throw failureOf(error, `${this.directory} cannot be read`)
+    }
+    return largest < 0 ? undefined : this.offsetForTimestamp(largest as TimestampMs)
+  }
+
+  /**
+   * Makes everything below the offset unreadable, durably, and removes the segments that lie below it as a whole.
+   * @throws OFFSET_OUT_OF_RANGE when it lies past what is written, STORAGE_ERROR
+   */
+  advanceLogStartOffset(to: Offset): Promise<void> {
+    return this.#alone(async () => {
+      if (to <= this.#logStartOffset) return
+      if (to > this.#writtenEndOffset) {
+        throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${to} is past the end, ${this.#writtenEndOffset}`)
+      }
+      await this.#moveLogStart(to, 'trimmed')
+    })
+  }
+
+  /**
+   * Removes the segments that the topic's retention lets go of, and forgets producers long silent. Answers what it removed.
+   * @throws STORAGE_ERROR
+   */
+  applyRetention(now: TimestampMs): Promise<{ readonly segments: number; readonly bytes: number }> {
+    return this.#alone(async () => {
+      this.#history.loadedProducers?.expire(now, this.#context.producerExpirationMs)
+      const to = await this.#retainedFrom(now)
+      if (to === undefined) return { segments: 0, bytes: 0 }
+      return this.#moveLogStart(to, 'retention')
+    })
+  }
+
+  /**
+   * Cuts the log at the offset, or before the batch that holds it. Whatever is staged must have been written. `save` is
+   * called when the recovery point has been lowered and nothing has been cut: it makes the checkpoint durable, so that no
+   * recovery looks for what was cut. @throws STORAGE_ERROR
+   */
+  truncateTo(offset: Offset, now: TimestampMs, save: () => Promise<void>): Promise<void> {
+    return this.#alone(async () => {
+      assert(this.#writtenEndOffset === this.#logEndOffset, 'nothing is staged when a log is cut')
+      if (offset >= this.#logEndOffset) return
+      try {
+        await this.#truncate(offset, now, save)
+      } catch (error) {
+        throw failureOf(error, `${this.directory} cannot be truncated`)
+      }
+    })
+  }
+
+  /** What the directory's checkpoint file must say of this log. */
+  checkpoint(): LogCheckpoint {
+    return {
+      recoveryPoint: this.#recoveryPoint,
+      logStartOffset: this.#logStartOffset,
+      logEndOffset: this.#writtenEndOffset,
+    }
+  }
+
+  /** Writes a snapshot of the producers if the log has grown enough since the last one. Answers whether it did. */
+  snapshotProducers(now: TimestampMs): boolean {
+    if (this.#staging === undefined || this.#state.kind !== 'online') return false
+    return this.#history.saveProducers(this.#writtenPlace(), now)
+  }
+
+  /**
+   * Writes what is staged, syncs it, writes the caches and closes. Answers what the clean stop must record; a log that has
+   * failed answers undefined, and must be recovered at the next start.
+   */
+  async closeClean(now: TimestampMs): Promise<LogCheckpoint | undefined> {
+    if (this.write() !== undefined || this.#state.kind !== 'online') {
+      this.close()
+      return undefined
+    }
+    await this.sync()
+    return this.#alone(async () => {
+      if (!this.#isUntouched) {
+        await this.#history.saveEpochs()
+        this.#history.saveProducers(this.#writtenPlace(), now, { isForced: true })
+        this.#segments.active.writeIndexes(this.#context.disk)
+      }
+      this.close()
+      return this.checkpoint()
+    })
+  }
+
+  /** Gives files and memory back. Idempotent. Staged batches that were not written are lost. */
+  close(): void {
+    this.#isClosed = true
+    this.#tail?.clear()
+    this.#tail = undefined
+    for (const segment of this.#segments) {
+      this.#context.indexes.remove(segment)
+      this.#context.files.drop(segment.file)
+    }
+  }
+
+  describe(): LogDescription {
+    return {
+      directory: this.directory,
+      state: this.#state.kind,
+      reason: this.#state.kind === 'online' ? undefined : this.#state.reason.message,
+      segments: [...this.#segments].map(({ baseOffset, size, isSealed }) => ({ baseOffset, bytes: size, isSealed })),
+      bytes: this.#segments.bytes,
+      logStartOffset: this.#logStartOffset,
+      logEndOffset: this.#logEndOffset,
+      recoveryPoint: this.#recoveryPoint.offset,
+      quarantined: this.#quarantine.ranges,
+      epochs: this.#history.loadedEpochs?.starts ?? [],
+      producers: this.#history.loadedProducers?.count ?? 0,
+    }
+  }
+
+  // Appending
+
+  #startStaging(now: TimestampMs): Staging {
+    // Both are complete from now on, so that no later append has to look at the log.
+    this.#history.producers(this.#writtenEndOffset, now)
+    this.#history.epochs(this.#writtenEndOffset)
+    this.#tail ??= new HotTail(this.#context.tails)
+    const active = this.#segments.active
+    active.firstAppendMs ??= this.#firstTimestamp(active)
+    return new Staging(active.baseOffset, active.size, active.firstAppendMs)
+  }
+
+  /** When the first batch of a segment that another process began was appended, as far as it can be told. */
+  #firstTimestamp(segment: Segment): number | undefined {
+    if (segment.size < BATCH_HEADER_BYTES) return undefined
+    const header = new Uint8Array(BATCH_HEADER_BYTES)
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      file.readAtSync(header, 0)
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+    const latest = segment.lastAppendMs
+    if (frameBytes(header, 0) === 0) return latest
+    const timestamp = maxTimestampAt(header, 0)
+    return latest === undefined || timestamp < 0 ? latest : Math.min(timestamp, latest)
+  }
+
+  /** Why the records must not be appended, or that they were appended before; undefined when they are next. */
+  #check(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult | undefined {
+    const latestEpoch = this.#history.epochs(this.#writtenEndOffset).latest
+    if (latestEpoch !== undefined && epoch < latestEpoch) {
+      return refuse('FENCED_LEADER_EPOCH', `the log is in leader epoch ${latestEpoch}, the append in ${epoch}`)
+    }
+    if (records.length === 0) return refuse('INVALID_RECORD', 'there is no batch to append')
+    let at = 0
+    let previousAt: number | undefined
+    let duplicate: { baseOffset: Offset; endOffset: Offset } | undefined
+    while (at < records.length) {
+      const fault = checkAppend(records, at, records.length, this.#config, now)
+      if (fault !== undefined) return refuse(fault.code, fault.message)
+      if (producerIdAt(records, at) >= 0) {
+        if (previousAt !== undefined && duplicate === undefined) {
+          if (!followsOn(records, previousAt, at)) return refuse('OUT_OF_ORDER_SEQUENCE_NUMBER', NO_SUCCESSOR)
+        } else {
+          const verdict = this.#history.producers(this.#writtenEndOffset, now).check(records, at)
+          if (verdict.kind === 'refused') return verdict
+          const isDuplicate = verdict.kind === 'duplicate'
+          if (at > 0 && isDuplicate !== (duplicate !== undefined)) return refuse('INVALID_RECORD', PARTLY_NEW)
+          if (isDuplicate) {
+            const baseOffset = duplicate?.baseOffset ?? verdict.baseOffset
+            duplicate = { baseOffset, endOffset: verdict.endOffset }
+          }
+        }
+        previousAt = at
+      } else if (duplicate !== undefined || previousAt !== undefined) {
+        return refuse('INVALID_RECORD', 'batches with and without a producer id came together')
+      }
+      at += batchBytes(records, at)
+    }
+    return duplicate === undefined ? undefined : { kind: 'duplicate', ...duplicate }
+  }
+
+  #stage(staging: Staging, records: Uint8Array, at: number, stamp: Stamp): number {
+    const size = batchBytes(records, at)
+    const baseOffset = this.#logEndOffset
+    const endOffset = (baseOffset + lastOffsetDeltaAt(records, at) + 1) as Offset
+    const tail = (this.#tail ??= new HotTail(this.#context.tails))
+    const block = tail.blockFor(size, baseOffset)
+    const position = block.used
+    block.bytes.set(at === 0 && size === records.length ? records : records.subarray(at, at + size), position)
+    setBaseOffset(block.bytes, position, baseOffset)
+    setLeaderEpoch(block.bytes, position, stamp.epoch)
+    if (this.#config.timestampType === 'LogAppendTime') setLogAppendTime(block.bytes, position, stamp.now)
+    if (producerIdAt(block.bytes, position) >= 0) {
+      this.#history.loadedProducers?.noteBatch(block.bytes, position, stamp.now)
+    }
+    block.noteBatch(baseOffset, endOffset, size)
+    staging.add(block, position, size, { baseOffset, endOffset }, this.#config, stamp.now)
+    this.#logEndOffset = endOffset
+    return size
+  }
+
+  // Writing
+
+  /** One append a segment. */
+  #writeRuns(runs: readonly StagedRun[]): void {
+    let from = 0
+    while (from < runs.length) {
+      let to = from + 1
+      while (to < runs.length && runs[to]?.isRoll === false) to++
+      const first = runs[from]
+      if (first?.isRoll === true) this.#roll(first.baseOffset)
+      this.#writeTo(this.#segments.active, runs.slice(from, to))
+      from = to
+    }
+    for (const { block, to, endOffset } of runs) {
+      block.written = to
+      block.writtenEndOffset = endOffset
+    }
+  }
+
+  #writeTo(segment: Segment, runs: readonly StagedRun[]): void {
+    let bytes = 0
+    const buffers = runs.map(({ block, from, to }) => {
+      bytes += to - from
+      return block.bytes.subarray(from, to)
+    })
+    let position = segment.size
+    segment.append(this.#context.files, buffers, bytes)
+    segment.firstAppendMs ??= this.#lastAppendMs
+    segment.lastAppendMs = this.#lastAppendMs
+    for (const { block, from, to } of runs) {
+      for (let at = from; at < to;) {
+        segment.noteBatch(block.bytes, at, position, this.#config.indexIntervalBytes)
+        const size = batchBytes(block.bytes, at)
+        at += size
+        position += size
+      }
+    }
+  }
+
+  /** Seals the active segment and makes a new one, which begins at the offset. */
+  #roll(baseOffset: Offset): void {
+    const { disk, files, indexes, events } = this.#context
+    const sealed = this.#segments.active
+    const place = { offset: baseOffset, segmentBase: sealed.baseOffset, position: sealed.size }
+    this.#segments.push(Segment.create(disk, files, this.directory, baseOffset))
+    this.#isDirectorySynced = false
+    sealed.isSealed = true
+    sealed.writeIndexes(disk)
+    if (sealed.isIndexed) indexes.touch(sealed)
+    this.#history.saveProducers(place, this.#lastAppendMs, { isForced: true })
+    events.onRoll?.(this.directory, baseOffset)
+  }
+
+  /** Puts files and memory back to what they were before the write; if that fails, the log is offline. */
+  #undoWrite(before: { segments: number; active: Segment; size: number }, failure: TidemarkError): void {
+    const { disk, files, indexes } = this.#context
+    this.#logEndOffset = this.#writtenEndOffset
+    this.#tail?.truncate(this.#writtenEndOffset)
+    this.#history.undo(this.#writtenEndOffset)
+    try {
+      while (this.#segments.count > before.segments) this.#segments.pop().remove(disk, files)
+      const active = before.active
+      active.isSealed = false
+      indexes.remove(active)
+      active.removeIndexFiles(disk)
+      const file = files.acquire(active.file)
+      try {
+        file.truncate(before.size)
+      } finally {
+        files.release(active.file)
+      }
+      if (active.size > before.size) active.truncate(before.size, this.#writtenEndOffset)
+      this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error
+      this.#staging?.clear()
+      const message = `${failure.message}; what was written of it cannot be taken back`
+      this.#state = { kind: 'offline', reason: new TidemarkError('STORAGE_ERROR', message, { cause: error }) }
+      this.#context.events.onOffline?.(this.directory, this.#state.reason)
+    }
+  }
+
+  // Syncing
+
+  #hasUnsynced(): boolean {
+    return this.#segments.active.syncedSize < this.#segments.active.size || this.#history.hasUnsavedEpochs
+  }
+
+  async #syncNow(): Promise<void> {
+    if (this.#state.kind !== 'online') throw this.#state.reason
+    const place = this.#writtenPlace()
+    const isDirectorySynced = this.#isDirectorySynced
+    this.#isDirectorySynced = true
+    try {
+      for (const segment of this.#unsyncedSegments()) await this.#syncSegment(segment)
+      if (!isDirectorySynced) await this.#context.disk.syncDirectory(this.directory)
+      await this.#history.saveEpochs()
+    } catch (error) {
+      this.#isDirectorySynced = false
+      const reason = new TidemarkError('STORAGE_ERROR', `${this.directory} cannot be synced`, { cause: error })
+      this.#state = { kind: 'read-only', reason }
+      this.#context.events.onReadOnly?.(this.directory, reason)
+      throw reason
+    }
+    this.#recoveryPoint = place
+  }
+
+  /** In order; they are the last ones. */
+  #unsyncedSegments(): Segment[] {
+    const unsynced: Segment[] = []
+    for (let index = this.#segments.count - 1; index >= 0; index--) {
+      const segment = this.#segments.at(index)
+      if (segment === undefined || (segment.size > 0 && segment.syncedSize === segment.size)) break
+      if (segment.size > 0) unsynced.push(segment)
+    }
+    return unsynced.toReversed()
+  }
+
+  async #syncSegment(segment: Segment): Promise<void> {
+    const size = segment.size
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      await file.sync()
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+    segment.syncedSize = Math.max(segment.syncedSize, Math.min(size, segment.size))
+    segment.file.hasUnsyncedBytes = segment.syncedSize < segment.size
+  }
+
+  #writtenPlace(): LogPlace {
+    const { baseOffset, size } = this.#segments.active
+    return { offset: this.#writtenEndOffset, segmentBase: baseOffset, position: size }
+  }
+
+  // Reading
+
+  #readerOf(): LogReader {
+    this.#reader ??= new LogReader(this.#context, this.directory, this.#segments)
+    return this.#reader
+  }
+
+  #checkReadable(fetchOffset: Offset): void {
+    if (fetchOffset < this.#logStartOffset || fetchOffset > this.#logEndOffset) {
+      const range = `[${this.#logStartOffset}, ${this.#logEndOffset}]`
+      throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${fetchOffset} is not in ${range}`)
+    }
+    const range = this.#quarantine.rangeAt(fetchOffset)
+    if (range !== undefined) throw new QuarantinedError(range)
+  }
+
+  // Trimming and cutting
+
+  /** The new log start offset that retention asks for; undefined when everything stays. */
+  async #retainedFrom(now: TimestampMs): Promise<Offset | undefined> {
+    const retention = (this.#retention ??= new Retention())
+    retention.observe(now, this.#segments.active.lastAppendMs)
+    const expiredMax = retention.segmentsMax(this.#segments.count)
+    let bytes = this.#segments.bytes
+    let removable = 0
+    for (const segment of [...this.#segments]) {
+      if (!isAboveSize(bytes, segment, this.#config) || !segment.isSealed) {
+        if (removable >= expiredMax || this.#config.retentionMs === undefined) break
+        // Asked first with what is known without reading: a segment appended to lately is not worth its index.
+        if (segment.size === 0 || now - (segment.lastAppendMs ?? now) > this.#config.retentionMs || segment.isIndexed) {
+          if (segment.size > 0) await this.#loadIndexes(segment)
+        }
+        if (!isExpired(segment, this.#config, now)) break
+      }
+      bytes -= segment.size
+      removable++
+    }
+    const kept = this.#segments.at(removable)
+    if (removable === 0) return undefined
+    if (kept !== undefined) return kept.baseOffset
+    // All have expired, the active one too: it is sealed, if nothing is on its way into it.
+    if (this.stagedBytes > 0) {
+      const active = this.#segments.active.baseOffset
+      return active > this.#logStartOffset ? active : undefined
+    }
+    this.#rollAt(this.#writtenEndOffset)
+    return this.#writtenEndOffset
+  }
+
+  async #loadIndexes(segment: Segment): Promise<void> {
+    try {
+      await this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
+    } catch (error) {
+      throw failureOf(error, `${this.directory} cannot be read`)
+    }
+  }
+
+  #rollAt(offset: Offset): void {
+    try {
+      this.#roll(offset)
+      this.#staging?.reset(offset, 0, undefined)
+    } catch (error) {
+      throw failureOf(error, `${this.directory} cannot be rolled`)
+    }
+  }
+
+  /** The start is durable before a file goes: a removal that a crash undoes, alone among others, leaves no gap. */
+  async #moveLogStart(to: Offset, reason: string): Promise<{ readonly segments: number; readonly bytes: number }> {
+    const { disk, files, indexes, events } = this.#context
+    let segments = 0
+    let bytes = 0
+    try {
+      await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, to)
+      this.#logStartOffset = to
+      this.#isUntouched = false
+      while (this.#segments.count > 1 && (this.#segments.at(1)?.baseOffset ?? Infinity) <= to) {
+        const segment = this.#segments.shift()
+        segments++
+        bytes += segment.size
+        indexes.remove(segment)
+        segment.remove(disk, files)
+      }
+      if (this.#quarantine.trim(to)) await this.#saveQuarantine()
+      if (this.#history.loadedEpochs !== undefined) this.#history.trimEpochs(to)
+    } catch (error) {
+      throw failureOf(error, `${this.directory} cannot be trimmed`)
+    }
+    if (segments > 0) events.onDelete?.(this.directory, { segments, bytes, reason })
+    return { segments, bytes }
+  }
+
+  async #truncate(offset: Offset, now: TimestampMs, save: () => Promise<void>): Promise<void> {
+    const { disk, files, indexes, events } = this.#context
+    const cut = await this.#cutAt(offset)
+    if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
+    await save()
+    const bytesBefore = this.#segments.bytes
+    this.#truncations++
+    this.#tail?.truncate(cut.offset)
+    this.#reader?.forgetPlaces()
+    this.#writtenEndOffset = cut.offset
+    this.#logEndOffset = cut.offset
+    this.#isUntouched = false
+    if (cut.offset < this.#logStartOffset) this.#logStartOffset = cut.offset
+    while (this.#segments.count > 1 && this.#segments.active.baseOffset > cut.segmentBase) {
+      const segment = this.#segments.pop()
+      indexes.remove(segment)
+      segment.remove(disk, files)
+    }
+    const active = this.#segments.active
+    active.isSealed = false
+    active.file.isWritable = true
+    files.drop(active.file)
+    indexes.remove(active)
+    active.removeIndexFiles(disk)
+    const file = files.acquire(active.file)
+    try {
+      file.truncate(cut.position)
+      active.truncate(cut.position, cut.offset)
+      await file.sync()
+    } finally {
+      files.release(active.file)
+    }
+    await disk.syncDirectory(this.directory)
+    if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
+    this.#history.truncate(cut.offset, now)
+    this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
+    const bytes = bytesBefore - this.#segments.bytes
+    events.onTruncate?.(this.directory, { endOffset: cut.offset, bytes, reason: 'asked for' })
+  }
+
+  /** Where the batch that holds the offset begins, or the first one behind it. */
+  async #cutAt(offset: Offset): Promise<LogPlace> {
+    const segment = this.#segments.floor(offset) ?? this.#segments.first
+    if (offset <= segment.baseOffset)
+      return { offset: segment.baseOffset, segmentBase: segment.baseOffset, position: 0 }
+    await this.#loadIndexes(segment)
+    let place: LogPlace = { offset, segmentBase: segment.baseOffset, position: segment.size }
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      await walkSegment(segment, file, segment.floorPosition(offset), segment.size, (bytes, at, _size, position) => {
+        const baseOffset = baseOffsetAt(bytes, at)
+        if (baseOffset + lastOffsetDeltaAt(bytes, at) < offset) return false
+        place = { offset: Math.min(baseOffset, offset) as Offset, segmentBase: segment.baseOffset, position }
+        return true
+      })
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+    return place
+  }
+
+  #saveQuarantine(): Promise<void> {
+    return writeCheckpoint(this.#context.disk, `${this.directory}/${QUARANTINE_FILE}`, this.#quarantine.snapshot())
+  }
+
+  /** Runs what must not be interleaved with its like: syncs, trims, cuts, closing. */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#exclusive.then(work)
+    this.#exclusive = result.then(ignore, ignore)
+    return result
+  }
+}
+
+interface Stamp {
+  readonly epoch: LeaderEpoch
+  readonly now: TimestampMs
+}
+
+class EmptySlice implements ReadSlice {
+  readonly bytes = NO_BYTES
+  readonly endOffset: Offset
+
+  constructor(endOffset: Offset) {
+    this.endOffset = endOffset
+  }
+
+  release(): void {}
+}
+
+const NO_BYTES = new Uint8Array(0)
+const NO_SUCCESSOR = 'the batches that came together do not follow one another'
+const PARTLY_NEW = 'some of the batches that came together were appended before, others not'
+
+/** Tells the segments which of their bytes are lost. */
+export function placeLost(segments: readonly Segment[], quarantine: Quarantine): void {
+  for (const segment of segments) {
+    const lost = quarantine.ranges.filter((range) => range.segmentBase === segment.baseOffset)
+    if (lost.length > 0) segment.lost = lost.toSorted((a, b) => a.position - b.position)
+  }
+}
+
+/** Our error for what the disk said. What is none of the disk's goes through. */
+export function failureOf(error: unknown, what: string): TidemarkError {
+  if (error instanceof TidemarkError) return error
+  if (!(error instanceof DiskError)) throw error
+  const isFull = error.code === 'ENOSPC' || error.code === 'EDQUOT'
+  return new TidemarkError(isFull ? 'DISK_FULL' : 'STORAGE_ERROR', `${what}: ${error.message}`, { cause: error })
+}
+
+/** Whether the second batch goes on where the first one, of the same producer, ends. */
+function followsOn(bytes: Uint8Array, first: number, second: number): boolean {
+  if (producerIdAt(bytes, first) !== producerIdAt(bytes, second)) return false
+  if (producerEpochAt(bytes, first) !== producerEpochAt(bytes, second)) return false
+  const next = baseSequenceAt(bytes, first) + lastOffsetDeltaAt(bytes, first) + 1
+  return baseSequenceAt(bytes, second) === next % 0x8000_0000
+}
+
+function refuse(error: ErrorCode, message: string): AppendResult {
+  return { kind: 'refused', error, message }
+}
+
+function ignore(): void {}

@@ -1,0 +1,223 @@
+// What a partition remembers of its idempotent producers, so that a batch sent twice is stored once. Owns sequence numbers:
+// the next one is appended, one of the last few is answered with the offsets it got, a gap is refused. A core: no clock,
+// no I/O; snapshots are values that others write.
+//
+// Invariants: of each producer the last PRODUCER_BATCHES_REMEMBERED batches of its newest epoch are known; their sequence
+// numbers follow one another, as do their offsets. At most producersMax producers are known.
+
+import { assert } from '../../shared/assert.ts'
+import type { ErrorCode } from '../../shared/errors.ts'
+import type { Offset, TimestampMs } from '../../shared/ids.ts'
+import { PRODUCER_BATCHES_REMEMBERED } from '../../shared/limits.ts'
+import { LOG_APPEND_TIME_BIT } from '../../shared/record-batch/format.ts'
+import {
+  attributesAt,
+  baseOffsetAt,
+  baseSequenceAt,
+  crcAt,
+  endOffsetAt,
+  lastOffsetDeltaAt,
+  producerEpochAt,
+  producerIdAt,
+} from '../../shared/record-batch/header.ts'
+
+export const PRODUCERS_MAX_DEFAULT = 50_000
+export const PRODUCER_EXPIRATION_MS_DEFAULT = 86_400_000
+/** Sequence numbers are int32 from 0 on and begin again at 0. */
+const SEQUENCE_COUNT = 0x8000_0000
+/** Share of the producers that is forgotten at once when there are too many, so that the search is rarely made. */
+const EVICTED_SHARE = 0.1
+
+/** baseSequence, lastSequence, baseOffset, endOffset, crc. */
+const FIELDS = 5
+const NO_CRC = -1
+
+export type ProducerVerdict =
+  | { readonly kind: 'next' }
+  | { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly endOffset: Offset }
+  | { readonly kind: 'refused'; readonly error: ErrorCode; readonly message: string }
+
+interface ProducerEntry {
+  epoch: number
+  /** Wall clock of the broker when the producer last wrote. */
+  lastSeenMs: number
+  /** The remembered batches, oldest first, FIELDS numbers each. */
+  batches: number[]
+}
+
+const NEXT: ProducerVerdict = { kind: 'next' }
+
+export class ProducerState {
+  readonly #entries = new Map<number, ProducerEntry>()
+  readonly #producersMax: number
+
+  constructor(options: { readonly producersMax?: number } = {}) {
+    this.#producersMax = options.producersMax ?? PRODUCERS_MAX_DEFAULT
+  }
+
+  get count(): number {
+    return this.#entries.size
+  }
+
+  /** What to do with the batch at `at`, which has a producer id. Changes nothing. */
+  check(bytes: Uint8Array, at: number): ProducerVerdict {
+    const entry = this.#entries.get(producerIdAt(bytes, at))
+    // A producer that was forgotten, or whose beginning retention has taken, goes on where it is.
+    if (entry === undefined) return NEXT
+    const epoch = producerEpochAt(bytes, at)
+    const baseSequence = baseSequenceAt(bytes, at)
+    if (epoch < entry.epoch) {
+      return refuse('INVALID_PRODUCER_EPOCH', `${nameOf(bytes, at)} is in epoch ${entry.epoch}, the batch in ${epoch}`)
+    }
+    if (epoch > entry.epoch) {
+      if (baseSequence === 0) return NEXT
+      return refuse(
+        'OUT_OF_ORDER_SEQUENCE_NUMBER',
+        `${nameOf(bytes, at)} begins epoch ${epoch} with sequence ${baseSequence}, not 0`,
+      )
+    }
+    return checkSequence(entry, bytes, at, baseSequence)
+  }
+
+  /** Takes note of an appended batch, which has a producer id and its final base offset. */
+  noteBatch(bytes: Uint8Array, at: number, now: TimestampMs): void {
+    const id = producerIdAt(bytes, at)
+    const epoch = producerEpochAt(bytes, at)
+    let entry = this.#entries.get(id)
+    if (entry === undefined) {
+      if (this.#entries.size >= this.#producersMax) this.#evict()
+      entry = { epoch, lastSeenMs: now, batches: [] }
+      this.#entries.set(id, entry)
+    }
+    if (epoch > entry.epoch) entry.batches.length = 0
+    entry.epoch = Math.max(entry.epoch, epoch)
+    entry.lastSeenMs = Math.max(entry.lastSeenMs, now)
+    const baseSequence = baseSequenceAt(bytes, at)
+    // A stamped batch has another checksum than the producer gave it.
+    const isStamped = (attributesAt(bytes, at) & LOG_APPEND_TIME_BIT) !== 0
+    if (entry.batches.length === PRODUCER_BATCHES_REMEMBERED * FIELDS) entry.batches.splice(0, FIELDS)
+    entry.batches.push(
+      baseSequence,
+      advance(baseSequence, lastOffsetDeltaAt(bytes, at)),
+      baseOffsetAt(bytes, at),
+      endOffsetAt(bytes, at),
+      isStamped ? NO_CRC : crcAt(bytes, at),
+    )
+  }
+
+  /**
+   * Forgets the batches at and above the offset. Enough to undo what was staged: a producer has at most as many batches in
+   * flight as are remembered, so what must still be recognised as sent before is still known. Not enough to undo more.
+   */
+  truncate(offset: Offset): void {
+    // The entry stays even without batches: its epoch still fences off the older sessions.
+    for (const entry of this.#entries.values()) cutBatches(entry.batches, offset)
+  }
+
+  /** Forgets who has not written for so long (milliseconds). Answers how many. */
+  expire(now: TimestampMs, expirationMs: number): number {
+    const before = this.#entries.size
+    for (const [id, entry] of this.#entries) {
+      if (now - entry.lastSeenMs > expirationMs) this.#entries.delete(id)
+    }
+    return before - this.#entries.size
+  }
+
+  clear(): void {
+    this.#entries.clear()
+  }
+
+  /** What is known of the batches below the offset, for a checkpoint. */
+  snapshot(endOffset: Offset): unknown {
+    const producers: unknown[] = []
+    for (const [id, entry] of this.#entries) {
+      const batches = [...entry.batches]
+      cutBatches(batches, endOffset)
+      producers.push([id, entry.epoch, entry.lastSeenMs, ...batches])
+    }
+    return producers
+  }
+
+  /** Takes a snapshot over; false, and nothing known, when it is none. */
+  restore(snapshot: unknown): boolean {
+    this.#entries.clear()
+    if (!Array.isArray(snapshot)) return false
+    for (const row of snapshot as unknown[]) {
+      if (!isRow(row)) {
+        this.#entries.clear()
+        return false
+      }
+      const [id = 0, epoch = 0, lastSeenMs = 0, ...batches] = row
+      this.#entries.set(id, { epoch, lastSeenMs, batches })
+    }
+    return true
+  }
+
+  #evict(): void {
+    const byAge = [...this.#entries].toSorted((a, b) => a[1].lastSeenMs - b[1].lastSeenMs)
+    const count = Math.max(1, Math.floor(byAge.length * EVICTED_SHARE))
+    for (const [id] of byAge.slice(0, count)) this.#entries.delete(id)
+  }
+}
+
+/** Takes away the batches at and above the offset. */
+function cutBatches(batches: number[], offset: Offset): void {
+  while (batches.length > 0 && (batches[batches.length - FIELDS + 2] ?? 0) >= offset) batches.length -= FIELDS
+}
+
+function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, baseSequence: number): ProducerVerdict {
+  const batches = entry.batches
+  const newest = batches.length - FIELDS
+  // Everything of this epoch was undone: it begins again, from wherever its first unacknowledged batch is.
+  if (newest < 0) return NEXT
+  const lastSequence = batches[newest + 1] ?? 0
+  if (baseSequence === advance(lastSequence, 1)) return NEXT
+  const endSequence = advance(baseSequence, lastOffsetDeltaAt(bytes, at))
+  for (let field = newest; field >= 0; field -= FIELDS) {
+    if (batches[field] !== baseSequence || batches[field + 1] !== endSequence) continue
+    const crc = batches[field + 4]
+    if (crc !== NO_CRC && crc !== crcAt(bytes, at)) {
+      return refuse(
+        'OUT_OF_ORDER_SEQUENCE_NUMBER',
+        `${nameOf(bytes, at)} has sent other records with sequence ${baseSequence} before: is its id used twice?`,
+      )
+    }
+    return {
+      kind: 'duplicate',
+      baseOffset: (batches[field + 2] ?? 0) as Offset,
+      endOffset: (batches[field + 3] ?? 0) as Offset,
+    }
+  }
+  // Half of the numbers lie behind the last one, half ahead.
+  const ahead = (baseSequence - lastSequence + SEQUENCE_COUNT) % SEQUENCE_COUNT
+  if (ahead === 0 || ahead > SEQUENCE_COUNT / 2) {
+    return refuse(
+      'DUPLICATE_SEQUENCE_NUMBER',
+      `${nameOf(bytes, at)} sends sequence ${baseSequence} again, too long after it to know its offset`,
+    )
+  }
+  return refuse(
+    'OUT_OF_ORDER_SEQUENCE_NUMBER',
+    `${nameOf(bytes, at)} sends sequence ${baseSequence}, expected is ${advance(lastSequence, 1)}`,
+  )
+}
+
+function advance(sequence: number, by: number): number {
+  return (sequence + by) % SEQUENCE_COUNT
+}
+
+function nameOf(bytes: Uint8Array, at: number): string {
+  return `producer ${producerIdAt(bytes, at)}`
+}
+
+function refuse(error: ErrorCode, message: string): ProducerVerdict {
+  return { kind: 'refused', error, message }
+}
+
+function isRow(row: unknown): row is number[] {
+  if (!Array.isArray(row) || row.length < 3 || (row.length - 3) % FIELDS !== 0) return false
+  if (row.length > 3 + PRODUCER_BATCHES_REMEMBERED * FIELDS) return false
+  return row.every((value) => Number.isSafeInteger(value))
+}
+
+assert(PRODUCER_BATCHES_REMEMBERED > 0, 'at least the last batch of a producer is remembered')
