@@ -1,0 +1,69 @@
+// How a command asks brokers: the client's own way of finding them and trying again, for requests that are no part of the
+// client's public face. Owns what the flags --brokers and --timeout mean, and how refusals are told.
+
+import type { ApiName, RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { CommandContext } from './command.ts'
+import { Cluster } from '../../client/cluster.ts'
+import { systemEnvironment } from '../../client/environment.ts'
+import { type ConnectOptions, readConnectOptions } from '../../client/options.ts'
+import { errorCodeOf, ERRORS, TidemarkError } from '../../shared/errors.ts'
+
+export interface BrokerSession {
+  /** Asks whoever answers. @throws TidemarkError */
+  ask<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
+}
+
+/** Requests that do no harm when they are done twice. */
+const REPEATABLE: ReadonlySet<ApiName> = new Set<ApiName>([
+  'metadata',
+  'listOffsets',
+  'describeTopics',
+  'clusterInfo',
+  'trim',
+])
+
+/** What a person at a terminal waits for; a program that embeds the client is more patient. */
+export function connectOptions(context: CommandContext): ConnectOptions {
+  const timeoutMs = context.arguments.number('timeout')
+  return {
+    brokers: context.arguments.required('brokers'),
+    clientId: `tidemark-cli-${process.pid}`,
+    retry: { retries: 3, minMs: 50, maxMs: 500 },
+    connectTimeoutMs: Math.min(timeoutMs, 5_000),
+    requestTimeoutMs: timeoutMs,
+    callTimeoutMs: timeoutMs,
+  }
+}
+
+export async function withBrokers<T>(
+  context: CommandContext,
+  work: (session: BrokerSession) => Promise<T>,
+): Promise<T> {
+  const cluster = new Cluster(systemEnvironment, readConnectOptions(connectOptions(context)))
+  const isAdministration = (api: ApiName): boolean => !REPEATABLE.has(api)
+  try {
+    return await work({
+      ask: (api, request) =>
+        cluster.call(api, { signal: context.signal }, (scope) =>
+          cluster.ask(api, request, scope, {
+            isRepeatable: !isAdministration(api),
+            ...(isAdministration(api) ? { to: 'controller' } : {}),
+          }),
+        ),
+    })
+  } finally {
+    cluster.close()
+  }
+}
+
+export interface Outcome {
+  readonly error: number
+  readonly message: string | undefined
+}
+
+/** The refusal as an error; undefined when there is none. */
+export function refusalOf(outcome: Outcome, what: string): TidemarkError | undefined {
+  if (outcome.error === 0) return undefined
+  const code = errorCodeOf(outcome.error)
+  return new TidemarkError(code, `${what}: ${outcome.message ?? ERRORS[code].about}`)
+}

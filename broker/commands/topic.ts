@@ -1,0 +1,216 @@
+// `tidemark topic …`: create, list, describe, alter, delete, add-partitions, trim. One that is refused does not hold up
+// the rest: each refusal is a line, and the exit code tells that there was one.
+
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { TidemarkError } from '../../shared/errors.ts'
+import type { BrokerSession } from './broker-session.ts'
+import type { CommandContext } from './command.ts'
+import { offset } from '../../shared/ids.ts'
+import { refusalOf, withBrokers } from './broker-session.ts'
+import { splitPair, UsageError } from './command.ts'
+import { describeError } from './error-lines.ts'
+import { printValue } from './output.ts'
+
+type Topic = ResponseOf<'describeTopics'>['topics'][number]
+type TrimPartition = RequestOf<'trim'>['partitions'][number]
+
+/** Stands for the high watermark in a trim request. */
+const HIGH_WATERMARK = -1
+
+export async function createTopics(context: CommandContext): Promise<number> {
+  const { arguments: args, output } = context
+  const config = args.list('config').map((pair) => splitPair(pair, '--config'))
+  const isDryRun = args.isOn('dry-run')
+  const { topics } = await withBrokers(context, (session) =>
+    session.ask('createTopics', {
+      topics: operands(context, 'topics').map((topic) => ({
+        topic,
+        partitions: args.integer('partitions'),
+        replicationFactor: args.integer('replication'),
+        config: config.map(([name, value]) => [name, value] as const),
+      })),
+      validateOnly: isDryRun,
+      timeoutMs: args.number('timeout'),
+    }),
+  )
+  const rows = topics.map(({ topic, error, message, partitions, replicationFactor }) => {
+    const refusal = refusalOf({ error, message }, `topic ${topic}`)
+    const isThere = refusal?.code === 'TOPIC_ALREADY_EXISTS' && args.isOn('if-not-exists')
+    if (refusal !== undefined && !isThere) return sayRefusal(refusal)
+    const outcome = isThere ? 'exists' : isDryRun ? 'would be created' : 'created'
+    return { topic, partitions, replicas: replicationFactor, outcome }
+  })
+  return await printOutcomes(context, rows, output)
+}
+
+export async function listTopics(context: CommandContext): Promise<number> {
+  const { arguments: args, output } = context
+  const { topics } = await withBrokers(context, (session) => session.ask('describeTopics', { topics: undefined }))
+  if (topics.length === 0 && args.required('format') === 'table') {
+    context.note('there are no topics; `tidemark topic create NAME` makes one')
+    return 0
+  }
+  await printValue(output, topics.map(summaryOf), args.required('format'))
+  return 0
+}
+
+export async function describeTopics(context: CommandContext): Promise<number> {
+  const { arguments: args, output } = context
+  const names = args.list('topics')
+  const answer = await withBrokers(context, (session) =>
+    session.ask('describeTopics', { topics: names.length === 0 ? undefined : names }),
+  )
+  const refusals = answer.topics.flatMap((topic) => refusalOf(topic, `topic ${topic.topic}`) ?? [])
+  for (const refusal of refusals) sayRefusal(refusal)
+  const topics = answer.topics.filter(({ error }) => error === 0)
+  const format = args.required('format')
+  if (format !== 'table') {
+    const described = topics.map(({ error: _error, message: _message, ...topic }) => topic)
+    await printValue(output, described, format)
+  } else if (args.isOn('partitions')) {
+    const rows = topics.flatMap((topic) => topic.partitions.map((partition) => partitionRow(topic.topic, partition)))
+    if (rows.length > 0) await printValue(output, rows, format)
+  } else {
+    for (const topic of topics) await printTopic(context, topic)
+  }
+  return refusals.length === 0 ? 0 : 1
+}
+
+export async function alterTopic(context: CommandContext): Promise<number> {
+  const { arguments: args } = context
+  const topic = args.required('topic')
+  const set = args.list('config').map((pair) => splitPair(pair, '--config'))
+  const remove = args.list('reset')
+  if (set.length + remove.length === 0)
+    throw new UsageError('topic alter: say what with --config KEY=VALUE or --reset KEY')
+  await withBrokers(context, (session) =>
+    session.ask('alterTopic', {
+      topic,
+      set: set.map(([name, value]) => [name, value] as const),
+      remove,
+      validateOnly: args.isOn('dry-run'),
+    }),
+  )
+  context.note(`topic ${topic} ${args.isOn('dry-run') ? 'would be' : 'is'} altered`)
+  return 0
+}
+
+export async function deleteTopics(context: CommandContext): Promise<number> {
+  const { arguments: args, output } = context
+  const { topics } = await withBrokers(context, (session) =>
+    session.ask('deleteTopics', { topics: operands(context, 'topics'), timeoutMs: args.number('timeout') }),
+  )
+  const rows = topics.map((outcome) => {
+    const refusal = refusalOf(outcome, `topic ${outcome.topic}`)
+    const isGone = refusal?.code === 'UNKNOWN_TOPIC_OR_PARTITION' && args.isOn('if-exists')
+    if (refusal !== undefined && !isGone) return sayRefusal(refusal)
+    return { topic: outcome.topic, outcome: isGone ? 'was not there' : 'deleted' }
+  })
+  return await printOutcomes(context, rows, output)
+}
+
+export async function addPartitions(context: CommandContext): Promise<number> {
+  const { arguments: args } = context
+  const topic = args.required('topic')
+  const partitions = args.integer('partitions')
+  if (partitions === undefined)
+    throw new UsageError('topic add-partitions: say how many there shall be with --partitions N')
+  const validateOnly = args.isOn('dry-run')
+  await withBrokers(context, (session) => session.ask('addPartitions', { topic, partitions, validateOnly }))
+  context.note(`topic ${topic} ${validateOnly ? 'would have' : 'has'} ${partitions} partitions`)
+  return 0
+}
+
+export async function trimTopic(context: CommandContext): Promise<number> {
+  const { arguments: args, output } = context
+  const topic = args.required('topic')
+  const before = trimTarget(args.text('before'))
+  const { partitions } = await withBrokers(context, async (session) => {
+    const only = args.integer('partition')
+    const numbers = only === undefined ? await partitionNumbers(session, topic) : [only]
+    const targets = numbers.map((partition): TrimPartition => ({ topic, partition, beforeOffset: before }))
+    return await session.ask('trim', { partitions: targets })
+  })
+  const rows = partitions.map(({ partition, error, message, logStartOffset }) => {
+    const refusal = refusalOf({ error, message }, `${topic}-${partition}`)
+    return refusal === undefined ? { topic, partition, logStartOffset } : sayRefusal(refusal)
+  })
+  return await printOutcomes(context, rows, output)
+}
+
+/** The numbers of the partitions of a topic. @throws UNKNOWN_TOPIC_OR_PARTITION */
+export async function partitionNumbers(session: BrokerSession, topic: string): Promise<readonly number[]> {
+  const { topics } = await session.ask('metadata', { topics: [topic], createMissing: false })
+  const found = topics[0]
+  const refusal = found === undefined ? undefined : refusalOf(found, `topic ${topic}`)
+  if (refusal !== undefined) throw refusal
+  return (found?.partitions ?? []).map(({ partition }) => partition).toSorted((a, b) => a - b)
+}
+
+function trimTarget(text: string | undefined): number {
+  if (text === 'end') return HIGH_WATERMARK
+  if (text !== undefined && /^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return offset(Number(text))
+  throw new UsageError(`topic trim: --before must be an offset or 'end'${text === undefined ? '' : `, not '${text}'`}`)
+}
+
+function operands(context: CommandContext, name: string): readonly string[] {
+  const names = context.arguments.list(name)
+  if (names.length === 0) throw new UsageError('the name of a topic is missing')
+  return names
+}
+
+function sayRefusal(refusal: TidemarkError): undefined {
+  console.error(`tidemark: ${describeError(refusal).line}`)
+}
+
+async function printOutcomes(
+  context: CommandContext,
+  rows: readonly (object | undefined)[],
+  output: CommandContext['output'],
+): Promise<number> {
+  const done = rows.filter((row) => row !== undefined)
+  const format = context.arguments.required('format')
+  if (done.length > 0 || format !== 'table') await printValue(output, done, format)
+  return done.length === rows.length ? 0 : 1
+}
+
+function summaryOf({ topic, partitions, replicationFactor, config }: Topic): object {
+  return {
+    topic,
+    partitions: partitions.length,
+    replicas: replicationFactor,
+    records: partitions.reduce((sum, { logStartOffset, highWatermark }) => sum + highWatermark - logStartOffset, 0),
+    bytes: partitions.reduce((sum, { bytes }) => sum + bytes, 0),
+    durability: config.find(({ name }) => name === 'durability')?.value,
+  }
+}
+
+function partitionRow(topic: string, one: Topic['partitions'][number]): object {
+  return {
+    topic,
+    partition: one.partition,
+    leader: one.leader,
+    epoch: one.leaderEpoch,
+    replicas: one.replicas,
+    inSync: one.inSyncReplicas,
+    logStart: one.logStartOffset,
+    highWatermark: one.highWatermark,
+    logEnd: one.logEndOffset,
+    recoveryPoint: one.recoveryPoint,
+    segments: one.segments,
+    bytes: one.bytes,
+    state: one.reason === undefined ? one.state : `${one.state} (${one.reason})`,
+  }
+}
+
+async function printTopic({ output }: CommandContext, topic: Topic): Promise<void> {
+  await printValue(output, { ...summaryOf(topic), topicId: topic.topicId }, 'table')
+  await output.line('')
+  const settings = topic.config.map(({ name, value, isDefault, about }) => ({
+    setting: name,
+    value,
+    from: isDefault ? 'default' : 'topic',
+    about,
+  }))
+  await printValue(output, settings, 'table')
+}
