@@ -202,6 +202,12 @@ describe('a malformed batch', () => {
     expect(decoded(good + good, 2)).toThrow(/the offset delta 0 is out of order/)
   })
 
+  it('is refused: a timestamp that a number cannot hold', () => {
+    const batch = batchOf(0, 1, Buffer.from(good.replace('1c0000', '1c0002'), 'hex'))
+    batch.set([0x00, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], 27)
+    expect(() => decodeBatch(withRightCrc(batch)).toArray()).toThrow(/timestamp of a record is out of range/)
+  })
+
   it('is refused: fewer records than it counts', () => {
     expect(decoded(good, 2)).toThrow(expect.objectContaining({ code: 'CORRUPT_MESSAGE' }))
     expect(decoded(good, 0x7fff_ffff)).toThrow(/2147483647 records do not fit/)
