@@ -3,7 +3,7 @@
 // bounded: what a few bytes can blow up to is never allocated before it is known to be allowed.
 
 import type { Codec } from '../record-batch/format.ts'
-import { TidemarkError } from '../errors.ts'
+import { tooLarge } from './errors.ts'
 import { compressGzip, decompressGzip } from './gzip.ts'
 import { compressLz4, decompressLz4 } from './lz4.ts'
 import { compressSnappy, decompressSnappy } from './snappy.ts'
@@ -44,14 +44,10 @@ export function compress(codec: Codec, bytes: Uint8Array): Uint8Array {
  */
 export function decompress(codec: Codec, bytes: Uint8Array, bytesMax: number): Uint8Array {
   const decompressed = COMPRESSIONS[codec].decompress(bytes, bytesMax)
-  if (decompressed.length > bytesMax) throw tooManyBytes(codec, bytesMax)
+  if (decompressed.length > bytesMax) throw tooLarge(codec, bytesMax)
   return decompressed
 }
 
 function passThrough(bytes: Uint8Array): Uint8Array {
   return bytes
-}
-
-function tooManyBytes(codec: Codec, bytesMax: number): TidemarkError {
-  return new TidemarkError('CORRUPT_MESSAGE', `${codec}: more than ${bytesMax} bytes come out`)
 }
