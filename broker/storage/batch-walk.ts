@@ -10,8 +10,10 @@ import type { File } from './disk.ts'
 
 export const WALK_CHUNK_BYTES = 1024 * 1024
 
-/** What is seen of each batch; answers whether to stop behind it. */
-export type BatchVisitor = (bytes: Uint8Array, at: number, batchSize: number, position: number) => boolean
+/**
+ * What is seen of each batch. Answers whether to stop behind it; or, as a text, why it is no batch of this log after all.
+ */
+export type BatchVisitor = (bytes: Uint8Array, at: number, batchSize: number, position: number) => boolean | string
 
 export interface WalkOptions {
   /** Where the first batch begins. */
@@ -96,7 +98,12 @@ export class BatchWalk {
       this.fault = `its base offset is ${baseOffset}, not ${this.expectedOffset}`
       return false
     }
-    this.isStopped = this.#visit(bytes, at, size, this.position)
+    const verdict = this.#visit(bytes, at, size, this.position)
+    if (typeof verdict === 'string') {
+      this.fault = verdict
+      return false
+    }
+    this.isStopped = verdict
     this.position += size
     this.expectedOffset = baseOffset + lastOffsetDeltaAt(bytes, at) + 1
     return !this.isStopped
