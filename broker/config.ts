@@ -71,10 +71,11 @@ const TABLE = {
   'broker-id': {
     aliases: ['node.id'],
     type: 'integer',
+    default: 1,
     min: 0,
     max: 0x7fff_ffff,
     scope: 'process',
-    about: 'Number of this broker in its cluster. Without it, the one in the data directory, or 1 in a new one.',
+    about: 'Number of this broker in its cluster; a data directory belongs to one broker for good.',
   },
   redis: {
     type: 'string',
@@ -213,11 +214,12 @@ const TABLE = {
   },
   'disk-reserve-bytes': {
     type: 'integer',
-    default: 128 * MIB,
     min: 0,
     unit: 'bytes',
     scope: 'process',
-    about: 'Below this much free space nothing is written any more, until there is more again; reads go on.',
+    about:
+      'Below this much free space nothing is appended, until there is more again; reads go on. ' +
+      'Without it, 1 GiB or a twentieth of the file system, whichever is less.',
   },
   'hot-tail-bytes': {
     type: 'integer',
@@ -264,9 +266,19 @@ const TABLE = {
     scope: 'process',
     about: 'A connection on which nothing is asked for this long is closed.',
   },
+  'connections-per-address-max': {
+    aliases: ['max.connections.per.ip'],
+    type: 'integer',
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    unit: 'count',
+    scope: 'process',
+    about: 'Of them from one address, at most.',
+  },
   'in-flight-max': {
     type: 'integer',
-    default: 64,
+    default: 1_000,
     min: 1,
     max: 10_000,
     unit: 'count',

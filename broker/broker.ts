@@ -1,0 +1,496 @@
+// The composition: builds every room with what it needs, starts them in order and stops them in reverse. The only file that
+// knows every room; it holds no rule of any of them. A broker is a value: as many as you like live in one process.
+//
+// Invariants: stop() resolves when no handle, timer or file of the broker is left; a broker that could not start leaves
+// nothing behind either.
+
+import type { Logger } from '../shared/logger.ts'
+import type { AdminServer } from './admin/http-server.ts'
+import type { HealthCheck } from './admin/health.ts'
+import type { Address, BrokerOptions, BrokerSettings, OptionDescription, ResolvedOptions } from './config.ts'
+import type { BrokerRecord, CatalogueStore, Coordinator } from './coordination/coordinator.ts'
+import type { Environment } from './environment.ts'
+import type { ClusterSnapshot } from './metrics/kafka-exporter.ts'
+import type { RequestContext, Requests } from './requests/requests.ts'
+import type { Disk } from './storage/disk.ts'
+import type { Partition } from './replication/partition.ts'
+import { must } from '../shared/assert.ts'
+import { TidemarkError } from '../shared/errors.ts'
+import { brokerId } from '../shared/ids.ts'
+import { silentLogger } from '../shared/logger.ts'
+import { startAdminServer } from './admin/http-server.ts'
+import { describeOptions, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
+import { SlotMeter } from './metrics/meter.ts'
+import { createExposition } from './metrics/prometheus.ts'
+import { CONNECTION_LIMITS } from './network/connection-limits.ts'
+import { Listener } from './network/listener.ts'
+import { NativeAdapter } from './protocols/native/native-adapter.ts'
+import { DelayedOperations } from './replication/delayed-operations.ts'
+import { PartitionManager } from './replication/partition-manager.ts'
+import { TurnWriter } from './replication/turn-writer.ts'
+import { RequestRouter } from './requests/request-router.ts'
+import { LogDirectory } from './storage/log-directory.ts'
+import { MemoryDisk } from './storage/memory-disk.ts'
+
+export const BROKER_SOFTWARE = 'tidemark/0.1.0'
+/** Where a broker that keeps nothing keeps it. */
+const MEMORY_PATH = '/memory'
+
+export interface BrokerServices {
+  /** Default: says nothing. */
+  readonly logger?: Logger
+}
+
+export interface Broker extends AsyncDisposable {
+  readonly brokerId: number
+  readonly cluster: string
+  /** Where it listens, with the port that was chosen. */
+  readonly listen: Address
+  /** Where metrics and health are, unless they are off. */
+  readonly http: Address | undefined
+  /** What a client is given to find the broker: HOST:PORT. */
+  readonly brokers: string
+  /** What clients ask through the network, for whoever has the broker in its process. */
+  readonly requests: Requests
+  /** Whether it serves. */
+  readonly isReady: boolean
+  /** What was looked at to tell whether all is well. */
+  readonly checks: () => readonly HealthCheck[]
+  /** The effective settings; secrets are masked. */
+  readonly settings: () => readonly OptionDescription[]
+  /**
+   * Stops in order: takes no more work, answers what it has begun (for at most `stop-timeout-ms`), syncs, and marks the data
+   * directory as closed in order. `immediately` waits for nobody, and leaves the rest to the next start's recovery; it
+   * also cuts short a stop that is under way. Idempotent; resolves when nothing is left.
+   */
+  stop(options?: { readonly immediately?: boolean }): Promise<void>
+}
+
+/**
+ * Starts a broker; it serves when this resolves.
+ * @throws INVALID_OPTION, ADDRESS_IN_USE, DIRECTORY_LOCKED, DIRECTORY_NOT_USABLE, DIRECTORY_FORMAT_UNKNOWN, FILE_CORRUPT
+ */
+export async function createBroker(
+  environment: Environment,
+  settings: BrokerSettings = {},
+  services: BrokerServices = {},
+): Promise<Broker> {
+  const resolved = resolveOptions(settings)
+  if (resolved.options.redis !== undefined) {
+    throw new TidemarkError(
+      'INVALID_OPTION',
+      'redis: a cluster of several brokers comes with a later version; leave it out',
+    )
+  }
+  const broker = new RunningBroker(environment, resolved, services.logger ?? silentLogger)
+  try {
+    await broker.start()
+  } catch (error) {
+    await broker.stop({ immediately: true })
+    throw error
+  }
+  return broker
+}
+
+class RunningBroker implements Broker {
+  readonly #environment: Environment
+  readonly #resolved: ResolvedOptions
+  readonly #options: BrokerOptions
+  readonly #logger: Logger
+  readonly #meter = new SlotMeter()
+  readonly #disk: Disk
+  /** What has been started, in order; each entry takes its own back. */
+  readonly #started: { readonly what: string; stop(isImmediate: boolean): Promise<void> | void }[] = []
+  #directory: LogDirectory | undefined
+  #coordinator: Coordinator | undefined
+  #partitions: PartitionManager | undefined
+  #router: RequestRouter | undefined
+  #listen: Address | undefined
+  #admin: AdminServer | undefined
+  #phase: 'starting' | 'serving' | 'stopping' = 'starting'
+  #stopping: Promise<void> | undefined
+  readonly #incarnation: string
+  #isImmediate = false
+  #onImmediate: (() => void) | undefined
+  readonly #immediate = new Promise<void>((resolve) => {
+    this.#onImmediate = resolve
+  })
+
+  constructor(environment: Environment, resolved: ResolvedOptions, logger: Logger) {
+    this.#environment = environment
+    this.#resolved = resolved
+    this.#options = resolved.options
+    this.#logger = logger
+    this.#incarnation = environment.random.uuid()
+    this.#disk = resolved.options.dataDir === 'memory' ? new MemoryDisk(environment.clock) : environment.disk
+  }
+
+  get brokerId(): number {
+    return this.#options.brokerId
+  }
+
+  get cluster(): string {
+    return this.#options.cluster
+  }
+
+  get listen(): Address {
+    return must(this.#listen, 'a broker that is given out listens')
+  }
+
+  get http(): Address | undefined {
+    return this.#admin === undefined ? undefined : { host: this.#admin.host, port: this.#admin.port }
+  }
+
+  get brokers(): string {
+    return formatAddress(this.#advertised())
+  }
+
+  get requests(): Requests {
+    return must(this.#router, 'a broker that is given out takes requests')
+  }
+
+  get isReady(): boolean {
+    return this.#phase === 'serving' && this.checks().every(({ isOk }) => isOk)
+  }
+
+  settings(): readonly OptionDescription[] {
+    return describeOptions(this.#resolved)
+  }
+
+  checks(): readonly HealthCheck[] {
+    const directory = this.#directory
+    const coordinator = this.#coordinator?.health() ?? { isOk: false, detail: 'not started' }
+    let offline = 0
+    let readOnly = 0
+    for (const { state } of this.#partitions?.all() ?? []) {
+      if (state === 'offline') offline += 1
+      if (state === 'read-only') readOnly += 1
+    }
+    const unopened = this.#partitions?.unopenedCount ?? 0
+    const isFull = directory?.space.state === 'full'
+    return [
+      { name: 'serving', isOk: this.#phase === 'serving', detail: this.#phase },
+      { name: 'coordinator', ...coordinator },
+      {
+        name: 'data-directory',
+        isOk: directory !== undefined && directory.failure === undefined,
+        detail: directory === undefined ? 'being opened' : (directory.failure?.message ?? 'ok'),
+      },
+      { name: 'disk-space', isOk: true, detail: isFull ? 'full: appends are refused, reads go on' : 'ok' },
+      {
+        name: 'partitions',
+        isOk: true,
+        detail: `${this.#partitions?.partitionCount ?? 0} held, ${offline + unopened} offline, ${readOnly} read-only`,
+      },
+    ]
+  }
+
+  stop(options: { readonly immediately?: boolean } = {}): Promise<void> {
+    if (options.immediately === true) this.#goImmediate()
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async start(): Promise<void> {
+    const startedMs = this.#environment.clock.monotonic()
+    await this.#startAdmin()
+    const directory = await this.#openDirectory()
+    const turnWriter = new TurnWriter(this.#environment.timers)
+    const coordinator = await this.#startCoordinator(directory, turnWriter)
+    const partitions = await this.#startPartitions(directory, coordinator, turnWriter)
+    const router = this.#makeRouter(coordinator, partitions)
+    await this.#startListener(router)
+    await this.#join(coordinator)
+    this.#registerGauges(directory, partitions, router)
+    this.#phase = 'serving'
+    const tookMs = Math.round(this.#environment.clock.monotonic() - startedMs)
+    this.#logger.info({ listen: this.brokers, brokerId: this.brokerId, cluster: this.cluster, tookMs }, 'serving')
+  }
+
+  /** First of all, so that a long recovery can be watched. */
+  async #startAdmin(): Promise<void> {
+    if (this.#options.http === 'off') return
+    const exposition = createExposition({ meter: this.#meter, snapshot: () => this.#snapshot() })
+    const router = (): Requests => {
+      if (this.#router === undefined) throw new TidemarkError('LEADER_NOT_AVAILABLE', 'the broker is starting')
+      return this.#router
+    }
+    const context = contextOf('http')
+    this.#admin = await startAdminServer({
+      ...parseAddress(this.#options.http, 'http'),
+      logger: this.#logger,
+      sources: {
+        readiness: () => this.checks(),
+        scrape: () => exposition.render(),
+        config: () => this.settings(),
+        describeTopics: (topics) => router().ask('describeTopics', { topics }, context),
+        clusterInfo: () => router().ask('clusterInfo', {}, context),
+      },
+    })
+    const admin = this.#admin
+    this.#started.push({ what: 'admin port', stop: () => admin.stop() })
+  }
+
+  async #openDirectory(): Promise<LogDirectory> {
+    const { clock, timers, random } = this.#environment
+    const options = this.#options
+    const directory = await LogDirectory.open({
+      disk: this.#disk,
+      path: options.dataDir === 'memory' ? MEMORY_PATH : options.dataDir,
+      clock,
+      timers,
+      random,
+      logger: this.#logger,
+      cluster: options.cluster,
+      brokerId: brokerId(options.brokerId),
+      topicDefaults: topicConfigDefaults(this.#resolved),
+      partitionsMax: options.partitionsMax,
+      reserveBytes: options.dataDir === 'memory' ? 0 : options.diskReserveBytes,
+      storage: {
+        openFilesMax: options.fileDescriptorsMax,
+        hotTailBytes: options.hotTailBytes,
+        producerExpirationMs: options.producerIdExpirationMs,
+      },
+      upkeep: { flushIntervalMs: options.flushIntervalMs, retentionIntervalMs: options.retentionCheckIntervalMs },
+    })
+    this.#directory = directory
+    const stop = (isImmediate: boolean): Promise<void> => (isImmediate ? directory.abandon() : directory.stop())
+    this.#started.push({ what: 'data directory', stop })
+    return directory
+  }
+
+  async #startCoordinator(directory: LogDirectory, turnWriter: TurnWriter): Promise<Coordinator> {
+    const { clock, timers, random } = this.#environment
+    const coordinator = this.#environment.coordinator({
+      cluster: this.#options.cluster,
+      brokerId: brokerId(this.#options.brokerId),
+      incarnation: this.#incarnation,
+      store: catalogueStore(directory, turnWriter),
+      clock,
+      timers,
+      random,
+      logger: this.#logger,
+    })
+    this.#coordinator = coordinator
+    this.#started.push({ what: 'coordinator', stop: (immediately) => coordinator.stop({ immediately }) })
+    await coordinator.start()
+    return coordinator
+  }
+
+  async #startPartitions(
+    directory: LogDirectory,
+    coordinator: Coordinator,
+    turnWriter: TurnWriter,
+  ): Promise<PartitionManager> {
+    const partitions = new PartitionManager({
+      directory,
+      coordinator,
+      turnWriter,
+      meter: this.#meter,
+      logger: this.#logger,
+      topicDefaults: topicConfigDefaults(this.#resolved),
+      partitionsMax: this.#options.partitionsMax,
+      metricsPerTopic: this.#options.metricsPerTopic,
+    })
+    this.#partitions = partitions
+    this.#started.push({ what: 'partitions', stop: () => partitions.stop() })
+    await partitions.start()
+    return partitions
+  }
+
+  #makeRouter(coordinator: Coordinator, partitions: PartitionManager): RequestRouter {
+    const { clock, timers, random } = this.#environment
+    const { cluster, fetchMaxBytes, autoCreateTopics, defaultPartitions, defaultReplicationFactor } = this.#options
+    const delayed = new DelayedOperations({ clock, timers, countMax: this.#options.delayedOperationsMax })
+    const router = new RequestRouter({
+      cluster,
+      brokerId: brokerId(this.#options.brokerId),
+      partitions,
+      coordinator,
+      delayed,
+      limits: { fetchMaxBytes, autoCreateTopics, defaultPartitions, defaultReplicationFactor },
+      clock,
+      random,
+      logger: this.#logger,
+      checks: () => this.checks(),
+    })
+    this.#router = router
+    this.#started.push({
+      what: 'requests',
+      stop: () => {
+        router.stop()
+        delayed.expireAll()
+      },
+    })
+    return router
+  }
+
+  async #startListener(router: RequestRouter): Promise<void> {
+    const { clock, timers, transport } = this.#environment
+    const options = this.#options
+    const { host, port } = parseAddress(options.listen, 'listen')
+    const limits = {
+      ...CONNECTION_LIMITS,
+      connectionsMax: options.connectionsMax,
+      connectionsPerAddressMax: options.connectionsPerAddressMax,
+      requestBytesMax: options.requestMemoryBytes,
+      inFlightMax: options.inFlightMax,
+      idleMs: options.connectionIdleMs,
+    }
+    const common = { logger: this.#logger, meter: this.#meter, limits }
+    const native = new NativeAdapter({
+      ...common,
+      requests: router,
+      identity: () => {
+        const { brokerId: id, cluster, rack } = options
+        return { brokerId: id, cluster, software: BROKER_SOFTWARE, rack }
+      },
+    })
+    const listener = new Listener({ ...common, transport, host, port, adapters: [native], clock, timers })
+    this.#started.push({ what: 'listener', stop: (isImmediate) => this.#stopListener(listener, router, isImmediate) })
+    this.#listen = await listener.start()
+  }
+
+  /** Takes no more connections and requests, and lets what has been asked be answered. */
+  async #stopListener(listener: Listener, router: RequestRouter, isImmediate: boolean): Promise<void> {
+    const closed = listener.stop({ drainMs: isImmediate ? 0 : this.#options.stopTimeoutMs })
+    router.stop()
+    if (isImmediate) return closed
+    await Promise.race([closed, this.#immediate])
+    if (this.#isImmediate) await listener.stop({ drainMs: 0 })
+  }
+
+  async #join(coordinator: Coordinator): Promise<void> {
+    const { host, port } = this.#advertised()
+    const self: BrokerRecord = {
+      brokerId: brokerId(this.#options.brokerId),
+      incarnation: this.#incarnation,
+      host,
+      port,
+      rack: this.#options.rack,
+      software: BROKER_SOFTWARE,
+      startedAt: this.#environment.clock.now(),
+    }
+    await coordinator.join(self)
+  }
+
+  /** What clients are told to connect to. */
+  #advertised(): Address {
+    if (this.#options.advertise !== undefined) return parseAddress(this.#options.advertise, 'advertise')
+    const { host, port } = this.listen
+    return { host: host === '0.0.0.0' || host === '::' ? this.#environment.hostname : host, port }
+  }
+
+  async #stop(): Promise<void> {
+    this.#phase = 'stopping'
+    for (let entry = this.#started.pop(); entry !== undefined; entry = this.#started.pop()) {
+      const startedMs = this.#environment.clock.monotonic()
+      try {
+        await entry.stop(this.#isImmediate)
+      } catch (error) {
+        // One room that cannot stop must not keep the others from it.
+        this.#logger.error({ what: entry.what, error: String(error) }, 'could not be stopped in order')
+      }
+      const tookMs = Math.round(this.#environment.clock.monotonic() - startedMs)
+      this.#logger.info({ what: entry.what, tookMs, immediately: this.#isImmediate }, 'stopped')
+    }
+  }
+
+  #goImmediate(): void {
+    this.#isImmediate = true
+    this.#onImmediate?.()
+  }
+
+  #registerGauges(directory: LogDirectory, partitions: PartitionManager, router: RequestRouter): void {
+    const meter = this.#meter
+    const startedAt = this.#environment.clock.now() / 1000
+    const count = (is: (partition: Partition) => boolean) => (): number => {
+      let total = 0
+      for (const partition of partitions.all()) if (is(partition)) total += 1
+      return total
+    }
+    meter.gauge('tidemark_build_info', { version: BROKER_SOFTWARE, node: process.version }, () => 1)
+    meter.gauge('tidemark_start_time_seconds', {}, () => startedAt)
+    meter.gauge('tidemark_partitions', {}, () => partitions.partitionCount)
+    meter.gauge(
+      'tidemark_partition_leader',
+      {},
+      count(() => true),
+    )
+    meter.gauge(
+      'tidemark_offline_partitions',
+      {},
+      () => partitions.unopenedCount + count(({ state }) => state === 'offline')(),
+    )
+    meter.gauge(
+      'tidemark_read_only_partitions',
+      {},
+      count(({ state }) => state === 'read-only'),
+    )
+    meter.gauge('tidemark_under_replicated_partitions', {}, () => 0)
+    meter.gauge(
+      'tidemark_under_min_isr_partitions',
+      {},
+      count(({ config }) => config.minInSyncReplicas > 1),
+    )
+    meter.gauge('tidemark_waiting_fetches', {}, () => router.waitingFetches)
+    meter.gauge('tidemark_disk_free_bytes', {}, () => directory.space.freeBytes)
+    meter.gauge('tidemark_disk_read_only', {}, () => (directory.space.state === 'full' ? 1 : 0))
+    meter.gauge('tidemark_quarantined_ranges', {}, () => {
+      let ranges = 0
+      for (const partition of partitions.all()) ranges += partition.quarantinedRanges
+      return ranges
+    })
+  }
+
+  #snapshot(): ClusterSnapshot {
+    const coordinator = this.#coordinator
+    const partitions = this.#partitions
+    if (coordinator === undefined || partitions === undefined) return { brokers: [], topics: [] }
+    const brokers = coordinator.brokers().map((one) => ({ id: one.brokerId, address: formatAddress(one) }))
+    const topics = [...coordinator.topics.list()].map(({ name, topicId, partitions: count }) => ({
+      topic: name,
+      partitions: Array.from({ length: count }, (_, partition) => {
+        const leadership = coordinator.leaderships.of(topicId, partition)
+        const open = partitions.find(name, topicId, partition)
+        return {
+          partition,
+          leader: leadership?.leader,
+          replicas: leadership?.replicas ?? [],
+          inSyncReplicas: leadership?.inSyncReplicas ?? [],
+          logStartOffset: open?.logStartOffset ?? 0,
+          highWatermark: open?.highWatermark ?? 0,
+        }
+      }),
+    }))
+    return { brokers, topics }
+  }
+}
+
+/** The catalogue is kept by the data directory, which makes and removes the logs with the definitions. */
+function catalogueStore(directory: LogDirectory, turnWriter: TurnWriter): CatalogueStore {
+  return {
+    list: () => directory.topics.list(),
+    put(topic) {
+      const isNew = directory.topics.get(topic.topicId) === undefined
+      return isNew ? directory.createTopic(topic) : directory.changeTopic(topic)
+    },
+    remove(id) {
+      // What has been appended in this turn is still answered as it was meant.
+      turnWriter.flushAll()
+      return directory.deleteTopic(id)
+    },
+  }
+}
+
+function contextOf(remote: string): RequestContext {
+  return { connectionId: 0, protocol: 'native', remote, clientId: '', software: BROKER_SOFTWARE }
+}
+
+function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

@@ -1,0 +1,259 @@
+// The partitions of this broker, by topic. Owns which of them are open, and follows the catalogue: what is created is opened
+// and led, what is deleted is closed. Knows nothing of requests.
+//
+// Invariant: a partition that can be found is led by this broker and its log is open.
+
+import type { TopicId } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { ClusterChange, Coordinator, TopicDefinition } from '../coordination/coordinator.ts'
+import type { Meter, Registration } from '../metrics/meter.ts'
+import type { ConfigEntries, DescribedConfig, LogConfig } from '../storage/log-config.ts'
+import type { LogDirectory } from '../storage/log-directory.ts'
+import type { PartitionRefusal } from './pending-produce.ts'
+import type { TurnWriter } from './turn-writer.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { describeTopicConfig, parseTopicConfig } from '../storage/log-config.ts'
+import type { AppendSpace } from './partition.ts'
+import { Partition } from './partition.ts'
+import { TopicTraffic } from './topic-traffic.ts'
+
+/** What metrics call all topics together when they are not told apart. */
+const ALL_TOPICS = 'all'
+
+export interface PartitionManagerOptions {
+  readonly directory: LogDirectory
+  readonly coordinator: Coordinator
+  readonly turnWriter: TurnWriter
+  readonly meter: Meter
+  readonly logger: Logger
+  /** The broker's settings for topics that have none of their own. */
+  readonly topicDefaults: ConfigEntries
+  readonly partitionsMax: number
+  readonly metricsPerTopic: boolean
+}
+
+/** One topic on this broker. */
+interface OpenTopic {
+  definition: TopicDefinition
+  /** A hole where the log is offline or not open yet. */
+  readonly partitions: (Partition | undefined)[]
+  readonly traffic: TopicTraffic
+  readonly gauges: readonly Registration[]
+  /** The last opening of partitions; they go one behind the other. */
+  opening: Promise<void>
+}
+
+export class PartitionManager {
+  readonly #options: PartitionManagerOptions
+  readonly #byName = new Map<string, OpenTopic>()
+  readonly #byId = new Map<TopicId, OpenTopic>()
+  readonly #space: AppendSpace
+  #subscription: { remove(): void } | undefined
+
+  constructor(options: PartitionManagerOptions) {
+    this.#options = options
+    const { directory } = options
+    this.#space = {
+      admitsAppend: () => directory.space.admitsAppend(),
+      onAppendFailure: (error) => void directory.space.onAppendFailure(error),
+      noteAppended: (bytes) => directory.noteAppended(bytes),
+    }
+  }
+
+  /** Leads all partitions that there are, and follows the catalogue from now on. */
+  async start(): Promise<void> {
+    const { coordinator } = this.#options
+    this.#subscription = coordinator.subscribe((change) => this.#onChange(change))
+    for (const topic of coordinator.topics.list()) this.#open(topic)
+    await Promise.all([...this.#byId.values()].map(({ opening }) => opening))
+  }
+
+  /** Lets go of all partitions; what waits at them is answered. */
+  stop(): void {
+    this.#subscription?.remove()
+    for (const topic of this.#byId.values()) this.#close(topic)
+    this.#byId.clear()
+    this.#byName.clear()
+  }
+
+  /** The partition, if it is open here; whyNotFound says why it is not. Without an id, the topic of that name now. */
+  find(topic: string, id: TopicId | undefined, partition: number): Partition | undefined {
+    const open = this.#byName.get(topic)
+    if (open === undefined || (id !== undefined && open.definition.topicId !== id)) return undefined
+    return open.partitions[partition]
+  }
+
+  whyNotFound(name: string, id: TopicId | undefined, partition: number): PartitionRefusal {
+    const topic = this.#options.coordinator.topics.byName(name)
+    if (topic === undefined) return unknown(`there is no topic ${name}`)
+    if (id !== undefined && topic.topicId !== id) {
+      return unknown(`topic ${name} has been made anew: its id is ${topic.topicId}, not ${id}`)
+    }
+    if (partition >= topic.partitions) {
+      return unknown(`topic ${name} has ${topic.partitions} partitions, and partition ${partition} is none of them`)
+    }
+    const failure = this.#options.directory.failureOf(topic.topicId, partition)
+    if (failure === undefined) {
+      return { error: 'LEADER_NOT_AVAILABLE', message: `partition ${partition} of ${name} is being opened` }
+    }
+    return { error: 'STORAGE_ERROR', message: `partition ${partition} of ${name} is offline: ${failure.message}` }
+  }
+
+  /** Resolves when all partitions that the topic has now are open, or are known not to open. */
+  whenOpen(id: TopicId): Promise<void> {
+    return this.#byId.get(id)?.opening ?? Promise.resolve()
+  }
+
+  get topicCount(): number {
+    return this.#byId.size
+  }
+
+  get partitionCount(): number {
+    let count = 0
+    for (const { definition } of this.#byId.values()) count += definition.partitions
+    return count
+  }
+
+  /** Partitions whose logs could not be opened, and so serve nobody. */
+  get unopenedCount(): number {
+    let count = 0
+    for (const { definition } of this.#byId.values()) {
+      for (let partition = 0; partition < definition.partitions; partition += 1) {
+        if (this.#options.directory.failureOf(definition.topicId, partition) !== undefined) count += 1
+      }
+    }
+    return count
+  }
+
+  /** Bytes of all segments. */
+  get bytes(): number {
+    let bytes = 0
+    for (const partition of this.all()) bytes += partition.bytes
+    return bytes
+  }
+
+  *all(): IterableIterator<Partition> {
+    for (const { partitions } of this.#byId.values()) {
+      for (const partition of partitions) if (partition !== undefined) yield partition
+    }
+  }
+
+  /** @throws TOO_MANY_PARTITIONS unless so many more may be made. */
+  checkRoom(partitions: number): void {
+    const { partitionsMax } = this.#options
+    const held = this.partitionCount
+    if (held + partitions <= partitionsMax) return
+    const text = `the broker holds ${held} partitions and may hold ${partitionsMax}: there is no room for ${partitions} more`
+    throw new TidemarkError('TOO_MANY_PARTITIONS', text)
+  }
+
+  /** @throws INVALID_CONFIG */
+  parseConfig(entries: ConfigEntries): LogConfig {
+    return parseTopicConfig(entries, this.#options.topicDefaults)
+  }
+
+  describeConfig(entries: ConfigEntries): DescribedConfig[] {
+    return describeTopicConfig(entries, this.#options.topicDefaults)
+  }
+
+  /** @throws INVALID_CONFIG for a name that no topic setting has. */
+  checkConfigKey(key: string): void {
+    if (this.describeConfig({}).some(({ name }) => name === key)) return
+    parseTopicConfig({ [key]: '' })
+  }
+
+  #onChange(change: ClusterChange): void {
+    switch (change.kind) {
+      case 'topic-created':
+      case 'topic-changed':
+        return this.#open(change.topic)
+      case 'topic-deleted': {
+        const topic = this.#byId.get(change.topic.topicId)
+        if (topic === undefined) return
+        this.#byId.delete(change.topic.topicId)
+        if (this.#byName.get(change.topic.name) === topic) this.#byName.delete(change.topic.name)
+        this.#close(topic)
+        this.#options.meter.forgetTopic(change.topic.name)
+        return
+      }
+      case 'brokers-changed':
+      case 'leadership-changed':
+      case 'session-lost':
+    }
+  }
+
+  #open(definition: TopicDefinition): void {
+    const topic = this.#byId.get(definition.topicId) ?? this.#newTopic(definition)
+    topic.definition = definition
+    topic.opening = topic.opening.then(() => this.#lead(topic))
+  }
+
+  #newTopic(definition: TopicDefinition): OpenTopic {
+    const { meter, metricsPerTopic } = this.#options
+    const partitions: (Partition | undefined)[] = []
+    const topic = {
+      definition,
+      partitions,
+      traffic: new TopicTraffic(meter, metricsPerTopic ? definition.name : ALL_TOPICS),
+      gauges: metricsPerTopic ? gaugesOf(meter, definition.name, partitions) : [],
+      opening: Promise.resolve(),
+    }
+    this.#byId.set(definition.topicId, topic)
+    this.#byName.set(definition.name, topic)
+    return topic
+  }
+
+  /** Becomes the leader of the topic's partitions that it does not lead yet. */
+  async #lead(topic: OpenTopic): Promise<void> {
+    const { directory, coordinator, turnWriter, logger } = this.#options
+    const { definition } = topic
+    for (let number = 0; number < definition.partitions; number += 1) {
+      if (topic.partitions[number] !== undefined) continue
+      const log = directory.log(definition.topicId, number)
+      if (log === undefined) continue
+      const partition = new Partition({
+        topic: definition.name,
+        partition: number,
+        log,
+        turnWriter,
+        traffic: topic.traffic,
+        space: this.#space,
+      })
+      const outcome = await coordinator.leaderships.claim(definition.topicId, number, partition.leaderEpoch)
+      if (outcome.kind !== 'done') {
+        logger.warn({ topic: definition.name, partition: number, outcome: outcome.kind }, 'did not become the leader')
+        continue
+      }
+      if (this.#byId.get(definition.topicId) !== topic) return
+      topic.partitions[number] = partition
+      partition.open()
+    }
+  }
+
+  #close(topic: OpenTopic): void {
+    for (const gauge of topic.gauges) gauge.remove()
+    const closed = topic.partitions.splice(0)
+    for (const partition of closed) partition?.close()
+  }
+}
+
+function unknown(message: string): PartitionRefusal {
+  return { error: 'UNKNOWN_TOPIC_OR_PARTITION', message }
+}
+
+function gaugesOf(meter: Meter, topic: string, partitions: readonly (Partition | undefined)[]): Registration[] {
+  const sum = (of: (partition: Partition) => number) => (): number =>
+    partitions.reduce((total, partition) => total + (partition === undefined ? 0 : of(partition)), 0)
+  return [
+    meter.gauge(
+      'tidemark_log_size_bytes',
+      { topic },
+      sum(({ bytes }) => bytes),
+    ),
+    meter.gauge(
+      'tidemark_log_segments',
+      { topic },
+      sum((partition) => partition.describe().segments),
+    ),
+  ]
+}

@@ -1,0 +1,332 @@
+// One partition's truth on this broker: its log, its leader epoch, how far consumers may read, and who waits for what. Owns
+// the order append -> write -> (sync) -> acknowledge -> wake; knows nothing of requests, protocols or other partitions.
+//
+// Appends of one turn of the event loop are staged in the log and become one write at its end. With one replica the high
+// watermark is the end of what is written, or, in a topic with durability fsync, of what is on stable storage: a consumer
+// never sees a record that a loss of power could take back.
+//
+// Invariants: logStartOffset <= highWatermark <= logEndOffset, and the high watermark never falls; a produce is settled in
+// the order of its append; nothing is acknowledged that has not been written.
+
+import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
+import type { ReadSlice } from '../storage/hot-tail.ts'
+import type { LogConfig } from '../storage/log-config.ts'
+import type { PartitionLog } from '../storage/partition-log.ts'
+import type { PartitionRefusal, PendingAppend } from './pending-produce.ts'
+import type { TopicTraffic } from './topic-traffic.ts'
+import type { Flushable, TurnWriter } from './turn-writer.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { leaderEpoch, offset } from '../../shared/ids.ts'
+import { FetchWaiters } from './fetch-waiters.ts'
+
+export interface AppendRequest {
+  /** Whole batches; valid only during the call. */
+  readonly records: Uint8Array
+  readonly leaderEpoch: number | undefined
+  readonly acks: number
+  readonly now: TimestampMs
+}
+
+export type ReadOutcome =
+  | { readonly kind: 'records'; readonly slice: ReadSlice }
+  | { readonly kind: 'refused'; readonly refusal: PartitionRefusal }
+
+export interface PartitionFacts {
+  readonly logStartOffset: Offset
+  readonly highWatermark: Offset
+  readonly logEndOffset: Offset
+  readonly recoveryPoint: Offset
+  readonly segments: number
+  readonly bytes: number
+  readonly state: 'online' | 'read-only' | 'offline'
+  readonly reason: string | undefined
+  readonly quarantined: readonly { readonly startOffset: Offset; readonly endOffset: Offset }[]
+}
+
+/** The data directory, as far as an append concerns all of its partitions. */
+export interface AppendSpace {
+  /** Whether an append may be tried now. */
+  admitsAppend(): boolean
+  /** To be told of every failed write. */
+  onAppendFailure(error: unknown): void
+  /** To be told of every write. */
+  noteAppended(bytes: number): void
+}
+
+export interface PartitionOptions {
+  readonly topic: string
+  readonly partition: number
+  readonly log: PartitionLog
+  readonly turnWriter: TurnWriter
+  readonly traffic: TopicTraffic
+  readonly space: AppendSpace
+}
+
+export class Partition implements Flushable {
+  readonly topic: string
+  readonly partition: number
+  /**
+   * Higher than that of any batch in the log: a restart begins a new epoch, or it could write a second batch at an offset
+   * and epoch that somebody has seen. Only an append writes it down.
+   */
+  readonly leaderEpoch: LeaderEpoch
+  /** The fetches that wait for records of this partition. */
+  readonly waiters = new FetchWaiters()
+  readonly #log: PartitionLog
+  readonly #turnWriter: TurnWriter
+  readonly #traffic: TopicTraffic
+  readonly #space: AppendSpace
+  /** Exclusive. Never falls. */
+  #highWatermark: Offset
+  /** Appended in this turn, in order. */
+  #staged: PendingAppend[] = []
+  /** Written, and waiting for the sync that will cover them, in order. */
+  #unsynced: PendingAppend[] = []
+  /** Bytes that have been written and not yet been shown to consumers. */
+  #hiddenBytes = 0
+  #isRegistered = false
+  #isSyncing = false
+  #isClosed = false
+
+  constructor(options: PartitionOptions) {
+    this.topic = options.topic
+    this.partition = options.partition
+    this.#log = options.log
+    this.#turnWriter = options.turnWriter
+    this.#traffic = options.traffic
+    this.#space = options.space
+    this.leaderEpoch = leaderEpoch((options.log.latestEpoch ?? -1) + 1)
+    this.#highWatermark = this.isSynced ? options.log.recoveryPoint : options.log.writtenEndOffset
+  }
+
+  /** Begins to serve: what the log holds beyond the high watermark is synced and then shown. */
+  open(): void {
+    if (this.#highWatermark < this.#log.writtenEndOffset) this.#sync()
+  }
+
+  /** Whether acknowledged means: on stable storage. */
+  get isSynced(): boolean {
+    return this.#log.config.durability === 'fsync'
+  }
+
+  get config(): LogConfig {
+    return this.#log.config
+  }
+
+  /** Exclusive end of what consumers may read. */
+  get highWatermark(): Offset {
+    return this.#highWatermark
+  }
+
+  get logStartOffset(): Offset {
+    return this.#log.logStartOffset
+  }
+
+  get bytes(): number {
+    return this.#log.bytes
+  }
+
+  /**
+   * Appends in memory and gives the records their offsets; the end of the turn writes them. The append is settled then, or
+   * when they are on stable storage, or at once if it is refused.
+   */
+  append(request: AppendRequest, append: PendingAppend): void {
+    const refusal = this.checkLeader(request.leaderEpoch)
+    if (refusal !== undefined) return append.refuse(refusal.error, refusal.message)
+    if (request.acks === -1 && this.#log.config.minInSyncReplicas > 1) {
+      const text = `min.insync.replicas is ${this.#log.config.minInSyncReplicas}, and 1 replica is in sync`
+      return append.refuse('NOT_ENOUGH_REPLICAS', text)
+    }
+    if (!this.#space.admitsAppend())
+      return append.refuse('DISK_FULL', `${this.#name}: the disk has too little space left`)
+    const result = this.#log.append(request.records, this.leaderEpoch, request.now)
+    if (result.kind === 'refused') return append.refuse(result.error, `${this.#name}: ${result.message}`)
+    append.baseOffset = result.baseOffset
+    append.logStartOffset = this.#log.logStartOffset
+    if (result.kind === 'appended') {
+      append.logAppendTime = result.logAppendTime
+      this.#hiddenBytes += request.records.byteLength
+      this.#traffic.onAppended(request.records.byteLength, result.endOffset - result.baseOffset)
+    }
+    // A duplicate waits like the rest: what it repeats may have been staged in this very turn.
+    this.#staged.push(append)
+    if (this.#isRegistered) return
+    this.#isRegistered = true
+    this.#turnWriter.register(this)
+  }
+
+  flush(): void {
+    this.#isRegistered = false
+    const staged = this.#staged
+    if (staged.length === 0) return
+    this.#staged = []
+    const before = this.#log.writtenEndOffset
+    const failure = this.#log.write()
+    if (failure !== undefined) return this.#onWriteFailed(staged, failure)
+    if (this.#log.writtenEndOffset > before) this.#space.noteAppended(this.#hiddenBytes)
+    if (this.isSynced) {
+      for (const append of staged) this.#unsynced.push(append)
+      if (!this.#isSyncing) this.#sync()
+      return
+    }
+    this.#settle(staged, this.#log.writtenEndOffset, this.#takeHiddenBytes())
+  }
+
+  checkLeader(epoch: number | undefined): PartitionRefusal | undefined {
+    if (epoch === undefined || epoch === this.leaderEpoch) return undefined
+    const isOld = epoch < this.leaderEpoch
+    const message = `${this.#name} is in leader epoch ${this.leaderEpoch}, the request is for ${epoch}`
+    return { error: isOld ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH', message }
+  }
+
+  /** Whether the offset may be asked for in this epoch, be there records or not. */
+  checkRead(fetchOffset: number, epoch: number | undefined): PartitionRefusal | undefined {
+    if (epoch !== undefined && epoch !== this.leaderEpoch) return this.checkLeader(epoch)
+    const { logStartOffset, logEndOffset } = this.#log
+    if (fetchOffset >= logStartOffset && fetchOffset <= logEndOffset) return undefined
+    const message = `offset ${fetchOffset} is out of range: ${this.#name} begins at ${logStartOffset} and ends at ${logEndOffset}`
+    return { error: 'OFFSET_OUT_OF_RANGE', message }
+  }
+
+  /** What memory holds from the offset on, at once; undefined when it must be read from the disk. */
+  readTail(fetchOffset: Offset, maxBytes: number): ReadOutcome | undefined {
+    try {
+      const slice = this.#log.readTail(fetchOffset, maxBytes, this.#highWatermark)
+      return slice === undefined ? undefined : { kind: 'records', slice }
+    } catch (error) {
+      return { kind: 'refused', refusal: refusalOf(error) }
+    }
+  }
+
+  /** Whole batches from the offset on: at least one, then as many as fit maxBytes (bytes); none past the high watermark. */
+  async read(fetchOffset: Offset, maxBytes: number): Promise<ReadOutcome> {
+    try {
+      return { kind: 'records', slice: await this.#log.read(fetchOffset, maxBytes, this.#highWatermark) }
+    } catch (error) {
+      return { kind: 'refused', refusal: refusalOf(error) }
+    }
+  }
+
+  /** To be told what has been handed to a consumer. */
+  onRead(bytes: number, records: number): void {
+    this.#traffic.onRead(bytes, records)
+  }
+
+  /** The first record that is not older; undefined when all are. @throws STORAGE_ERROR */
+  offsetForTimestamp(timestamp: TimestampMs): Promise<OffsetAndTime | undefined> {
+    return this.#log.offsetForTimestamp(timestamp, this.#highWatermark)
+  }
+
+  /** The youngest record; undefined when none has a time. @throws STORAGE_ERROR */
+  youngestRecord(): Promise<OffsetAndTime | undefined> {
+    return this.#log.youngestRecord()
+  }
+
+  /**
+   * Gives up all records below the offset, or below the high watermark when none is given; durable when it resolves with
+   * the new log start offset. @throws OFFSET_OUT_OF_RANGE, STORAGE_ERROR
+   */
+  async trim(beforeOffset: number | undefined): Promise<Offset> {
+    const to = beforeOffset ?? this.#highWatermark
+    if (to > this.#highWatermark) {
+      const text = `offset ${to} is past the high watermark of ${this.#name}, ${this.#highWatermark}`
+      throw new TidemarkError('OFFSET_OUT_OF_RANGE', text)
+    }
+    await this.#log.advanceLogStartOffset(offset(to))
+    return this.#log.logStartOffset
+  }
+
+  describe(): PartitionFacts {
+    const facts = this.#log.describe()
+    return {
+      logStartOffset: facts.logStartOffset,
+      highWatermark: this.#highWatermark,
+      logEndOffset: facts.logEndOffset,
+      recoveryPoint: facts.recoveryPoint,
+      segments: facts.segments.length,
+      bytes: facts.bytes,
+      state: facts.state,
+      reason: facts.reason,
+      quarantined: facts.quarantined.map(({ startOffset, endOffset }) => ({ startOffset, endOffset })),
+    }
+  }
+
+  get state(): PartitionFacts['state'] {
+    return this.#log.state.kind
+  }
+
+  get quarantinedRanges(): number {
+    return this.#log.quarantined.length
+  }
+
+  setConfig(config: LogConfig): void {
+    this.#log.config = config
+  }
+
+  /** Serves nobody any more; whoever waits here is told. The log stays as it is. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const waiting = [...this.#unsynced, ...this.#staged]
+    this.#unsynced = []
+    this.#staged = []
+    for (const append of waiting) append.refuse('NOT_LEADER_OR_FOLLOWER', `${this.#name} is not served here any more`)
+    this.waiters.onPartitionGone()
+  }
+
+  get #name(): string {
+    return `partition ${this.partition} of ${this.topic}`
+  }
+
+  #takeHiddenBytes(): number {
+    const bytes = this.#hiddenBytes
+    this.#hiddenBytes = 0
+    return bytes
+  }
+
+  /** What is below the offset is kept as promised: producers are told first, then whoever waits to read it. */
+  #settle(appends: readonly PendingAppend[], endOffset: Offset, bytes: number): void {
+    if (endOffset > this.#highWatermark) this.#highWatermark = endOffset
+    for (const append of appends) append.acknowledge()
+    this.waiters.onReadable(bytes)
+  }
+
+  #onWriteFailed(staged: readonly PendingAppend[], failure: TidemarkError): void {
+    this.#hiddenBytes = 0
+    this.#space.onAppendFailure(failure.cause)
+    for (const append of staged) append.refuse(failure.code, `${this.#name}: ${failure.message}`)
+  }
+
+  /** One sync at a time; whoever comes while it runs is covered by the next. */
+  #sync(): void {
+    const covered = this.#unsynced
+    const endOffset = this.#log.writtenEndOffset
+    this.#unsynced = []
+    this.#isSyncing = true
+    const bytes = this.#takeHiddenBytes()
+    this.#log.sync().then(
+      () => {
+        this.#isSyncing = false
+        if (this.#unsynced.length > 0) this.#sync()
+        this.#settle(covered, endOffset, bytes)
+      },
+      (error: unknown) => {
+        this.#isSyncing = false
+        const waiting = [...covered, ...this.#unsynced]
+        this.#unsynced = []
+        const { error: code, message } = refusalOf(error)
+        for (const append of waiting) append.refuse(code, `${this.#name}: ${message}`)
+      },
+    )
+  }
+}
+
+export interface OffsetAndTime {
+  readonly offset: Offset
+  readonly timestamp: TimestampMs
+}
+
+function refusalOf(error: unknown): PartitionRefusal {
+  if (error instanceof TidemarkError) return { error: error.code, message: error.message }
+  return { error: 'UNKNOWN_SERVER_ERROR', message: String(error) }
+}

@@ -1,0 +1,57 @@
+// Where partitions begin, end, or stood at a time. Every partition is answered for itself.
+
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { Partition } from '../replication/partition.ts'
+import type { RequestServices } from './request-services.ts'
+import { timestampMs } from '../../shared/ids.ts'
+import { OFFSET_AT } from '../../shared/protocol/offsets.ts'
+import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
+
+type PartitionRequest = RequestOf<'listOffsets'>['partitions'][number]
+type PartitionResponse = ResponseOf<'listOffsets'>['partitions'][number]
+
+const NOTHING = { offset: undefined, timestamp: undefined, leaderEpoch: undefined }
+
+export async function listOffsets(
+  services: RequestServices,
+  request: RequestOf<'listOffsets'>,
+): Promise<ResponseOf<'listOffsets'>> {
+  const partitions: PartitionResponse[] = []
+  for (const part of request.partitions) partitions.push(await listOne(services, part))
+  return { partitions }
+}
+
+async function listOne(services: RequestServices, part: PartitionRequest): Promise<PartitionResponse> {
+  const partition = services.partitions.find(part.topic, undefined, part.partition)
+  if (partition === undefined) {
+    const { error, message } = services.partitions.whyNotFound(part.topic, undefined, part.partition)
+    return { ...refused(error, message), ...NOTHING }
+  }
+  const refusal = partition.checkLeader(part.leaderEpoch)
+  if (refusal !== undefined) return { ...refused(refusal.error, refusal.message), ...NOTHING }
+  try {
+    return { ...NO_ERROR, ...(await find(partition, part.at)), leaderEpoch: partition.leaderEpoch }
+  } catch (error) {
+    return { ...outcomeOf(error, services.logger), ...NOTHING }
+  }
+}
+
+async function find(
+  partition: Partition,
+  at: number,
+): Promise<{ readonly offset: number | undefined; readonly timestamp: number | undefined }> {
+  switch (at) {
+    case OFFSET_AT.latest:
+      return { offset: partition.highWatermark, timestamp: undefined }
+    case OFFSET_AT.earliest:
+      return { offset: partition.logStartOffset, timestamp: undefined }
+    case OFFSET_AT.maxTimestamp: {
+      const found = await partition.youngestRecord()
+      return { offset: found?.offset, timestamp: found?.timestamp }
+    }
+    default: {
+      const found = await partition.offsetForTimestamp(timestampMs(at))
+      return { offset: found?.offset, timestamp: found?.timestamp }
+    }
+  }
+}

@@ -1,0 +1,74 @@
+// Which brokers there are, and who leads what, as clients need it to find their partitions.
+
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { TopicDefinition } from '../coordination/coordinator.ts'
+import type { RequestServices } from './request-services.ts'
+import { ERRORS } from '../../shared/errors.ts'
+import { NO_ERROR, refused } from './outcome.ts'
+import type { WireOutcome } from './outcome.ts'
+import { topicNameFault } from './topic-name.ts'
+import type { TopicRequests } from './topics.ts'
+
+type TopicMetadata = ResponseOf<'metadata'>['topics'][number]
+type PartitionMetadata = TopicMetadata['partitions'][number]
+
+export async function metadata(
+  services: RequestServices,
+  administration: TopicRequests,
+  request: RequestOf<'metadata'>,
+): Promise<ResponseOf<'metadata'>> {
+  const { coordinator, cluster } = services
+  const topics: TopicMetadata[] = []
+  if (request.topics === undefined) {
+    for (const topic of coordinator.topics.list()) topics.push(describe(services, topic))
+    topics.sort((a, b) => (a.topic < b.topic ? -1 : 1))
+  } else {
+    for (const name of request.topics) {
+      const topic = coordinator.topics.byName(name)
+      if (topic !== undefined) topics.push(describe(services, topic))
+      else topics.push(await missing(services, administration, name, request.createMissing))
+    }
+  }
+  const brokers = coordinator.brokers().map(({ brokerId, host, port, rack }) => ({ brokerId, host, port, rack }))
+  return { cluster, controllerId: coordinator.controller(), brokers, topics }
+}
+
+async function missing(
+  services: RequestServices,
+  administration: TopicRequests,
+  name: string,
+  createMissing: boolean,
+): Promise<TopicMetadata> {
+  const fault = topicNameFault(name)
+  if (fault !== undefined) return refusedTopic(name, refused('INVALID_TOPIC_EXCEPTION', fault))
+  if (!createMissing || !services.limits.autoCreateTopics) {
+    return refusedTopic(name, refused('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${name}`))
+  }
+  const created = await administration.createOne(
+    { topic: name, partitions: undefined, replicationFactor: undefined, config: [] },
+    false,
+  )
+  const topic = services.coordinator.topics.byName(name)
+  if (topic !== undefined) return describe(services, topic)
+  return refusedTopic(name, created)
+}
+
+function refusedTopic(topic: string, { error, message }: WireOutcome): TopicMetadata {
+  return { topic, error, message, topicId: undefined, isInternal: false, partitions: [] }
+}
+
+function describe(services: RequestServices, topic: TopicDefinition): TopicMetadata {
+  const partitions: PartitionMetadata[] = []
+  for (let partition = 0; partition < topic.partitions; partition += 1) {
+    const leadership = services.coordinator.leaderships.of(topic.topicId, partition)
+    partitions.push({
+      error: leadership?.leader === undefined ? ERRORS.LEADER_NOT_AVAILABLE.number : 0,
+      partition,
+      leader: leadership?.leader,
+      leaderEpoch: leadership?.leaderEpoch,
+      replicas: leadership?.replicas ?? [],
+      inSyncReplicas: leadership?.inSyncReplicas ?? [],
+    })
+  }
+  return { topic: topic.name, ...NO_ERROR, topicId: topic.topicId, isInternal: false, partitions }
+}

@@ -1,0 +1,122 @@
+// The one object that protocols talk to: every request a client may make, by name. Owns that nothing is begun any more
+// once the broker stops; knows no wire format.
+
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { RequestServices } from './request-services.ts'
+import type {
+  FetchOutcome,
+  FetchRequest,
+  PendingFetch,
+  PlainRequest,
+  ProduceOutcome,
+  ProduceRequest,
+  RequestContext,
+  Requests,
+} from './requests.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { clusterInfo } from './cluster-info.ts'
+import { describeTopics } from './describe-topics.ts'
+import { FetchRequests } from './fetch.ts'
+import { listOffsets } from './list-offsets.ts'
+import { metadata } from './metadata.ts'
+import { ProduceRequests } from './produce.ts'
+import { TopicRequests } from './topics.ts'
+
+type Handlers = {
+  readonly [Name in PlainRequest]: (request: RequestOf<Name>) => ResponseOf<Name> | Promise<ResponseOf<Name>>
+}
+
+const STOPPING = { error: 'SHUTTING_DOWN', message: 'the broker is stopping' } as const
+const NOTHING_PENDING: PendingFetch = { cancel: () => undefined }
+
+export class RequestRouter implements Requests {
+  readonly #produces: ProduceRequests
+  readonly #fetches: FetchRequests
+  readonly #handlers: Handlers
+  #asked = 0
+  #isStopping = false
+
+  constructor(services: RequestServices) {
+    const topics = new TopicRequests(services)
+    this.#produces = new ProduceRequests(services)
+    this.#fetches = new FetchRequests(services)
+    this.#handlers = {
+      metadata: (request) => metadata(services, topics, request),
+      listOffsets: (request) => listOffsets(services, request),
+      // A counter could be set back by a lost file, and a producer id that is given out twice is a lost write.
+      initProducerId: () => ({ producerId: services.random.identity(), producerEpoch: 0 }),
+      createTopics: (request) => topics.createTopics(request),
+      deleteTopics: (request) => topics.deleteTopics(request),
+      async alterTopic(request) {
+        await topics.alterTopic(request)
+        return {}
+      },
+      async addPartitions(request) {
+        await topics.addPartitions(request)
+        return {}
+      },
+      trim: (request) => topics.trim(request),
+      describeTopics: (request) => describeTopics(services, request),
+      clusterInfo: () => clusterInfo(services),
+    }
+  }
+
+  /** Requests that are begun and not answered, fetches that wait for records not counted. */
+  get unanswered(): number {
+    return this.#produces.unanswered + this.#asked
+  }
+
+  get waitingFetches(): number {
+    return this.#fetches.unanswered
+  }
+
+  produce(
+    request: ProduceRequest,
+    _context: RequestContext,
+    respond: (outcomes: readonly ProduceOutcome[]) => void,
+  ): void {
+    if (this.#isStopping) {
+      respond(request.partitions.map(refuseProduce))
+      return
+    }
+    this.#produces.produce(request, respond)
+  }
+
+  fetch(
+    request: FetchRequest,
+    _context: RequestContext,
+    respond: (outcomes: readonly FetchOutcome[]) => void,
+  ): PendingFetch {
+    if (!this.#isStopping) return this.#fetches.fetch(request, respond)
+    respond(request.partitions.map((_, index) => refuseFetch(index)))
+    return NOTHING_PENDING
+  }
+
+  async ask<Name extends PlainRequest>(
+    name: Name,
+    request: RequestOf<Name>,
+    _context: RequestContext,
+  ): Promise<ResponseOf<Name>> {
+    if (this.#isStopping) throw new TidemarkError('SHUTTING_DOWN', STOPPING.message)
+    this.#asked += 1
+    try {
+      return await this.#handlers[name](request)
+    } finally {
+      this.#asked -= 1
+    }
+  }
+
+  /** Begins nothing any more, and answers the fetches that wait with what there is. */
+  stop(): void {
+    this.#isStopping = true
+    this.#fetches.endWaits()
+  }
+}
+
+function refuseProduce(): ProduceOutcome {
+  return { refusal: STOPPING, baseOffset: undefined, logStartOffset: undefined, logAppendTime: undefined }
+}
+
+function refuseFetch(index: number): FetchOutcome {
+  return { index, refusal: STOPPING, highWatermark: undefined, logStartOffset: undefined, records: undefined }
+}

@@ -1,0 +1,31 @@
+// What the requests work with: the same for all of them, made once by whoever composes the broker.
+
+import type { BrokerId } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { Random } from '../../shared/random.ts'
+import type { Clock } from '../../shared/time.ts'
+import type { Coordinator } from '../coordination/coordinator.ts'
+import type { DelayedOperations } from '../replication/delayed-operations.ts'
+import type { PartitionManager } from '../replication/partition-manager.ts'
+
+export interface RequestLimits {
+  /** Bytes of records in one fetch response; a single batch may be longer. */
+  readonly fetchMaxBytes: number
+  readonly autoCreateTopics: boolean
+  readonly defaultPartitions: number
+  readonly defaultReplicationFactor: number
+}
+
+export interface RequestServices {
+  readonly cluster: string
+  readonly brokerId: BrokerId
+  readonly partitions: PartitionManager
+  readonly coordinator: Coordinator
+  readonly delayed: DelayedOperations
+  readonly limits: RequestLimits
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  /** What is looked at to tell whether all is well. */
+  readonly checks: () => readonly { readonly name: string; readonly isOk: boolean; readonly detail: string }[]
+}
