@@ -38,8 +38,8 @@ export interface SimOperation {
   readonly index: number
   readonly kind: SimOperationKind
   readonly path: string
-  /** Of an append. */
-  readonly bytes: number
+  /** What an append is about to write. */
+  readonly content?: Uint8Array
 }
 
 export interface SimFault {
@@ -373,7 +373,7 @@ export class SimDisk implements Disk {
 
   #append(node: SimFileNode, path: string, buffers: readonly Uint8Array[], kind: 'append' | 'write'): void {
     const bytes = Uint8Array.from(Buffer.concat(buffers))
-    let fault = kind === 'append' ? this.#look('append', path, bytes.length) : undefined
+    let fault = kind === 'append' ? this.#look('append', path, bytes) : undefined
     const freeBytes = this.capacityBytes - this.#usedBytes
     if (fault === undefined && bytes.length > freeBytes) fault = { code: 'ENOSPC', bytesDone: Math.max(0, freeBytes) }
     const done = fault === undefined ? bytes : bytes.subarray(0, fault.bytesDone ?? 0)
@@ -433,13 +433,13 @@ export class SimDisk implements Disk {
   }
 
   #step(kind: SimOperationKind, path: string): void {
-    const fault = this.#look(kind, path, 0)
+    const fault = this.#look(kind, path)
     if (fault !== undefined) throw new DiskError(fault.code, kind, path)
   }
 
-  #look(kind: SimOperationKind, path: string, bytes: number): SimFault | undefined {
+  #look(kind: SimOperationKind, path: string, content?: Uint8Array): SimFault | undefined {
     if (this.#isOff) throw new DiskError('EIO', kind, path)
-    const operation = { index: this.#operations, kind, path, bytes }
+    const operation = { index: this.#operations, kind, path, ...(content === undefined ? {} : { content }) }
     if (kind !== 'read' && kind !== 'open') this.#operations++
     this.options.onOperation?.(operation, this)
     if (this.#isOff) throw new DiskError('EIO', kind, path)

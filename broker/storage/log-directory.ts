@@ -1,0 +1,478 @@
+// The data directory of one broker: its lock, its identity, its topics and all their logs. Owns the order in which things
+// become durable, so that after a crash at any point a topic exists wholly or not at all, a deleted one stays deleted and
+// no log is recovered that was closed in order. Knows nothing of leaders, replicas and requests.
+//
+// A topic is made of its partitions' directories first and its definition last: the definition is what makes it exist. It
+// is unmade the other way round: the tombstone first, then the directories. Between the two, directories that no topic
+// claims are sorted out at the next start.
+
+import { assert } from '../../shared/assert.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import type { BrokerId, Offset, PartitionId, TopicId } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { Random } from '../../shared/random.ts'
+import type { Clock, Timers } from '../../shared/time.ts'
+import { parentOf } from './checkpoint-file.ts'
+import type { DirectoryIdentity } from './directory-identity.ts'
+import { claimDirectory } from './directory-identity.ts'
+import type { DirectoryLock, Disk } from './disk.ts'
+import { DiskError } from './disk.ts'
+import { DiskSpace, isLackOfSpace } from './disk-space.ts'
+import type { ConfigEntries, LogConfig } from './log-config.ts'
+import { parseTopicConfig } from './log-config.ts'
+import type { UpkeepOptions } from './log-upkeep.ts'
+import { LogUpkeep } from './log-upkeep.ts'
+import { loggedEvents } from './logged-events.ts'
+import type { PartitionName } from './partition-directories.ts'
+import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
+import type { LogCheckpoint } from './partition-log.ts'
+import { PartitionLog } from './partition-log.ts'
+import { recoverLog } from './recovery.ts'
+import type { RecoveryPoints } from './recovery-points.ts'
+import { pointOf, readCleanMark, readRecoveryPoints, removeCleanMark, writeCleanMark } from './recovery-points.ts'
+import type { StorageContext, StorageContextOptions } from './storage-context.ts'
+import { createStorageContext } from './storage-context.ts'
+import type { TopicDefinition } from './topic-store.ts'
+import { TopicStore } from './topic-store.ts'
+
+export const PARTITIONS_MAX_DEFAULT = 10_000
+/** Logs opened or made in one turn of the event loop. */
+const LOGS_PER_TURN = 64
+
+export interface LogDirectoryOptions {
+  readonly disk: Disk
+  readonly path: string
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly random: Random
+  readonly logger: Logger
+  readonly cluster: string
+  readonly brokerId: BrokerId
+  /** The broker's settings for topics that have none of their own. */
+  readonly topicDefaults?: ConfigEntries
+  /** Partitions of all topics together, at most. */
+  readonly partitionsMax?: number
+  readonly storage?: StorageContextOptions
+  readonly upkeep?: UpkeepOptions
+  readonly reserveBytes?: number | undefined
+}
+
+interface FoundLog {
+  /** Of its directory. */
+  readonly name: string
+  readonly exists: boolean
+  readonly definition: TopicDefinition
+  /** How it was closed; undefined if it was not closed in order. */
+  readonly clean: LogCheckpoint | undefined
+  readonly points: RecoveryPoints
+}
+
+export class LogDirectory {
+  readonly identity: DirectoryIdentity
+  /** The topics of this directory; changed only through the methods here. */
+  readonly topics: TopicStore
+  readonly space: DiskSpace
+  readonly context: StorageContext
+  readonly #options: LogDirectoryOptions
+  readonly #directories: PartitionDirectories
+  readonly #upkeep: LogUpkeep
+  readonly #lock: DirectoryLock
+  readonly #logs = new Map<TopicId, (PartitionLog | undefined)[]>()
+  /** Why a partition has no log, by the name of its directory. */
+  readonly #failures = new Map<string, TidemarkError>()
+  #partitionCount = 0
+  /** The last change of a topic; they go one behind the other. */
+  #lastChange: Promise<void> = Promise.resolve()
+  #failure: TidemarkError | undefined
+  #stopping: Promise<void> | undefined
+
+  /**
+   * Takes the directory, making it if there is none, and opens all its logs; after anything but a clean stop each is
+   * recovered first. A log that cannot be opened is offline (see failureOf) and keeps none of the others from opening.
+   * @throws DIRECTORY_LOCKED, DIRECTORY_NOT_USABLE, DIRECTORY_FORMAT_UNKNOWN, FILE_CORRUPT
+   */
+  static async open(options: LogDirectoryOptions): Promise<LogDirectory> {
+    const { disk, path } = options
+    return describingFailures(path, async () => {
+      const made = makeDirectories(disk, path)
+      const lock = disk.lock(path)
+      try {
+        for (const directory of made) await disk.syncDirectory(parentOf(directory))
+        const identity = await claimDirectory(disk, path, options, options)
+        const topics = TopicStore.open(disk, `${path}/topics`, options.clock)
+        const directories = new PartitionDirectories(disk, path, options.logger)
+        await disk.syncDirectory(path)
+        const directory = new LogDirectory(options, lock, identity, topics, directories)
+        await directory.#openLogs()
+        return directory
+      } catch (error) {
+        lock.release()
+        throw error
+      }
+    })
+  }
+
+  private constructor(
+    options: LogDirectoryOptions,
+    lock: DirectoryLock,
+    identity: DirectoryIdentity,
+    topics: TopicStore,
+    directories: PartitionDirectories,
+  ) {
+    const { disk, path, timers, logger } = options
+    this.#options = options
+    this.#lock = lock
+    this.identity = identity
+    this.topics = topics
+    this.#directories = directories
+    const events = loggedEvents(logger, options.storage?.events)
+    this.context = createStorageContext(disk, { ...options.storage, events })
+    this.space = new DiskSpace({ disk, path, timers, logger, reserveBytes: options.reserveBytes })
+    const parts = {
+      ...options,
+      directories,
+      topics,
+      logs: () => this.#namedLogs(),
+      offline: () => this.#failures.keys(),
+    }
+    this.#upkeep = new LogUpkeep(parts, options.upkeep)
+  }
+
+  /** The log of the partition; undefined if there is no such partition, or if its log is offline (see failureOf). */
+  log(id: TopicId, partition: number): PartitionLog | undefined {
+    return this.#logs.get(id)?.[partition]
+  }
+
+  /** All logs that are open. */
+  *logs(): IterableIterator<PartitionLog> {
+    for (const logs of this.#logs.values()) for (const log of logs) if (log !== undefined) yield log
+  }
+
+  /** Why the partition has no log although its topic has it. */
+  failureOf(id: TopicId, partition: number): TidemarkError | undefined {
+    return this.#failures.get(partitionDirectoryName(id, partition))
+  }
+
+  get partitionCount(): number {
+    return this.#partitionCount
+  }
+
+  /** Set by markFailed. */
+  get failure(): TidemarkError | undefined {
+    return this.#failure
+  }
+
+  /**
+   * Makes a topic with its logs; durable when it resolves, and only then are the logs there.
+   * @throws TOPIC_ALREADY_EXISTS, INVALID_CONFIG, INVALID_PARTITIONS, TOO_MANY_PARTITIONS, DISK_FULL, DISK_FAILED
+   */
+  createTopic(definition: TopicDefinition): Promise<void> {
+    return this.#change(async () => {
+      if (this.topics.byName(definition.name) !== undefined) {
+        throw new TidemarkError('TOPIC_ALREADY_EXISTS', `topic ${definition.name} exists already`)
+      }
+      assert(!this.#logs.has(definition.topicId), 'a new topic has a new id')
+      await this.#grow(definition, [])
+    })
+  }
+
+  /**
+   * Changes a topic's settings, and adds partitions if the definition has more than there are; durable when it resolves.
+   * @throws as createTopic, and UNKNOWN_TOPIC_OR_PARTITION
+   */
+  changeTopic(definition: TopicDefinition): Promise<void> {
+    return this.#change(async () => {
+      const logs = this.#logs.get(definition.topicId)
+      if (logs === undefined) {
+        throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${definition.name} to change`)
+      }
+      await this.#grow(definition, logs)
+    })
+  }
+
+  /**
+   * Deletes a topic with its logs, for good when it resolves. It is out of use from the call on; the space comes back
+   * later. Not being there is no failure.
+   */
+  deleteTopic(id: TopicId): Promise<void> {
+    const logs = this.#logs.get(id) ?? []
+    this.#logs.delete(id)
+    this.#partitionCount -= logs.length
+    for (const log of logs) log?.close()
+    return this.#change(async () => {
+      await this.topics.remove(id)
+      for (const partition of logs.keys()) {
+        const name = partitionDirectoryName(id, partition)
+        this.#failures.delete(name)
+        if (this.#directories.exists(name)) this.#directories.markDeleted(name)
+      }
+      this.#upkeep.removeDeleted()
+    })
+  }
+
+  /** To be told of every append, in bytes: enough of them make a sync before its time. */
+  noteAppended(bytes: number): void {
+    this.#upkeep.noteAppended(bytes)
+  }
+
+  /** Syncs what is not synced and writes the recovery points. Resolves when that is done; failures concern single logs. */
+  flush(): Promise<void> {
+    return this.#upkeep.flush()
+  }
+
+  /** Takes away what is past its time, in all logs. */
+  applyRetention(): Promise<void> {
+    return this.#upkeep.applyRetention()
+  }
+
+  /**
+   * Cuts a log back, as PartitionLog.truncateTo: its recovery point is lowered first, durably, so that after a crash the
+   * missing records are not taken for lost ones.
+   */
+  async truncateLog(id: TopicId, partition: PartitionId, endOffset: Offset): Promise<void> {
+    const log = this.log(id, partition)
+    if (log === undefined) throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `no log of partition ${partition}`)
+    await log.truncateTo(endOffset, this.#options.clock.now(), () => this.#upkeep.writePoints())
+  }
+
+  /** The directory is not to be trusted any more: the next start recovers it, however this one ends. */
+  markFailed(error: TidemarkError): void {
+    if (this.#failure !== undefined) return
+    this.#failure = error
+    this.#options.logger.error({ path: this.#options.path, error: error.message }, 'the data directory has failed')
+  }
+
+  /** Syncs and closes everything and lets go of the directory. Idempotent; resolves when nothing runs any more. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  /** Lets go of the directory at once: nothing is synced or marked, and the next start recovers. Idempotent. */
+  abandon(): Promise<void> {
+    this.#stopping ??= this.#abandon()
+    return this.#stopping
+  }
+
+  async #abandon(): Promise<void> {
+    this.space.stop()
+    await this.#upkeep.stop()
+    for (const log of this.logs()) log.close()
+    this.context.files.closeIdle()
+    this.#lock.release()
+  }
+
+  async #stop(): Promise<void> {
+    const { disk, path, logger } = this.#options
+    await this.#lastChange
+    this.space.stop()
+    await this.#upkeep.stop()
+    try {
+      const closed = await this.#closeLogs()
+      await this.#upkeep.writePoints()
+      if (this.#failure === undefined) {
+        await writeCleanMark(disk, `${path}/clean-shutdown`, this.identity.directoryId, closed)
+      }
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error
+      logger.error({ path, error: error.message }, 'the stop is no clean one; the next start checks all logs')
+    } finally {
+      this.context.files.closeIdle()
+      this.#lock.release()
+    }
+  }
+
+  /** Answers what is to be known of those that could be closed in order. */
+  async #closeLogs(): Promise<Map<string, LogCheckpoint>> {
+    const { clock, logger } = this.#options
+    const closed = new Map<string, LogCheckpoint>()
+    for (const [name, log] of this.#namedLogs()) {
+      try {
+        const checkpoint = await log.closeClean(clock.now())
+        if (checkpoint !== undefined) closed.set(name, checkpoint)
+      } catch (error) {
+        if (!isStorageFailure(error)) throw error
+        logger.error({ log: log.directory, error: error.message }, 'a log could not be closed in order')
+        log.close()
+      }
+    }
+    return closed
+  }
+
+  async #openLogs(): Promise<void> {
+    const { disk, path, clock, logger } = this.#options
+    const mark = `${path}/clean-shutdown`
+    const closed = readCleanMark(disk, mark, this.identity.directoryId, logger)
+    const points = readRecoveryPoints(disk, `${path}/recovery-points`, logger)
+    const claimed = await this.#directories.sortOut((name) => this.#claimOf(name), clock.now())
+    const startedMs = clock.monotonic()
+    let opened = 0
+    for (const definition of this.topics.list()) {
+      const logs: (PartitionLog | undefined)[] = []
+      for (let partition = 0; partition < definition.partitions; partition++) {
+        const name = partitionDirectoryName(definition.topicId, partition)
+        const clean = closed.get(name)
+        logs.push(await this.#openLog({ name, definition, clean, points, exists: claimed.has(name) }))
+        if (++opened % LOGS_PER_TURN === 0) await this.#nextTurn()
+      }
+      this.#logs.set(definition.topicId, logs)
+      this.#partitionCount += logs.length
+    }
+    const tookMs = Math.round(clock.monotonic() - startedMs)
+    logger.info(
+      { path, logs: opened, closedInOrder: closed.size, offline: this.#failures.size, tookMs },
+      'the logs are open',
+    )
+    // From here on logs may change, so from here on the mark would be a lie.
+    await removeCleanMark(disk, mark)
+    await this.#upkeep.start(points)
+  }
+
+  async #openLog(found: FoundLog): Promise<PartitionLog | undefined> {
+    const { name, definition } = found
+    const directory = this.#directories.pathOf(name)
+    try {
+      if (!found.exists) throw new TidemarkError('FILE_CORRUPT', `${directory} of topic ${definition.name} is missing`)
+      const config = parseTopicConfig(definition.config, this.#options.topicDefaults)
+      return this.#openClean(found, config) ?? (await this.#recover(found, config))
+    } catch (error) {
+      if (!isStorageFailure(error)) throw error
+      const failure =
+        error instanceof TidemarkError ? error : new TidemarkError('DISK_FAILED', error.message, { cause: error })
+      this.#failures.set(name, failure)
+      this.#options.logger.error({ directory, topic: definition.name, error: error.message }, 'a log is offline')
+      return undefined
+    }
+  }
+
+  /** undefined if it was not closed in order, or is no longer as it was then: it must be recovered. */
+  #openClean({ name, clean }: FoundLog, config: LogConfig): PartitionLog | undefined {
+    if (clean === undefined) return undefined
+    try {
+      return PartitionLog.open(this.context, this.#directories.pathOf(name), config, clean)
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'FILE_CORRUPT') throw error
+      this.#options.logger.warn({ log: name, error: error.message }, 'a log has changed since the last clean stop')
+      return undefined
+    }
+  }
+
+  async #recover({ name, points }: FoundLog, config: LogConfig): Promise<PartitionLog> {
+    const bootId = this.#options.disk.bootId()
+    const { log, report } = await recoverLog({
+      context: this.context,
+      directory: this.#directories.pathOf(name),
+      config,
+      recoveryPoint: pointOf(points, name),
+      kernelLived: bootId !== undefined && bootId === points.bootId,
+      now: this.#options.clock.now(),
+    })
+    this.#options.logger.debug({ log: name, ...report }, 'recovered a log')
+    return log
+  }
+
+  #claimOf({ topicId, partition }: PartitionName): 'claimed' | 'deleted' | 'unknown' {
+    const definition = this.topics.get(topicId)
+    if (definition !== undefined) return partition < definition.partitions ? 'claimed' : 'unknown'
+    return this.topics.isDeleted(topicId) ? 'deleted' : 'unknown'
+  }
+
+  /** Makes the logs that the definition has beyond the present ones, then the definition, then shows both. */
+  async #grow(definition: TopicDefinition, present: (PartitionLog | undefined)[]): Promise<void> {
+    const config = parseTopicConfig(definition.config, this.#options.topicDefaults)
+    const added = definition.partitions - present.length
+    const partitionsMax = this.#options.partitionsMax ?? PARTITIONS_MAX_DEFAULT
+    if (added > 0 && this.#partitionCount + added > partitionsMax) {
+      const text = `topic ${definition.name} would make it ${this.#partitionCount + added} partitions; ${partitionsMax} are allowed`
+      throw new TidemarkError('TOO_MANY_PARTITIONS', text)
+    }
+    const logs: PartitionLog[] = []
+    try {
+      for (let partition = present.length; partition < definition.partitions; partition++) {
+        const name = partitionDirectoryName(definition.topicId, partition)
+        // Left over from an attempt that failed: it holds nothing, for nobody could append to it.
+        this.#options.disk.removeTree(this.#directories.pathOf(name))
+        logs.push(PartitionLog.create(this.context, this.#directories.pathOf(name), config))
+        if (logs.length % LOGS_PER_TURN === 0) await this.#nextTurn()
+      }
+      if (added > 0) await this.#directories.sync()
+      // From here on the definition may be durable, whatever it answers: the directories stay.
+      await this.topics.put(definition)
+    } catch (error) {
+      for (const log of logs) log.close()
+      throw error
+    }
+    const all = [...present, ...logs]
+    for (const log of present) if (log !== undefined) log.config = config
+    // A deletion that was asked for meanwhile has taken the topic away already.
+    if (this.topics.get(definition.topicId) === undefined) return
+    this.#logs.set(definition.topicId, all)
+    this.#partitionCount += logs.length
+  }
+
+  #change(work: () => Promise<void>): Promise<void> {
+    if (this.#stopping !== undefined) return Promise.reject(new TidemarkError('SHUTTING_DOWN'))
+    const done = this.#lastChange.then(() => this.#describing(work))
+    this.#lastChange = done.catch(() => undefined)
+    return done
+  }
+
+  async #describing(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error
+      this.space.onAppendFailure(error)
+      throw new TidemarkError(isLackOfSpace(error) ? 'DISK_FULL' : 'DISK_FAILED', error.message, { cause: error })
+    }
+  }
+
+  *#namedLogs(): IterableIterator<readonly [string, PartitionLog]> {
+    for (const [id, logs] of this.#logs) {
+      for (const [partition, log] of logs.entries()) {
+        if (log !== undefined) yield [partitionDirectoryName(id, partition), log]
+      }
+    }
+  }
+
+  #nextTurn(): Promise<void> {
+    return new Promise((resolve) => this.#options.timers.atEndOfTurn(resolve))
+  }
+}
+
+/** Makes the directory; returns those that were missing, outermost first. */
+function makeDirectories(disk: Disk, path: string): string[] {
+  const made: string[] = []
+  for (let missing = path; disk.stat(missing) === undefined; missing = parentOf(missing)) {
+    made.unshift(missing)
+    if (parentOf(missing) === missing) break
+  }
+  disk.makeDirectory(path)
+  return made
+}
+
+async function describingFailures<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!(error instanceof DiskError)) throw error
+    const hint = HINTS[error.code] ?? ''
+    const text = `${path} cannot be used as the data directory: ${error.message}${hint}`
+    throw new TidemarkError('DIRECTORY_NOT_USABLE', text, { cause: error })
+  }
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  EACCES: ' (the user of this process may not; change the owner or the mode)',
+  EPERM: ' (the user of this process may not; change the owner or the mode)',
+  EROFS: ' (the file system is mounted for reading only)',
+  ENOSPC: ' (there is no space left on the file system)',
+  EDQUOT: ' (the quota of the user is used up)',
+  ENOTDIR: ' (something on the way to it is a file)',
+  EEXIST: ' (there is a file of that name)',
+  EIO: ' (the device reports an error; look at the log of the system)',
+}
+
+function isStorageFailure(error: unknown): error is DiskError | TidemarkError {
+  return error instanceof DiskError || error instanceof TidemarkError
+}

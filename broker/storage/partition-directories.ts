@@ -1,0 +1,161 @@
+// The directories of the partitions: what they are called, and what becomes of those that no topic claims. Owns `logs/` and
+// `lost+found/` as lists of names; knows nothing of what is in a log, save whether it may hold records.
+//
+// A directory is deleted only when its topic was deleted (there is a tombstone) or when it holds no record. Any other one
+// that nobody claims is moved to lost+found and kept there for a while.
+
+import type { PartitionId, TimestampMs, TopicId } from '../../shared/ids.ts'
+import { partitionId, topicId } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
+import { TEMPORARY_SUFFIX } from './checkpoint-file.ts'
+import type { Disk } from './disk.ts'
+import { DiskError } from './disk.ts'
+import { LEADER_EPOCHS_FILE, parseLogFileName } from './file-names.ts'
+
+export const LOST_KEPT_MS = 24 * 60 * 60 * 1000
+const DELETED_SUFFIX = '.deleted'
+const NAME_PATTERN = /^([0-9a-f-]{36})-(\d{1,10})$/
+
+export interface PartitionName {
+  readonly topicId: TopicId
+  readonly partition: PartitionId
+}
+
+export type Claim =
+  /** A topic has this partition. */
+  | 'claimed'
+  /** The topic was deleted. */
+  | 'deleted'
+  /** No topic is known that has it. */
+  | 'unknown'
+
+export function partitionDirectoryName(id: TopicId, partition: number): string {
+  return `${id}-${partition}`
+}
+
+/** undefined for a name that is not that of a partition's directory. */
+export function parsePartitionDirectoryName(name: string): PartitionName | undefined {
+  const match = NAME_PATTERN.exec(name)
+  if (match?.[1] === undefined) return undefined
+  try {
+    const parsed = { topicId: topicId(match[1]), partition: partitionId(Number(match[2])) }
+    return partitionDirectoryName(parsed.topicId, parsed.partition) === name ? parsed : undefined
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+export class PartitionDirectories {
+  readonly #disk: Disk
+  readonly #logs: string
+  readonly #lost: string
+  readonly #logger: Logger
+
+  constructor(disk: Disk, directory: string, logger: Logger) {
+    this.#disk = disk
+    this.#logs = `${directory}/logs`
+    this.#lost = `${directory}/lost+found`
+    this.#logger = logger
+    disk.makeDirectory(this.#logs)
+  }
+
+  pathOf(name: string): string {
+    return `${this.#logs}/${name}`
+  }
+
+  exists(name: string): boolean {
+    return this.#disk.stat(this.pathOf(name)) !== undefined
+  }
+
+  /** Makes the names of all directories made or moved so far durable. */
+  sync(): Promise<void> {
+    return this.#disk.syncDirectory(this.#logs)
+  }
+
+  /** Sorts out what no topic claims, durably. Returns the names of the directories that are claimed. */
+  async sortOut(claimOf: (name: PartitionName) => Claim, now: TimestampMs): Promise<Set<string>> {
+    const claimed = new Set<string>()
+    let isChanged = false
+    for (const name of this.#disk.list(this.#logs)) {
+      if (name.endsWith(DELETED_SUFFIX)) continue
+      const parsed = parsePartitionDirectoryName(name)
+      const claim = parsed === undefined ? 'unknown' : claimOf(parsed)
+      if (claim === 'claimed') {
+        claimed.add(name)
+        continue
+      }
+      isChanged = true
+      if (claim === 'deleted') this.markDeleted(name)
+      else if (parsed !== undefined && this.#holdsNothing(name)) this.#disk.removeTree(this.pathOf(name))
+      else await this.#loseAndFind(name, now)
+    }
+    if (isChanged) await this.sync()
+    return claimed
+  }
+
+  /** Takes the directory out of use: it is only there to be removed from now on. */
+  markDeleted(name: string): void {
+    this.#disk.rename(this.pathOf(name), this.pathOf(name) + DELETED_SUFFIX)
+  }
+
+  /** The directories that are there to be removed. */
+  deleted(): string[] {
+    return this.#disk.list(this.#logs).filter((name) => name.endsWith(DELETED_SUFFIX))
+  }
+
+  /** Whether anything of the topic is still there. */
+  holds(id: TopicId): boolean {
+    return this.#disk.list(this.#logs).some((name) => name.startsWith(`${id}-`))
+  }
+
+  /** Removes one file of a deleted directory, or the directory when it is empty; says whether anything is left. */
+  removeSome(name: string): boolean {
+    const path = this.pathOf(name)
+    const next = this.#disk.stat(path) === undefined ? undefined : this.#disk.list(path)[0]
+    if (next === undefined) {
+      this.#disk.removeTree(path)
+      return false
+    }
+    this.#disk.removeTree(`${path}/${next}`)
+    return true
+  }
+
+  /** Removes what has been in lost+found for long enough. */
+  expireLost(now: TimestampMs): void {
+    if (this.#disk.stat(this.#lost) === undefined) return
+    for (const name of this.#disk.list(this.#lost)) {
+      const movedAt = Number(/\.(\d+)$/.exec(name)?.[1] ?? Number.NaN)
+      if (!(now - movedAt >= LOST_KEPT_MS)) continue
+      this.#logger.warn({ directory: name }, 'removing a partition that no topic has claimed for a day')
+      this.#disk.removeTree(`${this.#lost}/${name}`)
+    }
+  }
+
+  async #loseAndFind(name: string, now: TimestampMs): Promise<void> {
+    const target = `${this.#lost}/${name}.${now}`
+    this.#logger.error(
+      { directory: name, target },
+      'no topic claims this partition; it is kept in lost+found for a day',
+    )
+    this.#disk.makeDirectory(this.#lost)
+    await this.#disk.syncDirectory(this.#lost.slice(0, this.#lost.lastIndexOf('/')))
+    this.#disk.rename(this.pathOf(name), target)
+    await this.#disk.syncDirectory(this.#lost)
+  }
+
+  /** Nothing was ever appended, or nothing but empty files reached the disk. */
+  #holdsNothing(name: string): boolean {
+    try {
+      return this.#disk.list(this.pathOf(name)).every((file) => {
+        const kind = parseLogFileName(file)?.kind
+        if (kind === undefined) return file === LEADER_EPOCHS_FILE || file.endsWith(TEMPORARY_SUFFIX)
+        if (kind !== 'log') return true
+        return this.#disk.stat(`${this.pathOf(name)}/${file}`)?.size === 0
+      })
+    } catch (error) {
+      if (error instanceof DiskError) return false
+      throw error
+    }
+  }
+}

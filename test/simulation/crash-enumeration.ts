@@ -1,0 +1,136 @@
+// Ends a broker's life before every single operation of its disk, in every way that the disk knows, starts it again from
+// what is left, and asks the oracle. Owns which states are looked at; everything follows from the seed.
+
+import type { LogDirectory } from '../../broker/storage/log-directory.ts'
+import type { Random } from '../../shared/random.ts'
+import { seededRandom } from '../../shared/random.ts'
+import type { CrashOracle, Ending } from './crash-oracle.ts'
+import { CrashWorkload, DATA_DIRECTORY, openDirectory } from './crash-workload.ts'
+import type { CrashChoice, SimOperation } from './sim-disk.ts'
+import { SimDisk } from './sim-disk.ts'
+import { SimTime } from './sim-time.ts'
+
+export interface EnumerationOptions {
+  readonly seed: number
+  readonly steps: number
+  /** Random survivals looked at before each operation. */
+  readonly randomChoices: number
+  /** Stop after so many states. */
+  readonly statesMax?: number
+}
+
+export interface EnumerationResult {
+  readonly states: number
+  /** What was found wrong, with how to find it again; looking ends at the first. */
+  readonly failure: string | undefined
+}
+
+/** The broker's life, halted before one operation. */
+interface Moment {
+  readonly disk: SimDisk
+  readonly oracle: CrashOracle
+  readonly operation: SimOperation
+  readonly step: string
+}
+
+/** One way in which it may have gone on. */
+interface CrashState {
+  readonly name: string
+  readonly ending: Ending
+  readonly disk: SimDisk
+}
+
+export async function enumerateCrashes(options: EnumerationOptions): Promise<EnumerationResult> {
+  const time = new SimTime()
+  let moments: Moment[] = []
+  let step = 'start'
+  let workload: CrashWorkload | undefined
+  const disk = new SimDisk({
+    clock: time,
+    onOperation(operation, now) {
+      if (operation.kind === 'read' || operation.kind === 'open' || workload === undefined) return
+      moments.push({ disk: now.fork(), oracle: workload.oracle.snapshot(), operation, step })
+    },
+  })
+  workload = new CrashWorkload(disk, time, options.seed)
+  const random = seededRandom(options.seed ^ 0x5bd1e995)
+  let states = 0
+  for (let number = 0; number <= options.steps; number++) {
+    if (number === 0) await workload.start()
+    else step = `step ${number}, ${await workload.step()}`
+    for (const moment of moments) {
+      for (const state of statesOf(moment, options.randomChoices, random)) {
+        if (states >= (options.statesMax ?? Infinity)) return { states, failure: undefined }
+        states++
+        const faults = await checkState(state, moment.oracle, { ...options, number: states })
+        if (faults.length > 0) {
+          const { index, kind, path } = moment.operation
+          const where = `seed ${options.seed}, state ${states} (${state.name}, during ${number === 0 ? 'start' : step}, before operation ${index}, ${kind} ${path})`
+          return { states, failure: `${where}:\n  ${faults.join('\n  ')}` }
+        }
+      }
+    }
+    moments = []
+  }
+  return { states, failure: undefined }
+}
+
+function* statesOf(moment: Moment, randomChoices: number, random: Random): IterableIterator<CrashState> {
+  const { disk, operation } = moment
+  yield { name: 'kill', ending: 'kill', disk: disk.kill() }
+  const { content } = operation
+  if (content !== undefined && content.length > 0) {
+    for (const bytes of new Set([1, random.integer(content.length), content.length - 1])) {
+      const cut = disk.kill()
+      const file = cut.open(operation.path, 'read-write')
+      file.append([content.subarray(0, bytes)])
+      file.close()
+      yield { name: `kill with ${bytes} of ${content.length} bytes written`, ending: 'kill', disk: cut }
+    }
+  }
+  const effects = disk.unsyncedEffects
+  const crash = (name: string, choice: CrashChoice): CrashState => ({
+    name,
+    ending: 'power loss',
+    disk: disk.crash(choice),
+  })
+  yield crash('nothing unsynced survives', { kind: 'none' })
+  if (effects === 0) return
+  yield crash('all survives', { kind: 'all' })
+  yield crash('only names survive', { kind: 'names', sizes: false })
+  yield crash('names and sizes survive', { kind: 'names', sizes: true })
+  yield crash('only data survives', { kind: 'data' })
+  const step = Math.max(1, Math.ceil(effects / 8))
+  for (let count = random.integer(step); count < effects; count += step) {
+    const bytes = random.integer(400)
+    yield crash(`${count} effects and ${bytes} bytes survive`, { kind: 'prefix', effects: count, bytes })
+  }
+  for (let number = 0; number < randomChoices; number++) {
+    const seed = random.integer(0x7fff_ffff)
+    yield crash(`survival ${seed}`, { kind: 'random', random: seededRandom(seed) })
+  }
+}
+
+async function checkState(
+  state: CrashState,
+  oracle: CrashOracle,
+  { number, seed }: { readonly number: number; readonly seed: number },
+): Promise<string[]> {
+  const time = new SimTime()
+  let directory: LogDirectory | undefined
+  try {
+    directory = await openDirectory(state.disk, time, seed)
+    const first = await oracle.check(directory, state.ending)
+    if (first.faults.length > 0) return [...first.faults, `found: ${first.found}`]
+    if (state.disk.stat(`${DATA_DIRECTORY}/lost+found`) !== undefined) return ['something is in lost+found']
+    // What the first recovery has found and settled, a second one finds again, whatever ends the first.
+    const left =
+      state.ending === 'kill' ? state.disk.kill() : state.disk.crash({ kind: number % 2 === 0 ? 'none' : 'all' })
+    directory = await openDirectory(left, time, seed)
+    const second = await oracle.check(directory, 'none')
+    if (second.found !== first.found) return [`found: ${first.found}`, `found at the second start: ${second.found}`]
+    return []
+  } catch (error) {
+    return [`start failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`]
+  }
+}

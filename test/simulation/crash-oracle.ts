@@ -1,0 +1,178 @@
+// What a data directory owes its users: kept by the workload while it runs, held against what is found after a crash.
+// Judges; does nothing to the directory but read.
+
+import type { LogDirectory } from '../../broker/storage/log-directory.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
+import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
+import { must } from '../../shared/assert.ts'
+import type { LeaderEpoch, TimestampMs, TopicId } from '../../shared/ids.ts'
+import { forEachRecord } from '../../shared/record-batch/decode.ts'
+import { batchBytes } from '../../shared/record-batch/header.ts'
+
+/** Ways in which the process may have ended; they leave different promises standing. */
+export type Ending = 'power loss' | 'kill' | 'none'
+
+export interface LastBatch {
+  readonly bytes: Uint8Array
+  readonly baseOffset: number
+  readonly endOffset: number
+}
+
+/** What is known of one log. Offsets are exclusive ends unless named start. */
+export interface LogModel {
+  /** By offset: what was written and not undone. */
+  values: string[]
+  /** By offset: whatever was ever given to the log since it was last cut. */
+  possible: Map<number, Set<string>>
+  writtenEnd: number
+  durableEnd: number
+  /** The log start offset lies between what was acknowledged and what was asked for. */
+  startAcknowledged: number
+  startRequested: number
+  /** A cut that is under way: nothing at or above it is owed. */
+  cutRequested: number | undefined
+  /** The newest batch of the idempotent producer that was written. */
+  lastBatch: LastBatch | undefined
+}
+
+export interface TopicModel {
+  readonly topicId: TopicId
+  readonly name: string
+  /** 'maybe' while a creation or a deletion is under way or has failed. */
+  existence: 'yes' | 'maybe' | 'no'
+  partitionsAcknowledged: number
+  partitionsRequested: number
+  logs: LogModel[]
+}
+
+export function newLogModel(): LogModel {
+  return {
+    values: [],
+    possible: new Map(),
+    writtenEnd: 0,
+    durableEnd: 0,
+    startAcknowledged: 0,
+    startRequested: 0,
+    cutRequested: undefined,
+    lastBatch: undefined,
+  }
+}
+
+export class CrashOracle {
+  readonly topics = new Map<TopicId, TopicModel>()
+
+  add(definition: TopicDefinition): TopicModel {
+    const model: TopicModel = {
+      topicId: definition.topicId,
+      name: definition.name,
+      existence: 'maybe',
+      partitionsAcknowledged: definition.partitions,
+      partitionsRequested: definition.partitions,
+      logs: Array.from({ length: definition.partitions }, newLogModel),
+    }
+    this.topics.set(definition.topicId, model)
+    return model
+  }
+
+  /** As it is now. What was written stays shared: it only grows above the ends that are copied. */
+  snapshot(): CrashOracle {
+    const copy = new CrashOracle()
+    for (const [id, topic] of this.topics) {
+      copy.topics.set(id, Object.assign({}, topic, { logs: topic.logs.map((log) => Object.assign({}, log)) }))
+    }
+    return copy
+  }
+
+  /** Everything that is wrong with what was found; empty if nothing is. Also answers a description of what was found. */
+  async check(directory: LogDirectory, ending: Ending): Promise<{ faults: string[]; found: string }> {
+    const faults: string[] = []
+    const found: string[] = []
+    for (const definition of directory.topics.list()) {
+      if (!this.topics.has(definition.topicId)) faults.push(`topic ${definition.name} was never made`)
+    }
+    for (const topic of this.topics.values()) {
+      const definition = directory.topics.get(topic.topicId)
+      if (definition === undefined) {
+        if (topic.existence === 'yes') faults.push(`topic ${topic.name} is gone`)
+        if (directory.log(topic.topicId, 0) !== undefined) faults.push(`topic ${topic.name} has logs and no definition`)
+        continue
+      }
+      if (topic.existence === 'no') faults.push(`topic ${topic.name} has come back`)
+      const { partitions } = definition
+      if (partitions < topic.partitionsAcknowledged || partitions > topic.partitionsRequested) {
+        faults.push(`topic ${topic.name} has ${partitions} partitions`)
+      }
+      found.push(`${topic.name}:`)
+      for (let partition = 0; partition < partitions; partition++) {
+        const where = `${topic.name}-${partition}`
+        const log = directory.log(topic.topicId, partition)
+        if (log === undefined) {
+          faults.push(`${where} is offline: ${directory.failureOf(topic.topicId, partition)?.message}`)
+          continue
+        }
+        const model = topic.logs[partition] ?? newLogModel()
+        found.push(await checkLog(log, model, ending, (fault) => faults.push(`${where}: ${fault}`)))
+      }
+    }
+    return { faults, found: found.join(' ') }
+  }
+}
+
+async function checkLog(
+  log: PartitionLog,
+  model: LogModel,
+  ending: Ending,
+  fail: (fault: string) => void,
+): Promise<string> {
+  const { logStartOffset, logEndOffset } = log
+  const owedEnd = Math.min(
+    ending === 'power loss' ? model.durableEnd : model.writtenEnd,
+    model.cutRequested ?? Infinity,
+  )
+  if (logStartOffset < model.startAcknowledged)
+    fail(`starts at ${logStartOffset}, trimmed to ${model.startAcknowledged}`)
+  if (logStartOffset > model.startRequested) fail(`starts at ${logStartOffset}, asked for ${model.startRequested}`)
+  if (logEndOffset < owedEnd) fail(`ends at ${logEndOffset}, owed up to ${owedEnd}`)
+  if (log.quarantined.length > 0) fail(`has quarantined ${JSON.stringify(log.quarantined)}`)
+  const records = await readRecords(log)
+  let expected: number = logStartOffset
+  for (const [offset, value] of records) {
+    if (offset !== expected) fail(`offset ${offset} follows ${expected - 1}`)
+    expected = offset + 1
+    if (offset < owedEnd && value !== model.values[offset])
+      fail(`offset ${offset} is ${value}, not ${model.values[offset]}`)
+    if (model.possible.get(offset)?.has(value) !== true)
+      fail(`offset ${offset} is ${value}, which nobody appended there`)
+  }
+  if (expected !== logEndOffset) fail(`can be read up to ${expected}, and ends at ${logEndOffset}`)
+  const { lastBatch } = model
+  if (lastBatch !== undefined && lastBatch.endOffset <= owedEnd) {
+    const again = log.append(lastBatch.bytes, 0 as LeaderEpoch, 0 as TimestampMs)
+    if (again.kind !== 'duplicate' || again.baseOffset !== lastBatch.baseOffset) {
+      fail(`a batch sent again is ${JSON.stringify(again)}, not a duplicate of ${lastBatch.baseOffset}`)
+    }
+  }
+  return `[${logStartOffset}, ${logEndOffset}) ${records.map(([offset, value]) => `${offset}=${value}`).join()}`
+}
+
+/** All records from the log start offset on. */
+export async function readRecords(log: PartitionLog): Promise<[offset: number, value: string][]> {
+  const records: [number, string][] = []
+  let next = log.logStartOffset
+  while (next < log.logEndOffset) {
+    const slice = await log.read(next, 1_000_000, log.logEndOffset)
+    try {
+      for (let at = 0; at < slice.bytes.length; at += batchBytes(slice.bytes, at)) {
+        forEachRecord(slice.bytes, at, (record) => {
+          if (record.offset >= next)
+            records.push([record.offset, Buffer.from(must(record.value, 'values are set')).toString()])
+        })
+      }
+      if (slice.endOffset <= next) throw new Error(`nothing can be read at ${next}`)
+      next = slice.endOffset
+    } finally {
+      slice.release()
+    }
+  }
+  return records
+}

@@ -1,0 +1,293 @@
+// One broker's life with its data directory, told by a seed: topics come and go, records are appended, synced, trimmed and
+// cut, the broker stops and starts again. Tells the oracle what is owed at every moment. A failure of the disk may make any
+// step fail; then the oracle owes less, never more.
+
+import { LogDirectory } from '../../broker/storage/log-directory.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
+import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
+import { must } from '../../shared/assert.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { brokerId, partitionId } from '../../shared/ids.ts'
+import type { LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
+import { silentLogger } from '../../shared/logger.ts'
+import type { Random } from '../../shared/random.ts'
+import { seededRandom } from '../../shared/random.ts'
+import { encodeBatch } from '../../shared/record-batch/encode.ts'
+import type { Disk } from '../../broker/storage/disk.ts'
+import type { LogModel, TopicModel } from './crash-oracle.ts'
+import { CrashOracle, newLogModel } from './crash-oracle.ts'
+import type { SimDisk } from './sim-disk.ts'
+import type { SimTime } from './sim-time.ts'
+
+export const DATA_DIRECTORY = '/data'
+const TOPICS_MAX = 3
+const PARTITIONS_MAX = 3
+
+export function openDirectory(disk: Disk, time: SimTime, seed: number): Promise<LogDirectory> {
+  return LogDirectory.open({
+    disk,
+    path: DATA_DIRECTORY,
+    clock: time,
+    timers: time,
+    random: seededRandom(seed),
+    logger: silentLogger,
+    cluster: 'test',
+    brokerId: brokerId(1),
+    storage: { hotTailBytes: 1_000_000, indexBytes: 1_000_000 },
+  })
+}
+
+/** What the steps are drawn from; a step that stands here twice comes twice as often. */
+const STEPS = [
+  'append',
+  'append',
+  'append',
+  'append-synced',
+  'append-synced',
+  'append-much',
+  'flush',
+  'trim',
+  'retention',
+  'create',
+  'delete',
+  'grow',
+  'configure',
+  'cut',
+  'restart',
+] as const
+
+export type Step = (typeof STEPS)[number]
+
+export class CrashWorkload {
+  readonly oracle = new CrashOracle()
+  readonly #disk: SimDisk
+  readonly #time: SimTime
+  readonly #random: Random
+  #directory: LogDirectory | undefined
+  #lastNumber = 0
+  #version = 1
+  readonly #sequences = new Map<LogModel, { producerId: number; next: number }>()
+  #lastProducerId = 0
+
+  constructor(disk: SimDisk, time: SimTime, seed: number) {
+    this.#disk = disk
+    this.#time = time
+    this.#random = seededRandom(seed)
+  }
+
+  get directory(): LogDirectory {
+    return must(this.#directory, 'the workload has been started')
+  }
+
+  async start(): Promise<void> {
+    this.#directory = await openDirectory(this.#disk, this.#time, this.#random.integer(1_000_000))
+  }
+
+  async stop(): Promise<void> {
+    if (this.#directory === undefined) return
+    const live = [...this.#liveLogs()]
+    await this.#directory.stop()
+    for (const [log, model] of live) if (log.recoveryPoint >= model.writtenEnd) model.durableEnd = model.writtenEnd
+  }
+
+  /** Does one step; answers which. A failure that comes from the disk is part of the play. */
+  async step(only?: Step): Promise<Step> {
+    const step = only ?? must(STEPS[this.#random.integer(STEPS.length)], 'there are steps')
+    this.#time.ms += this.#random.integer(1_000)
+    try {
+      await this.#do(step)
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+    }
+    return step
+  }
+
+  async #do(step: Step): Promise<void> {
+    switch (step) {
+      case 'append':
+      case 'append-synced':
+        return this.#append(1 + this.#random.integer(3), step === 'append-synced')
+      case 'append-much':
+        for (let times = 0; times < 6; times++) await this.#append(3, false)
+        return this.#append(1, true)
+      case 'flush':
+        return this.#flush()
+      case 'trim':
+        return this.#trim()
+      case 'retention':
+        return this.#retain()
+      case 'create':
+        return this.#create()
+      case 'delete':
+        return this.#delete()
+      case 'grow':
+        return this.#change(1)
+      case 'configure':
+        return this.#change(0)
+      case 'cut':
+        return this.#cut()
+      case 'restart':
+        await this.stop()
+        return this.start()
+    }
+  }
+
+  async #append(records: number, isSynced: boolean): Promise<void> {
+    const [log, model] = this.#pickLog() ?? []
+    if (log === undefined || model === undefined) return this.#create()
+    const values = Array.from(
+      { length: records },
+      () => `${++this.#lastNumber}${'.'.repeat(this.#random.integer(150))}`,
+    )
+    const bytes = this.#encode(values, model)
+    const result = log.append(bytes, 0 as LeaderEpoch, this.#time.now())
+    if (result.kind !== 'appended') return
+    const { baseOffset, endOffset } = result
+    for (const [index, value] of values.entries()) {
+      const known = model.possible.get(baseOffset + index) ?? new Set()
+      model.possible.set(baseOffset + index, known.add(value))
+    }
+    if (log.write() !== undefined) return
+    for (const [index, value] of values.entries()) model.values[baseOffset + index] = value
+    model.writtenEnd = endOffset
+    this.#onWritten(model, { bytes, baseOffset, endOffset }, values.length)
+    if (!isSynced) return
+    await log.sync()
+    model.durableEnd = Math.max(model.durableEnd, endOffset)
+  }
+
+  async #flush(): Promise<void> {
+    const written = [...this.#liveLogs()].map(([log, model]) => ({ log, model, end: model.writtenEnd }))
+    await this.directory.flush()
+    for (const { log, model, end } of written) {
+      if (log.state.kind === 'online') model.durableEnd = Math.max(model.durableEnd, end)
+    }
+  }
+
+  async #trim(): Promise<void> {
+    const [log, model] = this.#pickLog() ?? []
+    if (log === undefined || model === undefined) return
+    const to = log.logStartOffset + this.#random.integer(log.writtenEndOffset - log.logStartOffset + 1)
+    model.startRequested = Math.max(model.startRequested, to)
+    await log.advanceLogStartOffset(to as Offset)
+    model.startAcknowledged = Math.max(model.startAcknowledged, to)
+  }
+
+  async #retain(): Promise<void> {
+    const live = [...this.#liveLogs()]
+    for (const [, model] of live) model.startRequested = Math.max(model.startRequested, model.writtenEnd)
+    await this.directory.applyRetention()
+    for (const [log, model] of live) {
+      model.startAcknowledged = Math.max(model.startAcknowledged, log.logStartOffset)
+      // What was asked for and did not happen may still be on its way to the disk if a step failed.
+      if (log.state.kind === 'online') model.startRequested = Math.max(model.startAcknowledged, log.logStartOffset)
+    }
+  }
+
+  async #create(): Promise<void> {
+    if (this.directory.topics.list().length >= TOPICS_MAX) return
+    const definition: TopicDefinition = {
+      topicId: this.#newTopicId(),
+      name: `topic-${this.#random.integer(1000)}-${++this.#version}`,
+      partitions: 1 + this.#random.integer(2),
+      replicationFactor: 1,
+      config: { 'segment.bytes': '1024', 'retention.bytes': '3000', 'index.interval.bytes': '200' },
+      version: ++this.#version,
+      createdAt: this.#time.now(),
+    }
+    const model = this.oracle.add(definition)
+    await this.directory.createTopic(definition)
+    model.existence = 'yes'
+  }
+
+  async #delete(): Promise<void> {
+    const model = this.#pickTopic()
+    if (model === undefined) return
+    model.existence = 'maybe'
+    await this.directory.deleteTopic(model.topicId)
+    model.existence = 'no'
+    // The removal goes on in the background; let it get somewhere.
+    for (let turn = 0; turn < this.#random.integer(40); turn++) await Promise.resolve()
+  }
+
+  async #change(added: number): Promise<void> {
+    const model = this.#pickTopic()
+    const definition = model === undefined ? undefined : this.directory.topics.get(model.topicId)
+    if (model === undefined || definition === undefined) return
+    const partitions = Math.min(definition.partitions + added, PARTITIONS_MAX)
+    model.partitionsRequested = partitions
+    while (model.logs.length < partitions) model.logs.push(newLogModel())
+    const config = { ...definition.config, 'segment.bytes': this.#random.integer(2) === 0 ? '1024' : '1500' }
+    await this.directory.changeTopic({ ...definition, partitions, config, version: ++this.#version })
+    model.partitionsAcknowledged = partitions
+  }
+
+  async #cut(): Promise<void> {
+    const [log, model, topic, partition] = this.#pickLog() ?? []
+    if (log === undefined || model === undefined || topic === undefined || partition === undefined) return
+    if (log.state.kind !== 'online') return
+    const to = log.logStartOffset + this.#random.integer(log.logEndOffset - log.logStartOffset + 1)
+    model.cutRequested = to
+    // A batch is cut off whole, so that the cut may come to lie lower.
+    model.cutRequested = Math.max(log.logStartOffset, to - 3)
+    model.lastBatch = undefined
+    this.#sequences.delete(model)
+    const owed = model.values
+    await this.directory.truncateLog(topic.topicId, partitionId(partition), to as Offset)
+    const end = log.logEndOffset
+    model.values = owed.slice(0, end)
+    model.possible = new Map([...model.possible].filter(([offset]) => offset < end))
+    model.writtenEnd = end
+    model.durableEnd = Math.min(model.durableEnd, end)
+    model.startRequested = Math.min(model.startRequested, end)
+    model.cutRequested = undefined
+  }
+
+  #encode(values: readonly string[], model: LogModel): Uint8Array {
+    const records = values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: this.#time.now() }))
+    const isNumbered = this.#random.integer(2) === 0
+    if (!isNumbered) return encodeBatch(records, {})
+    let sequence = this.#sequences.get(model)
+    if (sequence === undefined) {
+      sequence = { producerId: ++this.#lastProducerId, next: 0 }
+      this.#sequences.set(model, sequence)
+    }
+    return encodeBatch(records, { producerId: sequence.producerId, producerEpoch: 0, baseSequence: sequence.next })
+  }
+
+  #onWritten(
+    model: LogModel,
+    batch: { bytes: Uint8Array; baseOffset: number; endOffset: number },
+    records: number,
+  ): void {
+    const sequence = this.#sequences.get(model)
+    if (sequence === undefined || Buffer.from(batch.bytes).readBigInt64BE(43) < 0n) return
+    sequence.next += records
+    model.lastBatch = batch
+  }
+
+  *#liveLogs(): IterableIterator<[PartitionLog, LogModel, TopicModel, number]> {
+    for (const topic of this.oracle.topics.values()) {
+      for (const [partition, model] of topic.logs.entries()) {
+        const log = this.directory.log(topic.topicId, partition)
+        if (log !== undefined) yield [log, model, topic, partition]
+      }
+    }
+  }
+
+  #pickLog(): [PartitionLog, LogModel, TopicModel, number] | undefined {
+    const live = [...this.#liveLogs()]
+    return live[this.#random.integer(Math.max(1, live.length))]
+  }
+
+  #pickTopic(): TopicModel | undefined {
+    const live = [...this.oracle.topics.values()].filter(
+      (topic) => this.directory.topics.get(topic.topicId) !== undefined,
+    )
+    return live[this.#random.integer(Math.max(1, live.length))]
+  }
+
+  #newTopicId(): TopicId {
+    return this.#random.uuid() as TopicId
+  }
+}
