@@ -84,7 +84,9 @@ async function fail(error: unknown, isVerbose: boolean): Promise<number> {
 /** The command that is called; undefined when help, version or completion has been printed. @throws UsageError */
 async function parse(words: readonly string[]): Promise<Call | undefined> {
   let call: Call | undefined
+  // How far the parser has understood the words when it complains.
   let group: string | undefined
+  let row: CommandRow | undefined
   const { default: yargs } = await import('yargs')
   const parser = yargs()
     .scriptName('tidemark')
@@ -107,16 +109,21 @@ async function parse(words: readonly string[]): Promise<Call | undefined> {
     .demandCommand(1, 'a command is missing')
     .strictCommands()
     .fail((message, error) => {
-      throw error ?? new UsageError(wordUsage(message, call?.row, group))
+      // The parser words what it finds wrong itself either way; errors of another kind are not the caller's.
+      if (error !== undefined && error !== null && error.name !== 'YError') throw error
+      throw new UsageError(wordUsage(message ?? error?.message ?? '', row, group))
     })
-  const onCall = (row: CommandRow) => (raw: Record<string, unknown>) => {
-    call = { row, raw }
+  const add = (to: Argv, one: CommandRow): void => {
+    addCommand(to, one, {
+      onRecognised: () => (row = one),
+      onCall: (raw) => (call = { row: one, raw }),
+    })
   }
-  for (const row of COMMANDS) if (row.path.length === 1) addCommand(parser, row, onCall(row))
+  for (const one of COMMANDS) if (one.path.length === 1) add(parser, one)
   for (const [name, about] of Object.entries(GROUPS)) {
-    parser.command(`${name} <command>`, about, (inner) => {
+    parser.command(name, about, (inner) => {
       group = name
-      for (const row of COMMANDS) if (row.path[0] === name) addCommand(inner, row, onCall(row))
+      for (const one of COMMANDS) if (one.path[0] === name) add(inner, one)
       return inner.demandCommand(1, `${name}: a command is missing`).strictCommands()
     })
   }
@@ -125,7 +132,13 @@ async function parse(words: readonly string[]): Promise<Call | undefined> {
   return call
 }
 
-function addCommand(parser: Argv, row: CommandRow, onCall: (raw: Record<string, unknown>) => void): void {
+interface CommandEvents {
+  /** The words name this command; its flags are not read yet. */
+  onRecognised(): void
+  onCall(raw: Record<string, unknown>): void
+}
+
+function addCommand(parser: Argv, row: CommandRow, events: CommandEvents): void {
   const operands = row.positionals.map(({ name, arity }) => {
     if (arity === 'one') return `<${name}>`
     return arity === 'maybe' ? `[${name}]` : `[${name}..]`
@@ -134,6 +147,7 @@ function addCommand(parser: Argv, row: CommandRow, onCall: (raw: Record<string, 
     [row.path.at(-1), ...operands].join(' '),
     row.about,
     (inner) => {
+      events.onRecognised()
       for (const { name, about, arity } of row.positionals) {
         inner.positional(name, { describe: about, type: 'string', ...(arity === 'many' ? { array: true } : {}) })
       }
@@ -141,7 +155,7 @@ function addCommand(parser: Argv, row: CommandRow, onCall: (raw: Record<string, 
       for (const [call, about] of row.examples ?? []) inner.example(call, about)
       return inner
     },
-    onCall,
+    (raw) => events.onCall(raw),
   )
 }
 
@@ -184,17 +198,22 @@ function refuseUnknownFlags({ row, raw }: Call): void {
 /** The parser's complaint in our words. */
 function wordUsage(message: string, row: CommandRow | undefined, group: string | undefined): string {
   const path = row?.path ?? (group === undefined ? [] : [group])
+  const command = path.join(' ')
   const unknown = /^Unknown commands?: (.*)$/.exec(message)?.[1]
+  if (unknown !== undefined && row !== undefined) return `${command}: '${unknown}' is too much${helpHint(path)}`
   if (unknown !== undefined) {
-    const level = path.length
-    const names = COMMANDS.filter((one) => level === 0 || one.path[0] === group).map((one) => one.path[level] ?? '')
-    const meant = nearest(unknown.split(', ')[0] ?? unknown, [...names, 'completion'])
+    const word = unknown.split(', ')[0] ?? unknown
+    const names = COMMANDS.filter((one) => group === undefined || one.path[0] === group)
+    const meant = nearest(word, [...names.map((one) => one.path[path.length] ?? ''), 'completion'])
     const where = group === undefined ? 'there is no command' : `${group} has no command`
-    return `${where} '${unknown}'${meant === undefined ? '' : `; did you mean ${[...path, meant].join(' ')}?`}${helpHint(path)}`
+    return `${where} '${word}'${meant === undefined ? '' : `; did you mean ${[...path, meant].join(' ')}?`}${helpHint(path)}`
   }
   const flag = /^Not enough arguments following: (.*)$/.exec(message)?.[1]
   if (flag !== undefined) return `${flag.length === 1 ? '-' : '--'}${flag} needs a value${helpHint(path)}`
-  if (message.startsWith('Not enough non-option arguments')) return `an operand is missing${helpHint(path)}`
+  if (message.startsWith('Not enough non-option arguments')) {
+    const missing = row?.positionals.filter(({ arity }) => arity === 'one').map(({ name }) => `<${name}>`)
+    return `${command}: ${missing?.join(' ') ?? 'a word'} is missing${helpHint(path)}`
+  }
   return `${message}${helpHint(path)}`
 }
 

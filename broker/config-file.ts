@@ -8,7 +8,7 @@ import { environmentName, OPTIONS, resolveOptions } from './config.ts'
 
 export interface SettingSources {
   /** By any name of a setting, as they came from the command line. */
-  readonly flags: ReadonlyMap<string, unknown>
+  readonly flags: readonly (readonly [name: string, value: unknown])[]
   readonly environment: Readonly<Record<string, string | undefined>>
   /** A file of YAML, JSON or `key=value` lines (.properties). */
   readonly configFile: string | undefined
@@ -42,7 +42,7 @@ export async function gatherSettings(sources: SettingSources): Promise<GatheredS
   const layers = [
     sources.configFile === undefined ? [] : await readConfigFile(sources.configFile),
     readEnvironment(sources.environment, warnings),
-    [...sources.flags].map(([key, value]) => ({ key, value, place: '' })),
+    sources.flags.map(([key, value]) => ({ key, value, place: '' })),
   ]
   for (const layer of layers) {
     const inLayer = new Map<string, string>()

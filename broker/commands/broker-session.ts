@@ -2,15 +2,18 @@
 // client's public face. Owns what the flags --brokers and --timeout mean, and how refusals are told.
 
 import type { ApiName, RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { ProducerOptions } from '../../client/producer-options.ts'
 import type { CommandContext } from './command.ts'
 import { Cluster } from '../../client/cluster.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { type ConnectOptions, readConnectOptions } from '../../client/options.ts'
+import { Producer } from '../../client/producer.ts'
 import { errorCodeOf, ERRORS, TidemarkError } from '../../shared/errors.ts'
 
 export interface BrokerSession {
   /** Asks whoever answers. @throws TidemarkError */
   ask<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
+  producer(options: ProducerOptions<Uint8Array, Uint8Array>): Producer<Uint8Array, Uint8Array>
 }
 
 /** Requests that do no harm when they are done twice. */
@@ -40,16 +43,16 @@ export async function withBrokers<T>(
   work: (session: BrokerSession) => Promise<T>,
 ): Promise<T> {
   const cluster = new Cluster(systemEnvironment, readConnectOptions(connectOptions(context)))
-  const isAdministration = (api: ApiName): boolean => !REPEATABLE.has(api)
   try {
     return await work({
       ask: (api, request) =>
         cluster.call(api, { signal: context.signal }, (scope) =>
           cluster.ask(api, request, scope, {
-            isRepeatable: !isAdministration(api),
-            ...(isAdministration(api) ? { to: 'controller' } : {}),
+            isRepeatable: REPEATABLE.has(api),
+            ...(REPEATABLE.has(api) ? {} : { to: 'controller' }),
           }),
         ),
+      producer: (options) => new Producer(cluster, options, () => undefined),
     })
   } finally {
     cluster.close()
@@ -65,5 +68,6 @@ export interface Outcome {
 export function refusalOf(outcome: Outcome, what: string): TidemarkError | undefined {
   if (outcome.error === 0) return undefined
   const code = errorCodeOf(outcome.error)
-  return new TidemarkError(code, `${what}: ${outcome.message ?? ERRORS[code].about}`)
+  const message = outcome.message ?? ERRORS[code].about
+  return new TidemarkError(code, message.startsWith(what) ? message : `${what}: ${message}`)
 }

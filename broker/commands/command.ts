@@ -82,8 +82,8 @@ export class Arguments {
     }
     for (const { name, arity } of row.positionals) {
       const value = raw[name]
-      if (arity === 'many') values.set(name, Array.isArray(value) ? value.map(String) : [])
-      else values.set(name, value === undefined ? undefined : String(value))
+      if (arity === 'many') values.set(name, Array.isArray(value) ? value.map(textOf) : [])
+      else values.set(name, value === undefined ? undefined : textOf(value))
     }
     return new Arguments(values)
   }
@@ -130,15 +130,20 @@ export class Arguments {
 
 function checkFlag(flag: FlagRow, value: unknown, place: string): Value | undefined {
   if (value === undefined) return undefined
-  if (flag.type === 'list') return (Array.isArray(value) ? value : [value]).map(String)
+  if (flag.type === 'list') return (Array.isArray(value) ? value : [value]).map(textOf)
   if (Array.isArray(value)) throw new UsageError(`${place} is given twice`)
   if (flag.type === 'switch') return value === true
-  if (flag.type === 'integer') return checkInteger(flag, String(value), place)
-  const text = String(value)
+  if (flag.type === 'integer') return checkInteger(flag, textOf(value), place)
+  const text = textOf(value)
   if (flag.choices !== undefined && !flag.choices.includes(text)) {
     throw new UsageError(`${place} must be one of ${flag.choices.join(', ')}, not '${text}'`)
   }
   return text
+}
+
+/** What the parser has read: text, or a number that it took for one. */
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 const FACTORS: Readonly<Record<'bytes' | 'count', ReadonlyMap<string, number>>> = {

@@ -26,14 +26,12 @@ export async function offsets(context: CommandContext): Promise<number> {
     const starts = await offsetsAt(OFFSET_AT.earliest)
     const ends = await offsetsAt(OFFSET_AT.latest)
     const then = timestamp === undefined ? undefined : await offsetsAt(timestamp)
-    return partitions.map((partition, index) => ({
-      topic,
-      partition,
-      start: starts[index],
-      end: ends[index],
-      records: (ends[index] ?? 0) - (starts[index] ?? 0),
-      ...(then === undefined ? {} : { at: then[index] ?? ends[index] }),
-    }))
+    return partitions.map((partition, index) => {
+      const start = starts[index]
+      const end = ends[index]
+      const row = { topic, partition, start, end, records: (end ?? 0) - (start ?? 0) }
+      return then === undefined ? row : Object.assign(row, { at: then[index] ?? end })
+    })
   })
   await printValue(output, rows, args.required('format'))
   return 0

@@ -116,5 +116,5 @@ function cell(value: unknown): string {
       .map(([name, one]) => `${name}=${cell(one)}`)
       .join(' ')
   }
-  return String(value as string | number | boolean)
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }

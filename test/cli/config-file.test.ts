@@ -17,7 +17,7 @@ function gather(
   sources: { flags?: Record<string, unknown>; environment?: Record<string, string>; configFile?: string } = {},
 ) {
   return gatherSettings({
-    flags: new Map(Object.entries(sources.flags ?? {})),
+    flags: Object.entries(sources.flags ?? {}),
     environment: sources.environment ?? {},
     configFile: sources.configFile,
   })
