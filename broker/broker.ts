@@ -35,6 +35,7 @@ import { MemoryDisk } from './storage/memory-disk.ts'
 export const BROKER_SOFTWARE = 'tidemark/0.1.0'
 /** Where a broker that keeps nothing keeps it. */
 const MEMORY_PATH = '/memory'
+const TURNS_AFTER_STOP = 2
 
 export interface BrokerServices {
   /** Default: says nothing. */
@@ -397,6 +398,10 @@ class RunningBroker implements Broker {
       }
       const tookMs = Math.round(this.#environment.clock.monotonic() - startedMs)
       this.#logger.info({ what: entry.what, tookMs, immediately: this.#isImmediate }, 'stopped')
+    }
+    // A handle that has been closed is gone when the system has said so, which it does at the end of a turn.
+    for (let turn = 0; turn < TURNS_AFTER_STOP; turn += 1) {
+      await new Promise<void>((resolve) => this.#environment.timers.atEndOfTurn(resolve))
     }
   }
 
