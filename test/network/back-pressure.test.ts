@@ -1,0 +1,204 @@
+// What happens when a peer is faster than the broker, or slower: sockets are paused, nothing is dropped, memory stays
+// within its bounds.
+
+import { describe, expect, it } from 'vitest'
+import { APIS } from '../../shared/protocol/api.ts'
+import { startNativeServer } from './native-server.ts'
+import { eventually, fetchOf, produceOf, RawClient, requestFrame } from './raw-client.ts'
+
+const MIB = 1024 * 1024
+
+/** The number of a batch stands in its first four bytes. */
+function numbered(index: number, bytes: number): Buffer {
+  const batch = Buffer.alloc(bytes, index & 0xff)
+  batch.writeUInt32BE(index)
+  return batch
+}
+
+describe('producers', () => {
+  it('beyond the memory for requests are paused, and everything arrives once and in order', async () => {
+    const limits = { requestBytesMax: 2 * MIB, inFlightMax: 1_000, inFlightBytesMax: 64 * MIB }
+    await using server = await startNativeServer({ limits })
+    server.requests.isHoldingProduces = true
+    const clients = await Promise.all([0, 1, 2, 3].map(() => RawClient.greet(server.port)))
+    const requests = 40
+    const sent = clients.map((client, at) =>
+      Array.from({ length: requests }, (_, index) => {
+        const batch = numbered(index, 200_000)
+        return client.request('produce', produceOf(`t${at}`, batch), batch)
+      }),
+    )
+    let peak = 0
+    let answered = 0
+    while (answered < requests * clients.length) {
+      await eventually(() => server.requests.held.length > 0)
+      // Give everything a chance to arrive that can: what is held must stay bounded while nothing is answered.
+      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+      peak = Math.max(peak, server.listener.requestBytes)
+      answered += server.requests.held.length
+      for (const respond of server.requests.held.splice(0)) respond()
+    }
+    for (const [at, client] of clients.entries()) await client.answer(sent[at]?.at(-1) ?? 0)
+    // One frame beyond the budget for each connection whose chunk held a whole one.
+    expect(peak).toBeLessThanOrEqual(2 * MIB + 4 * 200_100)
+    expect(peak).toBeGreaterThan(MIB)
+    for (const at of clients.keys()) {
+      const batches = server.requests.logs.get(`t${at}/0`) ?? []
+      expect(batches.map((batch) => Buffer.from(batch).readUInt32BE())).toEqual([...Array(requests).keys()])
+    }
+    const waited = server.meter.seriesOf('tidemark_throttle_seconds_total')
+    expect(waited.find(({ labels }) => labels['reason'] === 'memory')?.value()).toBeGreaterThan(0)
+    expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it('are let go on when a frame is as large as the whole memory for requests', async () => {
+    await using server = await startNativeServer({ limits: { requestBytesMax: MIB } })
+    const client = await RawClient.greet(server.port)
+    for (let index = 0; index < 3; index += 1) {
+      const batch = numbered(index, 5 * MIB)
+      const { partitions } = await client.ask('produce', produceOf('t', batch), batch)
+      expect(partitions[0]?.baseOffset).toBe(index)
+    }
+    expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it('with more requests than may wait are not read until there is room', async () => {
+    await using server = await startNativeServer({ limits: { inFlightMax: 10 } })
+    server.requests.isHoldingProduces = true
+    const client = await RawClient.greet(server.port)
+    const batch = Buffer.from('small')
+    const ids = Array.from({ length: 105 }, () => client.request('produce', produceOf('t', batch), batch))
+    let answered = 0
+    const steps: number[] = []
+    while (answered < ids.length) {
+      await eventually(() => server.requests.held.length >= Math.min(10, ids.length - answered))
+      for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate)
+      steps.push(server.requests.held.length)
+      answered += server.requests.held.length
+      for (const respond of server.requests.held.splice(0)) respond()
+    }
+    await client.answer(ids.at(-1) ?? 0)
+    expect(steps).toEqual([10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 5])
+    expect(client.frames.slice(1).map(({ correlationId }) => correlationId)).toEqual(ids)
+  })
+
+  it('that go away while they are paused leave nothing behind, and those who wait get their memory', async () => {
+    await using server = await startNativeServer({ limits: { requestBytesMax: MIB, inFlightBytesMax: 64 * MIB } })
+    server.requests.isHoldingProduces = true
+    const batch = numbered(0, 400_000)
+    const clients = await Promise.all([0, 1, 2, 3, 4, 5].map(() => RawClient.greet(server.port)))
+    for (const client of clients) for (let n = 0; n < 8; n += 1) client.request('produce', produceOf('t', batch), batch)
+    await eventually(() => server.requests.held.length >= 2)
+    for (const client of clients.slice(0, 5)) client.close()
+    const [last] = clients.slice(5)
+    while ((last?.frames.length ?? 0) < 9) {
+      for (const respond of server.requests.held.splice(0)) respond()
+      await new Promise(setImmediate)
+    }
+    last?.close()
+    // Those that were paused are noticed when they are read again or their time is over.
+    await eventually(() => {
+      for (const respond of server.requests.held.splice(0)) respond()
+      return server.listener.connections === 0
+    })
+    expect(server.listener.requestBytes).toBe(0)
+  })
+})
+
+describe('a consumer that does not read', () => {
+  it('costs a bounded number of bytes, and gets everything once it reads', async () => {
+    const cap = 4 * MIB
+    await using server = await startNativeServer({ limits: { outputBytesMax: cap, inFlightMax: 1_000 } })
+    const control = await RawClient.greet(server.port)
+    const batch = numbered(1, MIB)
+    await control.ask('produce', produceOf('t', batch), batch)
+    const slow = await RawClient.greet(server.port)
+    slow.socket.pause()
+    const fetches = 200
+    for (let index = 0; index < fetches; index += 1) slow.send(requestFrame('fetch', 1_000 + index, fetchOf('t', 0)))
+    await eventually(() => server.requests.handedOut > 0)
+    for (let turn = 0; turn < 20; turn += 1) {
+      await control.ask('produce', produceOf('control', Buffer.from('x')), Buffer.from('x'))
+      expect(server.listener.heldBytes()).toBeLessThanOrEqual(cap + 2 * MIB)
+    }
+    // What the system's buffers take on both sides is not ours.
+    expect(server.requests.handedOut).toBeLessThan(50)
+    slow.socket.resume()
+    await slow.answer(1_000 + fetches - 1)
+    expect(slow.frames).toHaveLength(1 + fetches)
+    expect(slow.frames.slice(1).every(({ tail }) => tail.length === MIB)).toBe(true)
+    await eventually(() => server.requests.released === fetches)
+    expect(server.listener.heldBytes()).toBe(0)
+  })
+
+  it('gives its records back when it goes', async () => {
+    await using server = await startNativeServer({ limits: { outputBytesMax: MIB } })
+    const client = await RawClient.greet(server.port)
+    const batch = numbered(1, 8 * MIB)
+    await client.ask('produce', produceOf('t', batch), batch)
+    client.socket.pause()
+    for (let index = 0; index < 20; index += 1) client.request('fetch', fetchOf('t', 0))
+    await eventually(() => server.requests.handedOut > 0)
+    client.close()
+    await eventually(() => server.listener.connections === 0)
+    expect(server.requests.released).toBe(server.requests.handedOut)
+  })
+
+  it('is promised less the more answers it has outstanding', async () => {
+    const granted: number[] = []
+    const limits = { outputBytesMax: 8 * MIB }
+    await using server = await startNativeServer({ limits })
+    const { requests } = server
+    const fetch = requests.fetch.bind(requests)
+    requests.fetch = (request, context, respond) => {
+      granted.push(request.maxBytes)
+      return fetch(request, context, respond)
+    }
+    const client = await RawClient.greet(server.port)
+    for (let index = 0; index < 8; index += 1) client.request('fetch', fetchOf('t', 0, 60_000))
+    await eventually(() => granted.length === 8)
+    expect(granted.map((bytes) => bytes / 1024)).toEqual([4096, 2048, 1024, 512, 256, 128, 64, 64])
+  })
+})
+
+describe('stopping', () => {
+  it('answers what is under way and what waits, then closes', async () => {
+    await using server = await startNativeServer()
+    server.requests.isHoldingProduces = true
+    const client = await RawClient.greet(server.port)
+    const batch = Buffer.from('batch')
+    const produced = client.request('produce', produceOf('t', batch), batch)
+    const fetched = client.request('fetch', fetchOf('u', 0, 60_000))
+    await eventually(() => server.requests.held.length === 1 && server.requests.waiting.size === 1)
+    const stopped = server.listener.stop({ drainMs: 10_000 })
+    const answer = await client.answer(fetched)
+    expect(APIS.fetch.response.decode(answer.body, 'fetch')).toEqual({ partitions: [] })
+    for (const respond of server.requests.held.splice(0)) respond()
+    expect((await client.answer(produced)).kind).toBe('response')
+    await client.closed()
+    await stopped
+    expect(server.listener.connections).toBe(0)
+    await expect(RawClient.connect(server.port)).rejects.toThrow('ECONNREFUSED')
+  })
+
+  it('does not wait longer than it was told for an answer that does not come', async () => {
+    await using server = await startNativeServer()
+    server.requests.isHoldingProduces = true
+    const client = await RawClient.greet(server.port)
+    client.request('produce', produceOf('t', Buffer.from('b')), Buffer.from('b'))
+    await eventually(() => server.requests.held.length === 1)
+    await server.listener.stop({ drainMs: 50 })
+    await client.closed()
+    // The answer comes after all, to nobody.
+    for (const respond of server.requests.held.splice(0)) respond()
+    expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it('closes a connection that has nothing under way at once', async () => {
+    await using server = await startNativeServer()
+    const client = await RawClient.greet(server.port)
+    await server.listener.stop({ drainMs: 60_000 })
+    await client.closed()
+    expect(server.listener.connections).toBe(0)
+  })
+})
