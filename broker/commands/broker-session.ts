@@ -3,17 +3,22 @@
 
 import type { ApiName, RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { ProducerOptions } from '../../client/producer-options.ts'
+import type { ReadOptions } from '../../client/reader-options.ts'
 import type { CommandContext } from './command.ts'
 import { Cluster } from '../../client/cluster.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { type ConnectOptions, readConnectOptions } from '../../client/options.ts'
 import { Producer } from '../../client/producer.ts'
+import { Reader } from '../../client/reader.ts'
 import { errorCodeOf, ERRORS, TidemarkError } from '../../shared/errors.ts'
 
 export interface BrokerSession {
   /** Asks whoever answers. @throws TidemarkError */
   ask<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
+  /** For tidying up: a Ctrl-C does not cut it off. */
+  askEvenIfInterrupted<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
   producer(options: ProducerOptions<Uint8Array, Uint8Array>): Producer<Uint8Array, Uint8Array>
+  read(topic: string, options: ReadOptions<Buffer, Buffer>): Reader
 }
 
 /** Requests that do no harm when they are done twice. */
@@ -43,16 +48,23 @@ export async function withBrokers<T>(
   work: (session: BrokerSession) => Promise<T>,
 ): Promise<T> {
   const cluster = new Cluster(systemEnvironment, readConnectOptions(connectOptions(context)))
+  const ask = <Name extends ApiName>(
+    api: Name,
+    request: RequestOf<Name>,
+    signal?: AbortSignal,
+  ): Promise<ResponseOf<Name>> =>
+    cluster.call(api, signal === undefined ? {} : { signal }, (scope) =>
+      cluster.ask(api, request, scope, {
+        isRepeatable: REPEATABLE.has(api),
+        ...(REPEATABLE.has(api) ? {} : { to: 'controller' }),
+      }),
+    )
   try {
     return await work({
-      ask: (api, request) =>
-        cluster.call(api, { signal: context.signal }, (scope) =>
-          cluster.ask(api, request, scope, {
-            isRepeatable: REPEATABLE.has(api),
-            ...(REPEATABLE.has(api) ? {} : { to: 'controller' }),
-          }),
-        ),
+      ask: (api, request) => ask(api, request, context.signal),
+      askEvenIfInterrupted: (api, request) => ask(api, request),
       producer: (options) => new Producer(cluster, options, () => undefined),
+      read: (topic, options) => new Reader(cluster, topic, options, () => undefined),
     })
   } finally {
     cluster.close()

@@ -1,0 +1,114 @@
+// `tidemark consume`: records to the output stream, as fast as whoever reads it takes them. Values are never decoded
+// unless JSON is asked for.
+
+import type { Message } from '../../client/record-chunk.ts'
+import type { ReadPosition } from '../../client/read-position.ts'
+import type { CommandContext } from './command.ts'
+import type { StartAt } from './offset-spec.ts'
+import type { RecordPrinter } from './record-format.ts'
+import { assertNever } from '../../shared/assert.ts'
+import { systemTimers } from '../../shared/time.ts'
+import { withBrokers } from './broker-session.ts'
+import { UsageError } from './command.ts'
+import { parseOffsetRange } from './offset-spec.ts'
+import { compileFormat, printJson, printValueLine } from './record-format.ts'
+
+type Batch = readonly Message[]
+
+export async function consume(context: CommandContext): Promise<number> {
+  const { arguments: args } = context
+  if (args.text('group') !== undefined) {
+    throw new UsageError(
+      'consume: --group comes with consumer groups, which this version does not have yet; leave it out',
+    )
+  }
+  const print = printerOf(context)
+  const range = parseOffsetRange(args.list('offset'))
+  const partitions = args.list('partition').map(parsePartition)
+  const countMax = args.integer('count') ?? Number.POSITIVE_INFINITY
+  if (countMax === 0) return 0
+  const to =
+    range.untilTimestamp === undefined ? (args.isOn('exit') ? 'end' : undefined) : new Date(range.untilTimestamp)
+  return await withBrokers(context, async (session) => {
+    const reader = session.read(args.required('topic'), {
+      from: readPosition(range.from),
+      ...(to === undefined ? {} : { to }),
+      ...(partitions.length === 0 ? {} : { partitions }),
+      signal: context.signal,
+    })
+    try {
+      await printAll(context, reader.batches(), print, countMax)
+    } finally {
+      reader.close()
+    }
+    return 0
+  })
+}
+
+async function printAll(
+  { output }: CommandContext,
+  batches: AsyncIterator<Batch, undefined>,
+  print: RecordPrinter,
+  countMax: number,
+): Promise<void> {
+  let left = countMax
+  try {
+    for (;;) {
+      const next = batches.next()
+      // What is there is written together; what is printed does not wait for what is not there yet.
+      if (!(await isReady(next))) await output.flush()
+      const { value: batch, done } = await next
+      if (done === true) return
+      for (const { topic, partition, offset, timestamp, key, value, headers } of batch) {
+        const pairs = Object.entries(headers).flatMap(([name, one]) =>
+          Array.isArray(one)
+            ? one.map((each: Buffer | null) => [name, each] as const)
+            : [[name, one as Buffer | null] as const],
+        )
+        if (output.gather(print({ topic, partition, offset, timestamp, key, value, headers: pairs })))
+          await output.flush()
+        left--
+        if (left === 0) return
+      }
+    }
+  } finally {
+    await output.flush()
+  }
+}
+
+/** Whether the promise is settled by the end of this turn of the event loop. */
+function isReady(promise: Promise<unknown>): Promise<boolean> {
+  const settled = promise.then(
+    () => true,
+    () => true,
+  )
+  return Promise.race([settled, new Promise<false>((resolve) => systemTimers.atEndOfTurn(() => resolve(false)))])
+}
+
+function printerOf({ arguments: args }: CommandContext): RecordPrinter {
+  const format = args.text('format')
+  if (format !== undefined && args.isOn('json')) throw new UsageError('consume: --json and --format exclude each other')
+  if (args.isOn('json')) return printJson
+  return format === undefined ? printValueLine : compileFormat(format)
+}
+
+function parsePartition(text: string): number {
+  if (!/^\d{1,10}$/.test(text)) throw new UsageError(`--partition must be the number of a partition, not '${text}'`)
+  return Number(text)
+}
+
+function readPosition(start: StartAt): ReadPosition {
+  switch (start.kind) {
+    case 'start':
+    case 'end':
+      return start.kind
+    case 'offset':
+      return start.offset
+    case 'tail':
+      return start.records === 0 ? 'end' : -start.records
+    case 'timestamp':
+      return new Date(start.timestamp)
+    default:
+      return assertNever(start)
+  }
+}
