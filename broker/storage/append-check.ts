@@ -1,7 +1,8 @@
 // What a batch from a client must be like before it may be appended. Owns the rules that the batch alone, the topic's
 // settings and the clock decide; sequence numbers are producer-state.ts. Looks at the header and the checksum only.
 
-import type { TimestampMs } from '../../shared/ids.ts'
+import type { ErrorCode } from '../../shared/errors.ts'
+import type { Offset, TimestampMs } from '../../shared/ids.ts'
 import { CONTROL_BIT, NO_TIMESTAMP, TRANSACTIONAL_BIT } from '../../shared/record-batch/format.ts'
 import type { BatchFault } from '../../shared/record-batch/header.ts'
 import {
@@ -9,11 +10,60 @@ import {
   batchBytes,
   baseSequenceAt,
   checkBatch,
+  lastOffsetDeltaAt,
   maxTimestampAt,
   producerEpochAt,
   producerIdAt,
 } from '../../shared/record-batch/header.ts'
 import type { LogConfig } from './log-config.ts'
+import type { ProducerState } from './producer-state.ts'
+import { nextSequence } from './producer-state.ts'
+
+export type RefusedAppend = { readonly kind: 'refused'; readonly error: ErrorCode; readonly message: string }
+/** The producer sent these records before; they have these offsets. */
+export type DuplicateAppend = { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly endOffset: Offset }
+
+const NO_SUCCESSOR = 'the batches that came together do not follow one another'
+const PARTLY_NEW = 'some of the batches that came together were appended before, others not'
+const MIXED = 'batches with and without a producer id came together'
+
+/**
+ * Why the batches in `records` must not be appended at `now`, or that they were appended before; undefined when they are
+ * next. Several batches of an idempotent producer that come together are one run of its sequence numbers.
+ */
+export function checkRecords(
+  records: Uint8Array,
+  config: LogConfig,
+  producers: ProducerState,
+  now: TimestampMs,
+): RefusedAppend | DuplicateAppend | undefined {
+  if (records.length === 0) return { kind: 'refused', error: 'INVALID_RECORD', message: 'there is no batch to append' }
+  let duplicate: DuplicateAppend | undefined
+  let previousAt = -1
+  for (let at = 0; at < records.length; at += batchBytes(records, at)) {
+    const fault = checkAppend(records, at, records.length, config, now)
+    if (fault !== undefined) return { kind: 'refused', error: fault.code, message: fault.message }
+    const isNumbered = producerIdAt(records, at) >= 0
+    if (at > 0 && isNumbered !== previousAt >= 0) return { kind: 'refused', error: 'INVALID_RECORD', message: MIXED }
+    if (!isNumbered) continue
+    if (previousAt >= 0 && duplicate === undefined) {
+      if (!followsOn(records, previousAt, at)) {
+        return { kind: 'refused', error: 'OUT_OF_ORDER_SEQUENCE_NUMBER', message: NO_SUCCESSOR }
+      }
+    } else {
+      const verdict = producers.check(records, at)
+      if (verdict.kind === 'refused') return verdict
+      if (verdict.kind === 'duplicate') {
+        const { endOffset } = verdict
+        duplicate = { kind: 'duplicate', baseOffset: duplicate?.baseOffset ?? verdict.baseOffset, endOffset }
+      } else if (duplicate !== undefined) {
+        return { kind: 'refused', error: 'INVALID_RECORD', message: PARTLY_NEW }
+      }
+    }
+    previousAt = at
+  }
+  return duplicate
+}
 
 /**
  * Why the batch that begins at `at` and may use the bytes up to `end` must not be appended at `now`; undefined when it may.
@@ -60,6 +110,15 @@ function checkTimestamp(records: Uint8Array, at: number, config: LogConfig, now:
     return refuse('INVALID_TIMESTAMP', at, `its youngest record is ${now - timestamp} ms behind, ${limit}`)
   }
   return undefined
+}
+
+/** Whether the second batch goes on where the first one, of the same producer, ends. */
+function followsOn(bytes: Uint8Array, first: number, second: number): boolean {
+  if (producerIdAt(bytes, first) !== producerIdAt(bytes, second)) return false
+  if (producerEpochAt(bytes, first) !== producerEpochAt(bytes, second)) return false
+  return (
+    baseSequenceAt(bytes, second) === nextSequence(baseSequenceAt(bytes, first), lastOffsetDeltaAt(bytes, first) + 1)
+  )
 }
 
 function refuse(code: BatchFault['code'], at: number, what: string): BatchFault {

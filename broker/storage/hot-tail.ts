@@ -123,7 +123,7 @@ export class HotTailBudget {
 export class HotTail {
   readonly #budget: HotTailBudget
   /** In order of offsets; there may be gaps where blocks were evicted. */
-  #blocks: TailBlock[] = []
+  readonly #blocks: TailBlock[] = []
   #nextBytes = BLOCK_BYTES_MIN
 
   constructor(budget: HotTailBudget) {
@@ -225,3 +225,17 @@ class TailSlice implements ReadSlice {
     this.#block = undefined
   }
 }
+
+/** Nothing to read yet. */
+export class EmptySlice implements ReadSlice {
+  readonly bytes = NO_BYTES
+  readonly endOffset: Offset
+
+  constructor(endOffset: Offset) {
+    this.endOffset = endOffset
+  }
+
+  release(): void {}
+}
+
+const NO_BYTES = new Uint8Array(0)

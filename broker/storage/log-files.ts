@@ -52,11 +52,22 @@ export function findFiles(context: StorageContext, directory: string): FoundFile
     segment.setFound(stat?.size ?? 0, stat?.modifiedMs)
     return segment
   })
+  const quarantine = names.includes(QUARANTINE_FILE) ? readQuarantine(context, directory) : new Quarantine()
+  if (quarantine !== undefined) placeLost(segments, quarantine)
   return {
     segments,
     snapshots: snapshots.toReversed(),
     logStartOffset: names.includes(LOG_START_FILE) ? readLogStart(context, directory) : undefined,
-    quarantine: names.includes(QUARANTINE_FILE) ? readQuarantine(context, directory) : new Quarantine(),
+    quarantine,
+  }
+}
+
+/** Tells the segments which of their bytes are lost. */
+export function placeLost(segments: readonly Segment[], quarantine: Quarantine): void {
+  if (quarantine.ranges.length === 0) return
+  for (const segment of segments) {
+    const lost = quarantine.ranges.filter((range) => range.segmentBase === segment.baseOffset)
+    if (lost.length > 0) segment.lost = lost.toSorted((a, b) => a.position - b.position)
   }
 }
 

@@ -13,6 +13,7 @@ import { frameBytes } from './batch-walk.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import type { File } from './disk.ts'
 import type { ReadSlice } from './hot-tail.ts'
+import type { LogPlace } from './log-files.ts'
 import type { Segment } from './segment.ts'
 import { walkSegment } from './segment.ts'
 import type { Segments } from './segments.ts'
@@ -97,6 +98,27 @@ export class LogReader {
     return undefined
   }
 
+  /** Where the batch that holds the offset begins, or the first one behind it. @throws DiskError */
+  async placeOf(offset: Offset, indexIntervalBytes: number): Promise<LogPlace> {
+    const segment = this.#segments.floor(offset) ?? this.#segments.first
+    const segmentBase = segment.baseOffset
+    if (offset <= segmentBase) return { offset: segmentBase, segmentBase, position: 0 }
+    await this.loadIndexes(segment, indexIntervalBytes)
+    let place: LogPlace = { offset, segmentBase, position: segment.size }
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      await walkSegment(segment, file, segment.floorPosition(offset), segment.size, (bytes, at, _size, position) => {
+        if (endOffsetAt(bytes, at) <= offset) return false
+        place = { offset: Math.min(baseOffsetAt(bytes, at), offset) as Offset, segmentBase, position }
+        return true
+      })
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+    return place
+  }
+
+  /** @throws DiskError */
   async loadIndexes(segment: Segment, indexIntervalBytes: number): Promise<void> {
     const { disk, files, indexes, events } = this.#context
     if (!segment.isIndexed) {

@@ -10,39 +10,38 @@ import { assert } from '../../shared/assert.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
-import { BATCH_HEADER_BYTES } from '../../shared/record-batch/format.ts'
 import {
-  baseOffsetAt,
-  baseSequenceAt,
   batchBytes,
   lastOffsetDeltaAt,
-  maxTimestampAt,
-  producerEpochAt,
   producerIdAt,
   setBaseOffset,
   setLeaderEpoch,
   setLogAppendTime,
 } from '../../shared/record-batch/header.ts'
-import { checkAppend } from './append-check.ts'
+import type { DuplicateAppend, RefusedAppend } from './append-check.ts'
+import { checkRecords } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
-import { frameBytes } from './batch-walk.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
 import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
 import type { ReadSlice } from './hot-tail.ts'
-import { HotTail } from './hot-tail.ts'
-import type { EpochStart, LeaderEpochCache } from './leader-epoch-cache.ts'
+import { EmptySlice, HotTail } from './hot-tail.ts'
+import type { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
+import type { LogDescription, LogState } from './log-description.ts'
+import { describeLog } from './log-description.ts'
 import type { LogPlace } from './log-files.ts'
 import { findFiles } from './log-files.ts'
+import { failureOf } from './log-failure.ts'
 import { LogReader } from './log-reader.ts'
+import type { WriteMark } from './log-writer.ts'
+import { LogWriter } from './log-writer.ts'
 import type { ProducerState } from './producer-state.ts'
 import type { QuarantinedRange } from './quarantine.ts'
 import { Quarantine, QuarantinedError } from './quarantine.ts'
-import { isAboveSize, isExpired, Retention } from './retention.ts'
-import { Segment, walkSegment } from './segment.ts'
+import { Retention } from './retention.ts'
+import { Segment } from './segment.ts'
 import { Segments } from './segments.ts'
-import type { StagedRun } from './staging.ts'
 import { Staging } from './staging.ts'
 import type { StorageContext } from './storage-context.ts'
 
@@ -54,9 +53,8 @@ export type AppendResult =
       /** The time all records got; undefined when they keep their own. */
       readonly logAppendTime: TimestampMs | undefined
     }
-  /** The producer sent these records before; they have these offsets. */
-  | { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly endOffset: Offset }
-  | { readonly kind: 'refused'; readonly error: ErrorCode; readonly message: string }
+  | DuplicateAppend
+  | RefusedAppend
 
 /** What must be remembered of a log for the next start. */
 export interface LogCheckpoint {
@@ -64,27 +62,6 @@ export interface LogCheckpoint {
   readonly recoveryPoint: LogPlace
   readonly logStartOffset: Offset
   readonly logEndOffset: Offset
-}
-
-export type LogState =
-  | { readonly kind: 'online' }
-  /** A sync failed: reading goes on. */
-  | { readonly kind: 'read-only'; readonly reason: TidemarkError }
-  /** A failed write could not be cut back: what the file holds is not known. */
-  | { readonly kind: 'offline'; readonly reason: TidemarkError }
-
-export interface LogDescription {
-  readonly directory: string
-  readonly state: LogState['kind']
-  readonly reason: string | undefined
-  readonly segments: readonly { readonly baseOffset: Offset; readonly bytes: number; readonly isSealed: boolean }[]
-  readonly bytes: number
-  readonly logStartOffset: Offset
-  readonly logEndOffset: Offset
-  readonly recoveryPoint: Offset
-  readonly quarantined: readonly QuarantinedRange[]
-  readonly epochs: readonly EpochStart[]
-  readonly producers: number
 }
 
 /** What a log is made of when it is opened. */
@@ -112,6 +89,7 @@ export class PartitionLog {
   readonly #segments: Segments
   readonly #quarantine: Quarantine
   readonly #history: BatchHistory
+  readonly #writer: LogWriter
   #config: LogConfig
   #state: LogState = ONLINE
   #logStartOffset: Offset
@@ -124,8 +102,6 @@ export class PartitionLog {
   #reader: LogReader | undefined
   #retention: Retention | undefined
   #lastAppendMs = 0 as TimestampMs
-  /** Names in the directory that no sync has covered. */
-  #isDirectorySynced: boolean
   /** Nothing has changed since a clean stop. */
   #isUntouched: boolean
   #isClosed = false
@@ -146,10 +122,11 @@ export class PartitionLog {
     this.#writtenEndOffset = parts.logEndOffset
     this.#logEndOffset = parts.logEndOffset
     this.#recoveryPoint = parts.recoveryPoint
-    this.#isDirectorySynced = parts.isDirectorySynced
     this.#isUntouched = parts.isClean
     this.#history = new BatchHistory(parts.context, parts.directory, parts.segments)
     if (!parts.isClean) this.#history.adopt(parts.producers, parts.epochs)
+    this.#writer = new LogWriter(parts.context, parts.directory, parts.segments, this.#history)
+    this.#writer.isDirectorySynced = parts.isDirectorySynced
   }
 
   /**
@@ -195,7 +172,6 @@ export class PartitionLog {
     if (active === undefined || !isAsLeft || found.quarantine === undefined) {
       throw new TidemarkError('FILE_CORRUPT', `${directory} is not as the last clean stop has left it`)
     }
-    placeLost(found.segments, found.quarantine)
     return new PartitionLog({
       context,
       directory,
@@ -295,12 +271,12 @@ export class PartitionLog {
   write(): TidemarkError | undefined {
     const staging = this.#staging
     if (staging === undefined || staging.runs.length === 0) return undefined
-    const before = { segments: this.#segments.count, active: this.#segments.active, size: this.#segments.active.size }
+    const mark = this.#writer.mark()
     try {
-      this.#writeRuns(staging.runs)
+      this.#writer.write(staging.runs, this.#lastAppendMs, this.#config.indexIntervalBytes)
     } catch (error) {
       const failure = failureOf(error, `${this.directory} cannot be written`)
-      this.#undoWrite(before, failure)
+      this.#undoWrite(mark, failure)
       return failure
     }
     this.#history.onWritten(staging.bytes)
@@ -315,7 +291,7 @@ export class PartitionLog {
    * failure is final: the log is read-only from then on. @throws STORAGE_ERROR
    */
   sync(): Promise<void> {
-    if (this.#recoveryPoint.offset === this.#writtenEndOffset && this.#isDirectorySynced && !this.#hasUnsynced()) {
+    if (!this.#writer.hasUnsynced && !this.#history.hasUnsavedEpochs && this.#nextSync === undefined) {
       return this.#state.kind === 'read-only' ? Promise.reject(this.#state.reason) : IDLE
     }
     this.#nextSync ??= this.#alone(() => {
@@ -487,17 +463,11 @@ export class PartitionLog {
 
   describe(): LogDescription {
     return {
-      directory: this.directory,
-      state: this.#state.kind,
-      reason: this.#state.kind === 'online' ? undefined : this.#state.reason.message,
-      segments: [...this.#segments].map(({ baseOffset, size, isSealed }) => ({ baseOffset, bytes: size, isSealed })),
-      bytes: this.#segments.bytes,
+      ...describeLog(this.directory, this.#state, this.#segments, this.#history),
       logStartOffset: this.#logStartOffset,
       logEndOffset: this.#logEndOffset,
       recoveryPoint: this.#recoveryPoint.offset,
       quarantined: this.#quarantine.ranges,
-      epochs: this.#history.loadedEpochs?.starts ?? [],
-      producers: this.#history.loadedProducers?.count ?? 0,
     }
   }
 
@@ -509,24 +479,8 @@ export class PartitionLog {
     this.#history.epochs(this.#writtenEndOffset)
     this.#tail ??= new HotTail(this.#context.tails)
     const active = this.#segments.active
-    active.firstAppendMs ??= this.#firstTimestamp(active)
+    active.lookUpFirstAppend(this.#context.files)
     return new Staging(active.baseOffset, active.size, active.firstAppendMs)
-  }
-
-  /** When the first batch of a segment that another process began was appended, as far as it can be told. */
-  #firstTimestamp(segment: Segment): number | undefined {
-    if (segment.size < BATCH_HEADER_BYTES) return undefined
-    const header = new Uint8Array(BATCH_HEADER_BYTES)
-    const file = this.#context.files.acquire(segment.file)
-    try {
-      file.readAtSync(header, 0)
-    } finally {
-      this.#context.files.release(segment.file)
-    }
-    const latest = segment.lastAppendMs
-    if (frameBytes(header, 0) === 0) return latest
-    const timestamp = maxTimestampAt(header, 0)
-    return latest === undefined || timestamp < 0 ? latest : Math.min(timestamp, latest)
   }
 
   /** Why the records must not be appended, or that they were appended before; undefined when they are next. */
@@ -535,33 +489,7 @@ export class PartitionLog {
     if (latestEpoch !== undefined && epoch < latestEpoch) {
       return refuse('FENCED_LEADER_EPOCH', `the log is in leader epoch ${latestEpoch}, the append in ${epoch}`)
     }
-    if (records.length === 0) return refuse('INVALID_RECORD', 'there is no batch to append')
-    let at = 0
-    let previousAt: number | undefined
-    let duplicate: { baseOffset: Offset; endOffset: Offset } | undefined
-    while (at < records.length) {
-      const fault = checkAppend(records, at, records.length, this.#config, now)
-      if (fault !== undefined) return refuse(fault.code, fault.message)
-      if (producerIdAt(records, at) >= 0) {
-        if (previousAt !== undefined && duplicate === undefined) {
-          if (!followsOn(records, previousAt, at)) return refuse('OUT_OF_ORDER_SEQUENCE_NUMBER', NO_SUCCESSOR)
-        } else {
-          const verdict = this.#history.producers(this.#writtenEndOffset, now).check(records, at)
-          if (verdict.kind === 'refused') return verdict
-          const isDuplicate = verdict.kind === 'duplicate'
-          if (at > 0 && isDuplicate !== (duplicate !== undefined)) return refuse('INVALID_RECORD', PARTLY_NEW)
-          if (isDuplicate) {
-            const baseOffset = duplicate?.baseOffset ?? verdict.baseOffset
-            duplicate = { baseOffset, endOffset: verdict.endOffset }
-          }
-        }
-        previousAt = at
-      } else if (duplicate !== undefined || previousAt !== undefined) {
-        return refuse('INVALID_RECORD', 'batches with and without a producer id came together')
-      }
-      at += batchBytes(records, at)
-    }
-    return duplicate === undefined ? undefined : { kind: 'duplicate', ...duplicate }
+    return checkRecords(records, this.#config, this.#history.producers(this.#writtenEndOffset, now), now)
   }
 
   #stage(staging: Staging, records: Uint8Array, at: number, stamp: Stamp): number {
@@ -579,83 +507,21 @@ export class PartitionLog {
       this.#history.loadedProducers?.noteBatch(block.bytes, position, stamp.now)
     }
     block.noteBatch(baseOffset, endOffset, size)
-    staging.add(block, position, size, { baseOffset, endOffset }, this.#config, stamp.now)
+    staging.add(block, position, { baseOffset, endOffset, bytes: size }, this.#config, stamp.now)
     this.#logEndOffset = endOffset
     return size
   }
 
   // Writing
 
-  /** One append a segment. */
-  #writeRuns(runs: readonly StagedRun[]): void {
-    let from = 0
-    while (from < runs.length) {
-      let to = from + 1
-      while (to < runs.length && runs[to]?.isRoll === false) to++
-      const first = runs[from]
-      if (first?.isRoll === true) this.#roll(first.baseOffset)
-      this.#writeTo(this.#segments.active, runs.slice(from, to))
-      from = to
-    }
-    for (const { block, to, endOffset } of runs) {
-      block.written = to
-      block.writtenEndOffset = endOffset
-    }
-  }
-
-  #writeTo(segment: Segment, runs: readonly StagedRun[]): void {
-    let bytes = 0
-    const buffers = runs.map(({ block, from, to }) => {
-      bytes += to - from
-      return block.bytes.subarray(from, to)
-    })
-    let position = segment.size
-    segment.append(this.#context.files, buffers, bytes)
-    segment.firstAppendMs ??= this.#lastAppendMs
-    segment.lastAppendMs = this.#lastAppendMs
-    for (const { block, from, to } of runs) {
-      for (let at = from; at < to;) {
-        segment.noteBatch(block.bytes, at, position, this.#config.indexIntervalBytes)
-        const size = batchBytes(block.bytes, at)
-        at += size
-        position += size
-      }
-    }
-  }
-
-  /** Seals the active segment and makes a new one, which begins at the offset. */
-  #roll(baseOffset: Offset): void {
-    const { disk, files, indexes, events } = this.#context
-    const sealed = this.#segments.active
-    const place = { offset: baseOffset, segmentBase: sealed.baseOffset, position: sealed.size }
-    this.#segments.push(Segment.create(disk, files, this.directory, baseOffset))
-    this.#isDirectorySynced = false
-    sealed.isSealed = true
-    sealed.writeIndexes(disk)
-    if (sealed.isIndexed) indexes.touch(sealed)
-    this.#history.saveProducers(place, this.#lastAppendMs, { isForced: true })
-    events.onRoll?.(this.directory, baseOffset)
-  }
-
-  /** Puts files and memory back to what they were before the write; if that fails, the log is offline. */
-  #undoWrite(before: { segments: number; active: Segment; size: number }, failure: TidemarkError): void {
-    const { disk, files, indexes } = this.#context
+  /** Puts memory and files back to what they were before the write; if the files cannot be, the log is offline. */
+  #undoWrite(mark: WriteMark, failure: TidemarkError): void {
     this.#logEndOffset = this.#writtenEndOffset
     this.#tail?.truncate(this.#writtenEndOffset)
     this.#history.undo(this.#writtenEndOffset)
     try {
-      while (this.#segments.count > before.segments) this.#segments.pop().remove(disk, files)
-      const active = before.active
-      active.isSealed = false
-      indexes.remove(active)
-      active.removeIndexFiles(disk)
-      const file = files.acquire(active.file)
-      try {
-        file.truncate(before.size)
-      } finally {
-        files.release(active.file)
-      }
-      if (active.size > before.size) active.truncate(before.size, this.#writtenEndOffset)
+      this.#writer.undo(mark, this.#writtenEndOffset)
+      const { active } = this.#segments
       this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
@@ -668,50 +534,19 @@ export class PartitionLog {
 
   // Syncing
 
-  #hasUnsynced(): boolean {
-    return this.#segments.active.syncedSize < this.#segments.active.size || this.#history.hasUnsavedEpochs
-  }
-
   async #syncNow(): Promise<void> {
     if (this.#state.kind !== 'online') throw this.#state.reason
     const place = this.#writtenPlace()
-    const isDirectorySynced = this.#isDirectorySynced
-    this.#isDirectorySynced = true
     try {
-      for (const segment of this.#unsyncedSegments()) await this.#syncSegment(segment)
-      if (!isDirectorySynced) await this.#context.disk.syncDirectory(this.directory)
+      await this.#writer.sync()
       await this.#history.saveEpochs()
     } catch (error) {
-      this.#isDirectorySynced = false
       const reason = new TidemarkError('STORAGE_ERROR', `${this.directory} cannot be synced`, { cause: error })
       this.#state = { kind: 'read-only', reason }
       this.#context.events.onReadOnly?.(this.directory, reason)
       throw reason
     }
     this.#recoveryPoint = place
-  }
-
-  /** In order; they are the last ones. */
-  #unsyncedSegments(): Segment[] {
-    const unsynced: Segment[] = []
-    for (let index = this.#segments.count - 1; index >= 0; index--) {
-      const segment = this.#segments.at(index)
-      if (segment === undefined || (segment.size > 0 && segment.syncedSize === segment.size)) break
-      if (segment.size > 0) unsynced.push(segment)
-    }
-    return unsynced.toReversed()
-  }
-
-  async #syncSegment(segment: Segment): Promise<void> {
-    const size = segment.size
-    const file = this.#context.files.acquire(segment.file)
-    try {
-      await file.sync()
-    } finally {
-      this.#context.files.release(segment.file)
-    }
-    segment.syncedSize = Math.max(segment.syncedSize, Math.min(size, segment.size))
-    segment.file.hasUnsyncedBytes = segment.syncedSize < segment.size
   }
 
   #writtenPlace(): LogPlace {
@@ -739,30 +574,16 @@ export class PartitionLog {
 
   /** The new log start offset that retention asks for; undefined when everything stays. */
   async #retainedFrom(now: TimestampMs): Promise<Offset | undefined> {
-    const retention = (this.#retention ??= new Retention())
-    retention.observe(now, this.#segments.active.lastAppendMs)
-    const expiredMax = retention.segmentsMax(this.#segments.count)
-    let bytes = this.#segments.bytes
-    let removable = 0
-    for (const segment of [...this.#segments]) {
-      if (!isAboveSize(bytes, segment, this.#config) || !segment.isSealed) {
-        if (removable >= expiredMax || this.#config.retentionMs === undefined) break
-        // Asked first with what is known without reading: a segment appended to lately is not worth its index.
-        if (segment.size === 0 || now - (segment.lastAppendMs ?? now) > this.#config.retentionMs || segment.isIndexed) {
-          if (segment.size > 0) await this.#loadIndexes(segment)
-        }
-        if (!isExpired(segment, this.#config, now)) break
-      }
-      bytes -= segment.size
-      removable++
-    }
-    const kept = this.#segments.at(removable)
+    this.#retention ??= new Retention()
+    const load = (segment: Segment): Promise<void> => this.#loadIndexes(segment)
+    const removable = await this.#retention.removable(this.#segments, this.#config, now, load)
     if (removable === 0) return undefined
+    const kept = this.#segments.at(removable)
     if (kept !== undefined) return kept.baseOffset
-    // All have expired, the active one too: it is sealed, if nothing is on its way into it.
+    // All have expired, the active one too: it is sealed, unless something is on its way into it.
     if (this.stagedBytes > 0) {
-      const active = this.#segments.active.baseOffset
-      return active > this.#logStartOffset ? active : undefined
+      const { baseOffset } = this.#segments.active
+      return baseOffset > this.#logStartOffset ? baseOffset : undefined
     }
     this.#rollAt(this.#writtenEndOffset)
     return this.#writtenEndOffset
@@ -778,7 +599,7 @@ export class PartitionLog {
 
   #rollAt(offset: Offset): void {
     try {
-      this.#roll(offset)
+      this.#writer.roll(offset, this.#lastAppendMs)
       this.#staging?.reset(offset, 0, undefined)
     } catch (error) {
       throw failureOf(error, `${this.directory} cannot be rolled`)
@@ -812,7 +633,7 @@ export class PartitionLog {
 
   async #truncate(offset: Offset, now: TimestampMs, save: () => Promise<void>): Promise<void> {
     const { disk, files, indexes, events } = this.#context
-    const cut = await this.#cutAt(offset)
+    const cut = await this.#readerOf().placeOf(offset, this.#config.indexIntervalBytes)
     if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
     await save()
     const bytesBefore = this.#segments.bytes
@@ -850,27 +671,6 @@ export class PartitionLog {
     events.onTruncate?.(this.directory, { endOffset: cut.offset, bytes, reason: 'asked for' })
   }
 
-  /** Where the batch that holds the offset begins, or the first one behind it. */
-  async #cutAt(offset: Offset): Promise<LogPlace> {
-    const segment = this.#segments.floor(offset) ?? this.#segments.first
-    if (offset <= segment.baseOffset)
-      return { offset: segment.baseOffset, segmentBase: segment.baseOffset, position: 0 }
-    await this.#loadIndexes(segment)
-    let place: LogPlace = { offset, segmentBase: segment.baseOffset, position: segment.size }
-    const file = this.#context.files.acquire(segment.file)
-    try {
-      await walkSegment(segment, file, segment.floorPosition(offset), segment.size, (bytes, at, _size, position) => {
-        const baseOffset = baseOffsetAt(bytes, at)
-        if (baseOffset + lastOffsetDeltaAt(bytes, at) < offset) return false
-        place = { offset: Math.min(baseOffset, offset) as Offset, segmentBase: segment.baseOffset, position }
-        return true
-      })
-    } finally {
-      this.#context.files.release(segment.file)
-    }
-    return place
-  }
-
   #saveQuarantine(): Promise<void> {
     return writeCheckpoint(this.#context.disk, `${this.directory}/${QUARANTINE_FILE}`, this.#quarantine.snapshot())
   }
@@ -886,45 +686,6 @@ export class PartitionLog {
 interface Stamp {
   readonly epoch: LeaderEpoch
   readonly now: TimestampMs
-}
-
-class EmptySlice implements ReadSlice {
-  readonly bytes = NO_BYTES
-  readonly endOffset: Offset
-
-  constructor(endOffset: Offset) {
-    this.endOffset = endOffset
-  }
-
-  release(): void {}
-}
-
-const NO_BYTES = new Uint8Array(0)
-const NO_SUCCESSOR = 'the batches that came together do not follow one another'
-const PARTLY_NEW = 'some of the batches that came together were appended before, others not'
-
-/** Tells the segments which of their bytes are lost. */
-export function placeLost(segments: readonly Segment[], quarantine: Quarantine): void {
-  for (const segment of segments) {
-    const lost = quarantine.ranges.filter((range) => range.segmentBase === segment.baseOffset)
-    if (lost.length > 0) segment.lost = lost.toSorted((a, b) => a.position - b.position)
-  }
-}
-
-/** Our error for what the disk said. What is none of the disk's goes through. */
-export function failureOf(error: unknown, what: string): TidemarkError {
-  if (error instanceof TidemarkError) return error
-  if (!(error instanceof DiskError)) throw error
-  const isFull = error.code === 'ENOSPC' || error.code === 'EDQUOT'
-  return new TidemarkError(isFull ? 'DISK_FULL' : 'STORAGE_ERROR', `${what}: ${error.message}`, { cause: error })
-}
-
-/** Whether the second batch goes on where the first one, of the same producer, ends. */
-function followsOn(bytes: Uint8Array, first: number, second: number): boolean {
-  if (producerIdAt(bytes, first) !== producerIdAt(bytes, second)) return false
-  if (producerEpochAt(bytes, first) !== producerEpochAt(bytes, second)) return false
-  const next = baseSequenceAt(bytes, first) + lastOffsetDeltaAt(bytes, first) + 1
-  return baseSequenceAt(bytes, second) === next % 0x8000_0000
 }
 
 function refuse(error: ErrorCode, message: string): AppendResult {

@@ -98,7 +98,7 @@ export class ProducerState {
     if (entry.batches.length === PRODUCER_BATCHES_REMEMBERED * FIELDS) entry.batches.splice(0, FIELDS)
     entry.batches.push(
       baseSequence,
-      advance(baseSequence, lastOffsetDeltaAt(bytes, at)),
+      nextSequence(baseSequence, lastOffsetDeltaAt(bytes, at)),
       baseOffsetAt(bytes, at),
       endOffsetAt(bytes, at),
       isStamped ? NO_CRC : crcAt(bytes, at),
@@ -171,8 +171,8 @@ function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, base
   // Everything of this epoch was undone: it begins again, from wherever its first unacknowledged batch is.
   if (newest < 0) return NEXT
   const lastSequence = batches[newest + 1] ?? 0
-  if (baseSequence === advance(lastSequence, 1)) return NEXT
-  const endSequence = advance(baseSequence, lastOffsetDeltaAt(bytes, at))
+  if (baseSequence === nextSequence(lastSequence, 1)) return NEXT
+  const endSequence = nextSequence(baseSequence, lastOffsetDeltaAt(bytes, at))
   for (let field = newest; field >= 0; field -= FIELDS) {
     if (batches[field] !== baseSequence || batches[field + 1] !== endSequence) continue
     const crc = batches[field + 4]
@@ -198,11 +198,12 @@ function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, base
   }
   return refuse(
     'OUT_OF_ORDER_SEQUENCE_NUMBER',
-    `${nameOf(bytes, at)} sends sequence ${baseSequence}, expected is ${advance(lastSequence, 1)}`,
+    `${nameOf(bytes, at)} sends sequence ${baseSequence}, expected is ${nextSequence(lastSequence, 1)}`,
   )
 }
 
-function advance(sequence: number, by: number): number {
+/** Sequence numbers begin again at 0 behind the last int32. */
+export function nextSequence(sequence: number, by: number): number {
   return (sequence + by) % SEQUENCE_COUNT
 }
 

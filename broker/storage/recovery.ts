@@ -22,9 +22,9 @@ import { keptFile, producersFile, QUARANTINE_FILE } from './file-names.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
 import type { FoundFiles, LogPlace } from './log-files.ts'
-import { findFiles, restoreEpochs, restoreProducers } from './log-files.ts'
+import { findFiles, placeLost, restoreEpochs, restoreProducers } from './log-files.ts'
 import { copyBytes, findNextBatch, isZeroToEnd } from './salvage.ts'
-import { PartitionLog, placeLost } from './partition-log.ts'
+import { PartitionLog } from './partition-log.ts'
 import { ProducerState } from './producer-state.ts'
 import { Quarantine } from './quarantine.ts'
 import type { QuarantinedRange } from './quarantine.ts'
@@ -106,6 +106,7 @@ class Recovery {
     this.#segments = this.#found.segments
     this.#quarantine = this.#found.quarantine ?? new Quarantine()
     this.#producers = new ProducerState({ producersMax: options.context.producersMax })
+    this.#dropWithoutBeginning()
     const start = Math.max(
       options.logStartOffset ?? 0,
       this.#found.logStartOffset ?? 0,
@@ -117,7 +118,6 @@ class Recovery {
   async run(): Promise<{ log: PartitionLog; report: RecoveryReport }> {
     this.#dropBelowStart()
     const point = this.#options.recoveryPoint
-    placeLost(this.#segments, this.#quarantine)
     const from = this.#scanStart(point)
     const loaded = this.#loadHistory(from)
     let logEndOffset = await this.#scan(from, point)
@@ -134,6 +134,24 @@ class Recovery {
       this.#segments.shift()?.remove(disk, files)
       this.#hasChanged = true
     }
+  }
+
+  /**
+   * The names of the first segments may be lost in a power loss while those of later ones are not. Nothing of them was
+   * promised, and what is left without its beginning must not look like a log that was trimmed.
+   */
+  #dropWithoutBeginning(): void {
+    const { recoveryPoint, kernelLived } = this.#options
+    const first = this.#segments[0]
+    if (recoveryPoint === undefined || kernelLived || first === undefined) return
+    const start = Math.max(recoveryPoint.offset, this.#found.logStartOffset ?? 0) as Offset
+    if (first.baseOffset <= start) return
+    const bytes = this.#segments.reduce((sum, segment) => sum + segment.size, 0)
+    for (const segment of this.#segments.splice(0)) this.#setAside(segment)
+    this.#truncatedBytes += bytes
+    this.#truncatedAt = start
+    const reason = 'the segments before are missing'
+    this.#context.events.onTruncate?.(this.#options.directory, { endOffset: start, bytes, reason })
   }
 
   /** A damaged quarantine file is made again by a scan of everything. */
@@ -203,7 +221,7 @@ class Recovery {
   ): Promise<Offset | undefined> {
     let expected = expectedOffset
     let position = start
-    segment.file.isWritable = true
+    this.#makeWritable(segment)
     const file = this.#context.files.acquire(segment.file)
     try {
       while (position < segment.size) {
@@ -382,7 +400,7 @@ class Recovery {
       this.#setAside(later)
     }
     if (position < segment.size) {
-      segment.file.isWritable = true
+      this.#makeWritable(segment)
       const file = context.files.acquire(segment.file)
       try {
         const range = { position, end: segment.size, afterOffset: offset, beforeOffset: undefined }
@@ -402,6 +420,13 @@ class Recovery {
     this.#truncatedAt = offset
     this.#hasChanged = true
     context.events.onTruncate?.(directory, { endOffset: offset, bytes, reason })
+  }
+
+  /** It may be open for reading only, from when the producers or the epochs were made from it. */
+  #makeWritable(segment: Segment): void {
+    if (segment.file.isWritable) return
+    this.#context.files.drop(segment.file)
+    segment.file.isWritable = true
   }
 
   /** Takes a segment out of the log; it is kept under another name if it has anything in it. */

@@ -1,5 +1,5 @@
 // Which segments a partition has kept long enough. Owns the rules of time and size, and the distrust of a clock that
-// jumps; a core that decides and deletes nothing.
+// jumps. Decides, and deletes nothing.
 //
 // A record's age is counted from its timestamp, but a timestamp ahead of the append counts as the append: a producer whose
 // clock runs ahead cannot keep data for ever. When the broker's clock has run ahead of everything it has seen by more
@@ -15,6 +15,7 @@ const CAUTIOUS_RUNS = 10
 
 /** One segment, as retention sees it. */
 export interface AgedSegment {
+  readonly isSealed: boolean
   readonly size: number
   /** Greatest timestamp of any record (milliseconds); undefined when it is not known, -1 when none has one. */
   readonly largestTimestamp: number | undefined
@@ -27,20 +28,51 @@ export class Retention {
   #cautiousRuns = 0
 
   /**
-   * Takes note of the clock before a look. `evidence` is the wall clock of the newest append: time must have come at least
-   * so far by then.
+   * How many segments, from the oldest on, need not be kept; all of them when even the active one has expired. `load` makes
+   * the greatest timestamp of a segment known, which costs a look at its index.
    */
-  observe(now: TimestampMs, evidence: number | undefined): void {
-    const seen = Math.max(this.#lastNow ?? 0, evidence ?? 0)
+  async removable<S extends AgedSegment>(
+    segments: Iterable<S>,
+    config: LogConfig,
+    now: TimestampMs,
+    load: (segment: S) => Promise<void>,
+  ): Promise<number> {
+    const list = [...segments]
+    const expiredMax = this.#observe(list, now)
+    let bytes = 0
+    for (const segment of list) bytes += segment.size
+    let removable = 0
+    let expired = 0
+    for (const segment of list) {
+      if (!segment.isSealed || !isAboveSize(bytes, segment, config)) {
+        if (expired === expiredMax || !mayBeExpired(segment, config, now)) break
+        await load(segment)
+        if (!isExpired(segment, config, now)) break
+        expired++
+      }
+      bytes -= segment.size
+      removable++
+    }
+    return removable
+  }
+
+  /** Takes note of the clock. Answers how many segments time may take away in this look. */
+  #observe(segments: readonly AgedSegment[], now: TimestampMs): number {
+    // Time must have come at least so far by the newest append.
+    const seen = Math.max(this.#lastNow ?? 0, segments[segments.length - 1]?.lastAppendMs ?? 0)
     if (this.#cautiousRuns > 0) this.#cautiousRuns--
     if (seen > 0 && now - seen > CLOCK_JUMP_MS) this.#cautiousRuns = CAUTIOUS_RUNS
     this.#lastNow = now
+    return this.#cautiousRuns === 0 ? segments.length : Math.ceil(segments.length / CAUTIOUS_RUNS)
   }
+}
 
-  /** How many of so many segments time may take away in this look. */
-  segmentsMax(count: number): number {
-    return this.#cautiousRuns === 0 ? count : Math.max(1, Math.ceil(count / CAUTIOUS_RUNS))
-  }
+/** Whether it is worth to look for the segment's greatest timestamp. */
+function mayBeExpired(segment: AgedSegment, config: LogConfig, now: TimestampMs): boolean {
+  if (config.retentionMs === undefined || segment.size === 0) return false
+  if (segment.largestTimestamp !== undefined) return isExpired(segment, config, now)
+  // Timestamps may be far older than the append, but only a sealed segment is looked into for that.
+  return segment.isSealed || now - (segment.lastAppendMs ?? now) > config.retentionMs
 }
 
 /** Whether all of the segment's records are older than retention.ms. Never so when their age is not known. */

@@ -36,14 +36,14 @@ export function findNextBatch(
   file: File,
   search: NextBatchSearch,
 ): { readonly position: number; readonly offset: Offset } | undefined {
-  const budget = { bytes: 2 * (search.end - search.position) + EXTRA_CHECKED_BYTES_MAX }
+  const budget = { file, bytes: 2 * (search.end - search.position) + EXTRA_CHECKED_BYTES_MAX }
   // If the bad batch's length is right, the next one begins behind it; a record may look like a batch, this cannot.
   const header = new Uint8Array(BATCH_HEADER_BYTES)
   if (file.readAtSync(header, search.position) === BATCH_HEADER_BYTES) {
     const next = search.position + frameBytes(header, 0)
     if (next > search.position && next + BATCH_HEADER_BYTES <= search.end) {
       file.readAtSync(header, next)
-      const offset = checkCandidate(file, header, 0, next, search, budget)
+      const offset = checkCandidate(header, 0, next, search, budget)
       if (offset !== undefined) return { position: next, offset }
     }
   }
@@ -54,7 +54,7 @@ export function findNextBatch(
     const last = length - BATCH_HEADER_BYTES
     // Every header has its magic number at the same place.
     for (let at = buffer.indexOf(BATCH_MAGIC, MAGIC_AT) - MAGIC_AT; at >= 0 && at <= last;) {
-      const offset = checkCandidate(file, buffer, at, from + at, search, budget)
+      const offset = checkCandidate(buffer, at, from + at, search, budget)
       if (offset !== undefined) return { position: from + at, offset }
       const magicAt = buffer.indexOf(BATCH_MAGIC, at + MAGIC_AT + 1)
       if (magicAt < 0) break
@@ -67,12 +67,11 @@ export function findNextBatch(
 
 /** The base offset of the batch whose header stands at `at`, if it is sound and fits. */
 function checkCandidate(
-  file: File,
   bytes: Uint8Array,
   at: number,
   position: number,
   search: NextBatchSearch,
-  budget: { bytes: number },
+  budget: { readonly file: File; bytes: number },
 ): Offset | undefined {
   const size = frameBytes(bytes, at)
   if (size === 0 || position + size > search.end) return undefined
@@ -82,7 +81,7 @@ function checkCandidate(
   if (leaderEpochAt(bytes, at) < search.epochMin || size > budget.bytes) return undefined
   budget.bytes -= size
   const batch = Buffer.allocUnsafeSlow(size)
-  if (file.readAtSync(batch, position) < size) return undefined
+  if (budget.file.readAtSync(batch, position) < size) return undefined
   return checkBatch(batch, 0, size, { mayBeCompacted: true }) === undefined ? offset : undefined
 }
 

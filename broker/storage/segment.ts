@@ -6,9 +6,10 @@
 // positions from indexedFrom to size.
 
 import type { Offset } from '../../shared/ids.ts'
+import { BATCH_HEADER_BYTES } from '../../shared/record-batch/format.ts'
 import { baseOffsetAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
 import type { BatchVisitor } from './batch-walk.ts'
-import { BatchWalk, runWalk, runWalkSync } from './batch-walk.ts'
+import { BatchWalk, frameBytes, runWalk, runWalkSync } from './batch-walk.ts'
 import type { Disk, File } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { logFile, offsetIndexFile, timeIndexFile } from './file-names.ts'
@@ -48,6 +49,8 @@ export class Segment implements Linked<Segment> {
   indexedFrom: number
   /** Greatest timestamp at and behind indexedFrom, or a little more after a truncation; -1 when there is none. */
   #largestNoted = -1
+  /** Of a sealed segment whose indexes were forgotten. */
+  #largestKept: number | undefined
   #indexedPosition = -1
   newer: Segment | undefined
   older: Segment | undefined
@@ -80,6 +83,23 @@ export class Segment implements Linked<Segment> {
     this.lastAppendMs = size === 0 ? undefined : modifiedMs
   }
 
+  /** Finds out when the first batch of a segment that another process began was appended, as far as it can be told. */
+  lookUpFirstAppend(files: FilePool): void {
+    if (this.firstAppendMs !== undefined || this.size < BATCH_HEADER_BYTES) return
+    this.firstAppendMs = this.lastAppendMs
+    const header = new Uint8Array(BATCH_HEADER_BYTES)
+    const file = files.acquire(this.file)
+    try {
+      file.readAtSync(header, 0)
+    } finally {
+      files.release(this.file)
+    }
+    if (frameBytes(header, 0) === 0 || this.lastAppendMs === undefined) return
+    // The producer's clock is believed as far as it does not run ahead.
+    const timestamp = maxTimestampAt(header, 0)
+    if (timestamp >= 0) this.firstAppendMs = Math.min(timestamp, this.lastAppendMs)
+  }
+
   /** Removes the index files, which speak of bytes that may be written anew. */
   removeIndexFiles(disk: Disk): void {
     disk.remove(this.#offsetIndexPath())
@@ -98,9 +118,9 @@ export class Segment implements Linked<Segment> {
     }
   }
 
-  /** Greatest timestamp of any record (milliseconds), -1 when none has one; undefined until the indexes are there. */
+  /** Greatest timestamp of any record (milliseconds), -1 when none has one; undefined until the indexes were there. */
   get largestTimestamp(): number | undefined {
-    return this.isIndexed ? this.#largestNoted : undefined
+    return this.isIndexed ? this.#largestNoted : this.#largestKept
   }
 
   /** Takes note of a batch that stands at the position: one index entry every few kilobytes. */
@@ -168,6 +188,7 @@ export class Segment implements Linked<Segment> {
 
   /** Gives the memory of the indexes back; they are made again when they are asked for. */
   forgetIndexes(): void {
+    this.#largestKept = this.isSealed ? this.largestTimestamp : undefined
     this.offsets = undefined
     this.times = undefined
     this.indexedFrom = this.size

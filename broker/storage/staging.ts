@@ -54,11 +54,12 @@ export class Staging {
     this.bytes = 0
   }
 
-  /** Takes note of a batch that was put into the block at [from, from + bytes). */
-  add(block: TailBlock, from: number, bytes: number, range: OffsetRange, config: LogConfig, now: number): void {
-    const isRoll = this.#mustRoll(bytes, range, config, now)
+  /** Takes note of a batch that was put into the block from `from` on. */
+  add(block: TailBlock, from: number, batch: StagedBatch, config: LogConfig, now: number): void {
+    const { baseOffset, endOffset, bytes } = batch
+    const isRoll = this.#mustRoll(batch, config, now)
     if (isRoll) {
-      this.#segmentBase = range.baseOffset
+      this.#segmentBase = baseOffset
       this.#segmentBytes = 0
       this.#segmentStartMs = undefined
     }
@@ -68,22 +69,22 @@ export class Staging {
     const last = this.#runs[this.#runs.length - 1]
     if (!isRoll && last !== undefined && last.block === block && last.to === from) {
       last.to += bytes
-      last.endOffset = range.endOffset
+      last.endOffset = endOffset
       return
     }
-    const { baseOffset, endOffset } = range
     this.#runs.push({ block, from, to: from + bytes, baseOffset, endOffset, isRoll })
   }
 
-  #mustRoll(bytes: number, range: OffsetRange, config: LogConfig, now: number): boolean {
+  #mustRoll(batch: StagedBatch, config: LogConfig, now: number): boolean {
     if (this.#segmentBytes === 0) return false
-    if (this.#segmentBytes + bytes > config.segmentBytes) return true
+    if (this.#segmentBytes + batch.bytes > config.segmentBytes) return true
     if (this.#segmentStartMs !== undefined && now - this.#segmentStartMs >= config.segmentMs) return true
-    return range.endOffset - this.#segmentBase > RELATIVE_OFFSET_MAX
+    return batch.endOffset - this.#segmentBase > RELATIVE_OFFSET_MAX
   }
 }
 
-export interface OffsetRange {
+export interface StagedBatch {
   readonly baseOffset: Offset
   readonly endOffset: Offset
+  readonly bytes: number
 }

@@ -1,0 +1,152 @@
+// Writes a partition's staged batches to its segments, rolls them and syncs them. Owns which names of the directory are not
+// durable yet; knows nothing of offsets beyond those it is told.
+//
+// Invariant: a write either puts all of its runs into the files or can be undone by its mark.
+
+import type { Offset, TimestampMs } from '../../shared/ids.ts'
+import { batchBytes } from '../../shared/record-batch/header.ts'
+import type { BatchHistory } from './batch-history.ts'
+import { Segment } from './segment.ts'
+import type { Segments } from './segments.ts'
+import type { StagedRun } from './staging.ts'
+import type { StorageContext } from './storage-context.ts'
+
+/** How the files were before a write. */
+export interface WriteMark {
+  readonly segments: number
+  readonly active: Segment
+  readonly size: number
+}
+
+export class LogWriter {
+  /** Whether all names in the directory are durable. */
+  isDirectorySynced = false
+  readonly #context: StorageContext
+  readonly #directory: string
+  readonly #segments: Segments
+  readonly #history: BatchHistory
+
+  constructor(context: StorageContext, directory: string, segments: Segments, history: BatchHistory) {
+    this.#context = context
+    this.#directory = directory
+    this.#segments = segments
+    this.#history = history
+  }
+
+  /** Whether a sync has anything to do. */
+  get hasUnsynced(): boolean {
+    const { active } = this.#segments
+    return !this.isDirectorySynced || active.syncedSize < active.size
+  }
+
+  mark(): WriteMark {
+    const { active } = this.#segments
+    return { segments: this.#segments.count, active, size: active.size }
+  }
+
+  /** Writes the runs, with one append a segment. @throws DiskError, and then it must be undone */
+  write(runs: readonly StagedRun[], now: TimestampMs, indexIntervalBytes: number): void {
+    let from = 0
+    while (from < runs.length) {
+      let to = from + 1
+      while (to < runs.length && runs[to]?.isRoll === false) to++
+      const first = runs[from]
+      if (first?.isRoll === true) this.roll(first.baseOffset, now)
+      this.#writeTo(this.#segments.active, runs.slice(from, to), now, indexIntervalBytes)
+      from = to
+    }
+    for (const { block, to, endOffset } of runs) {
+      block.written = to
+      block.writtenEndOffset = endOffset
+    }
+  }
+
+  /** Seals the active segment and makes a new one, which begins at the offset. @throws DiskError */
+  roll(baseOffset: Offset, now: TimestampMs): void {
+    const { disk, files, indexes, events } = this.#context
+    const sealed = this.#segments.active
+    const place = { offset: baseOffset, segmentBase: sealed.baseOffset, position: sealed.size }
+    this.#segments.push(Segment.create(disk, files, this.#directory, baseOffset))
+    this.isDirectorySynced = false
+    sealed.isSealed = true
+    sealed.writeIndexes(disk)
+    if (sealed.isIndexed) indexes.touch(sealed)
+    this.#history.saveProducers(place, now, { isForced: true })
+    events.onRoll?.(this.#directory, baseOffset)
+  }
+
+  /** Puts the files back to what they were. @throws DiskError when what they hold is not known any more */
+  undo(mark: WriteMark, endOffset: Offset): void {
+    const { disk, files, indexes } = this.#context
+    while (this.#segments.count > mark.segments) this.#segments.pop().remove(disk, files)
+    const { active } = mark
+    if (active.isSealed) {
+      active.isSealed = false
+      indexes.remove(active)
+      active.removeIndexFiles(disk)
+    }
+    const file = files.acquire(active.file)
+    try {
+      file.truncate(mark.size)
+    } finally {
+      files.release(active.file)
+    }
+    if (active.size > mark.size) active.truncate(mark.size, endOffset)
+  }
+
+  /** What was written before the call, and the names of its segments, are on stable storage. @throws DiskError */
+  async sync(): Promise<void> {
+    const isDirectorySynced = this.isDirectorySynced
+    this.isDirectorySynced = true
+    try {
+      for (const segment of this.#unsyncedSegments()) await this.#syncSegment(segment)
+      if (!isDirectorySynced) await this.#context.disk.syncDirectory(this.#directory)
+    } catch (error) {
+      this.isDirectorySynced = false
+      throw error
+    }
+  }
+
+  #writeTo(segment: Segment, runs: readonly StagedRun[], now: TimestampMs, indexIntervalBytes: number): void {
+    let bytes = 0
+    const buffers = runs.map(({ block, from, to }) => {
+      bytes += to - from
+      return block.bytes.subarray(from, to)
+    })
+    let position = segment.size
+    segment.append(this.#context.files, buffers, bytes)
+    segment.firstAppendMs ??= now
+    segment.lastAppendMs = now
+    for (const { block, from, to } of runs) {
+      for (let at = from; at < to;) {
+        segment.noteBatch(block.bytes, at, position, indexIntervalBytes)
+        const size = batchBytes(block.bytes, at)
+        at += size
+        position += size
+      }
+    }
+  }
+
+  /** In order; they are the last ones. */
+  #unsyncedSegments(): Segment[] {
+    const unsynced: Segment[] = []
+    for (let index = this.#segments.count - 1; index >= 0; index--) {
+      const segment = this.#segments.at(index)
+      if (segment === undefined || (segment.size > 0 && segment.syncedSize === segment.size)) break
+      if (segment.size > 0) unsynced.push(segment)
+    }
+    return unsynced.toReversed()
+  }
+
+  async #syncSegment(segment: Segment): Promise<void> {
+    const size = segment.size
+    const file = this.#context.files.acquire(segment.file)
+    try {
+      await file.sync()
+    } finally {
+      this.#context.files.release(segment.file)
+    }
+    segment.syncedSize = Math.max(segment.syncedSize, Math.min(size, segment.size))
+    segment.file.hasUnsyncedBytes = segment.syncedSize < segment.size
+  }
+}
