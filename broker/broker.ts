@@ -18,6 +18,7 @@ import { must } from '../shared/assert.ts'
 import { TidemarkError } from '../shared/errors.ts'
 import { brokerId } from '../shared/ids.ts'
 import { silentLogger } from '../shared/logger.ts'
+import { sleep } from '../shared/time.ts'
 import { startAdminServer } from './admin/http-server.ts'
 import { describeOptions, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
 import { SlotMeter } from './metrics/meter.ts'
@@ -31,6 +32,7 @@ import { TurnWriter } from './replication/turn-writer.ts'
 import { RequestRouter } from './requests/request-router.ts'
 import { LogDirectory } from './storage/log-directory.ts'
 import { MemoryDisk } from './storage/memory-disk.ts'
+import { MeteredDisk } from './storage/metered-disk.ts'
 
 export const BROKER_SOFTWARE = 'tidemark/0.1.0'
 /** Where a broker that keeps nothing keeps it. */
@@ -55,10 +57,12 @@ export interface Broker extends AsyncDisposable {
   readonly requests: Requests
   /** Whether it serves. */
   readonly isReady: boolean
-  /** What was looked at to tell whether all is well. */
-  readonly checks: () => readonly HealthCheck[]
+  /** What must hold for it to be sent work. */
+  readiness(): readonly HealthCheck[]
+  /** What was looked at to tell whether all is well: more than is needed to serve. */
+  checks(): readonly HealthCheck[]
   /** The effective settings; secrets are masked. */
-  readonly settings: () => readonly OptionDescription[]
+  settings(): readonly OptionDescription[]
   /**
    * Stops in order: takes no more work, answers what it has begun (for at most `stop-timeout-ms`), syncs, and marks the data
    * directory as closed in order. `immediately` waits for nobody, and leaves the rest to the next start's recovery; it
@@ -123,7 +127,11 @@ class RunningBroker implements Broker {
     this.#options = resolved.options
     this.#logger = logger
     this.#incarnation = environment.random.uuid()
-    this.#disk = resolved.options.dataDir === 'memory' ? new MemoryDisk(environment.clock) : environment.disk
+    const disk = resolved.options.dataDir === 'memory' ? new MemoryDisk(environment.clock) : environment.disk
+    this.#disk = new MeteredDisk(disk, environment.clock, {
+      append: this.#meter.histogram('tidemark_log_append_duration_seconds'),
+      sync: this.#meter.histogram('tidemark_log_fsync_duration_seconds'),
+    })
   }
 
   get brokerId(): number {
@@ -151,24 +159,16 @@ class RunningBroker implements Broker {
   }
 
   get isReady(): boolean {
-    return this.#phase === 'serving' && this.checks().every(({ isOk }) => isOk)
+    return this.readiness().every(({ isOk }) => isOk)
   }
 
   settings(): readonly OptionDescription[] {
     return describeOptions(this.#resolved)
   }
 
-  checks(): readonly HealthCheck[] {
+  readiness(): readonly HealthCheck[] {
     const directory = this.#directory
     const coordinator = this.#coordinator?.health() ?? { isOk: false, detail: 'not started' }
-    let offline = 0
-    let readOnly = 0
-    for (const { state } of this.#partitions?.all() ?? []) {
-      if (state === 'offline') offline += 1
-      if (state === 'read-only') readOnly += 1
-    }
-    const unopened = this.#partitions?.unopenedCount ?? 0
-    const isFull = directory?.space.state === 'full'
     return [
       { name: 'serving', isOk: this.#phase === 'serving', detail: this.#phase },
       { name: 'coordinator', ...coordinator },
@@ -177,11 +177,20 @@ class RunningBroker implements Broker {
         isOk: directory !== undefined && directory.failure === undefined,
         detail: directory === undefined ? 'being opened' : (directory.failure?.message ?? 'ok'),
       },
-      { name: 'disk-space', isOk: true, detail: isFull ? 'full: appends are refused, reads go on' : 'ok' },
+    ]
+  }
+
+  checks(): readonly HealthCheck[] {
+    const states = { online: 0, 'read-only': 0, offline: this.#partitions?.unopenedCount ?? 0 }
+    for (const { state } of this.#partitions?.all() ?? []) states[state] += 1
+    const isFull = this.#directory?.space.state === 'full'
+    return [
+      ...this.readiness(),
+      { name: 'disk-space', isOk: !isFull, detail: isFull ? 'full: appends are refused, reads go on' : 'ok' },
       {
         name: 'partitions',
-        isOk: true,
-        detail: `${this.#partitions?.partitionCount ?? 0} held, ${offline + unopened} offline, ${readOnly} read-only`,
+        isOk: states.offline === 0 && states['read-only'] === 0,
+        detail: `${states.online} online, ${states['read-only']} read-only, ${states.offline} offline`,
       },
     ]
   }
@@ -225,7 +234,7 @@ class RunningBroker implements Broker {
       ...parseAddress(this.#options.http, 'http'),
       logger: this.#logger,
       sources: {
-        readiness: () => this.checks(),
+        readiness: () => this.readiness(),
         scrape: () => exposition.render(),
         config: () => this.settings(),
         describeTopics: (topics) => router().ask('describeTopics', { topics }, context),
@@ -239,6 +248,7 @@ class RunningBroker implements Broker {
   async #openDirectory(): Promise<LogDirectory> {
     const { clock, timers, random } = this.#environment
     const options = this.#options
+    const startedMs = clock.monotonic()
     const directory = await LogDirectory.open({
       disk: this.#disk,
       path: options.dataDir === 'memory' ? MEMORY_PATH : options.dataDir,
@@ -259,6 +269,8 @@ class RunningBroker implements Broker {
       upkeep: { flushIntervalMs: options.flushIntervalMs, retentionIntervalMs: options.retentionCheckIntervalMs },
     })
     this.#directory = directory
+    const tookSeconds = (clock.monotonic() - startedMs) / 1000
+    this.#meter.gauge('tidemark_log_recovery_seconds', {}, () => tookSeconds)
     const stop = (isImmediate: boolean): Promise<void> => (isImmediate ? directory.abandon() : directory.stop())
     this.#started.push({ what: 'data directory', stop })
     return directory
@@ -320,13 +332,7 @@ class RunningBroker implements Broker {
       checks: () => this.checks(),
     })
     this.#router = router
-    this.#started.push({
-      what: 'requests',
-      stop: () => {
-        router.stop()
-        delayed.expireAll()
-      },
-    })
+    this.#started.push({ what: 'requests', stop: (isImmediate) => this.#stopRequests(router, delayed, isImmediate) })
     return router
   }
 
@@ -363,6 +369,19 @@ class RunningBroker implements Broker {
     if (isImmediate) return closed
     await Promise.race([closed, this.#immediate])
     if (this.#isImmediate) await listener.stop({ drainMs: 0 })
+  }
+
+  /** What whoever has the broker in their process has asked for is answered too. */
+  async #stopRequests(router: RequestRouter, delayed: DelayedOperations, isImmediate: boolean): Promise<void> {
+    router.stop()
+    if (!isImmediate) {
+      const timeIsUp = new AbortController()
+      const time = sleep(this.#environment.timers, this.#options.stopTimeoutMs, timeIsUp.signal)
+      await Promise.race([router.whenIdle(), this.#immediate, time])
+      timeIsUp.abort()
+      await Promise.allSettled([time])
+    }
+    delayed.expireAll()
   }
 
   async #join(coordinator: Coordinator): Promise<void> {

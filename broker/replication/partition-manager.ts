@@ -9,6 +9,7 @@ import type { ClusterChange, Coordinator, TopicDefinition } from '../coordinatio
 import type { Meter, Registration } from '../metrics/meter.ts'
 import type { ConfigEntries, DescribedConfig, LogConfig } from '../storage/log-config.ts'
 import type { LogDirectory } from '../storage/log-directory.ts'
+import type { PartitionLog } from '../storage/partition-log.ts'
 import type { PartitionRefusal } from './pending-produce.ts'
 import type { TurnWriter } from './turn-writer.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -39,6 +40,8 @@ interface OpenTopic {
   readonly partitions: (Partition | undefined)[]
   readonly traffic: TopicTraffic
   readonly gauges: readonly Registration[]
+  /** Why this broker does not lead a partition whose log is open. */
+  readonly failures: Map<number, string>
   /** The last opening of partitions; they go one behind the other. */
   opening: Promise<void>
 }
@@ -71,9 +74,11 @@ export class PartitionManager {
   /** Lets go of all partitions; what waits at them is answered. */
   stop(): void {
     this.#subscription?.remove()
-    for (const topic of this.#byId.values()) this.#close(topic)
+    const topics = [...this.#byId.values()]
+    // First: whoever is woken by the closing must not find the partition again.
     this.#byId.clear()
     this.#byName.clear()
+    for (const topic of topics) this.#close(topic)
   }
 
   /** The partition, if it is open here; whyNotFound says why it is not. Without an id, the topic of that name now. */
@@ -93,10 +98,11 @@ export class PartitionManager {
       return unknown(`topic ${name} has ${topic.partitions} partitions, and partition ${partition} is none of them`)
     }
     const failure = this.#options.directory.failureOf(topic.topicId, partition)
-    if (failure === undefined) {
-      return { error: 'LEADER_NOT_AVAILABLE', message: `partition ${partition} of ${name} is being opened` }
+    if (failure !== undefined) {
+      return { error: 'STORAGE_ERROR', message: `partition ${partition} of ${name} is offline: ${failure.message}` }
     }
-    return { error: 'STORAGE_ERROR', message: `partition ${partition} of ${name} is offline: ${failure.message}` }
+    const reason = this.#byId.get(topic.topicId)?.failures.get(partition) ?? 'it is being opened'
+    return { error: 'LEADER_NOT_AVAILABLE', message: `partition ${partition} of ${name} has no leader: ${reason}` }
   }
 
   /** Resolves when all partitions that the topic has now are open, or are known not to open. */
@@ -196,6 +202,7 @@ export class PartitionManager {
       partitions,
       traffic: new TopicTraffic(meter, metricsPerTopic ? definition.name : ALL_TOPICS),
       gauges: metricsPerTopic ? gaugesOf(meter, definition.name, partitions) : [],
+      failures: new Map<number, string>(),
       opening: Promise.resolve(),
     }
     this.#byId.set(definition.topicId, topic)
@@ -205,29 +212,42 @@ export class PartitionManager {
 
   /** Becomes the leader of the topic's partitions that it does not lead yet. */
   async #lead(topic: OpenTopic): Promise<void> {
-    const { directory, coordinator, turnWriter, logger } = this.#options
-    const { definition } = topic
-    for (let number = 0; number < definition.partitions; number += 1) {
+    const { directory, logger } = this.#options
+    const { name, topicId, partitions } = topic.definition
+    for (let number = 0; number < partitions; number += 1) {
       if (topic.partitions[number] !== undefined) continue
-      const log = directory.log(definition.topicId, number)
+      const log = directory.log(topicId, number)
       if (log === undefined) continue
-      const partition = new Partition({
-        topic: definition.name,
-        partition: number,
-        log,
-        turnWriter,
-        traffic: topic.traffic,
-        space: this.#space,
-      })
-      const outcome = await coordinator.leaderships.claim(definition.topicId, number, partition.leaderEpoch)
-      if (outcome.kind !== 'done') {
-        logger.warn({ topic: definition.name, partition: number, outcome: outcome.kind }, 'did not become the leader')
-        continue
+      try {
+        const partition = await this.#claim(topic, number, log)
+        if (this.#byId.get(topicId) !== topic) return
+        topic.failures.delete(number)
+        topic.partitions[number] = partition
+        partition.open()
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error)
+        topic.failures.set(number, reason)
+        logger.error({ topic: name, partition: number, reason }, 'a partition has no leader')
       }
-      if (this.#byId.get(definition.topicId) !== topic) return
-      topic.partitions[number] = partition
-      partition.open()
     }
+  }
+
+  async #claim(topic: OpenTopic, number: number, log: PartitionLog): Promise<Partition> {
+    const { coordinator, turnWriter, logger } = this.#options
+    const { name, topicId } = topic.definition
+    const { traffic } = topic
+    const partition = new Partition({
+      topic: name,
+      partition: number,
+      log,
+      turnWriter,
+      traffic,
+      space: this.#space,
+      logger,
+    })
+    const { kind } = await coordinator.leaderships.claim(topicId, number, partition.leaderEpoch)
+    if (kind !== 'done') throw new TidemarkError('NOT_LEADER_OR_FOLLOWER', `the claim to lead it was answered: ${kind}`)
+    return partition
   }
 
   #close(topic: OpenTopic): void {

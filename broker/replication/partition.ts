@@ -9,6 +9,7 @@
 // the order of its append; nothing is acknowledged that has not been written.
 
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
 import type { ReadSlice } from '../storage/hot-tail.ts'
 import type { LogConfig } from '../storage/log-config.ts'
 import type { PartitionLog } from '../storage/partition-log.ts'
@@ -60,6 +61,7 @@ export interface PartitionOptions {
   readonly turnWriter: TurnWriter
   readonly traffic: TopicTraffic
   readonly space: AppendSpace
+  readonly logger: Logger
 }
 
 export class Partition implements Flushable {
@@ -76,6 +78,7 @@ export class Partition implements Flushable {
   readonly #turnWriter: TurnWriter
   readonly #traffic: TopicTraffic
   readonly #space: AppendSpace
+  readonly #logger: Logger
   /** Exclusive. Never falls. */
   #highWatermark: Offset
   /** Appended in this turn, in order. */
@@ -87,6 +90,8 @@ export class Partition implements Flushable {
   #isRegistered = false
   #isSyncing = false
   #isClosed = false
+  /** The broker's own reasoning failed here: what the log holds in memory is not to be trusted any more. */
+  #broken: PartitionRefusal | undefined
 
   constructor(options: PartitionOptions) {
     this.topic = options.topic
@@ -95,6 +100,7 @@ export class Partition implements Flushable {
     this.#turnWriter = options.turnWriter
     this.#traffic = options.traffic
     this.#space = options.space
+    this.#logger = options.logger
     this.leaderEpoch = leaderEpoch((options.log.latestEpoch ?? -1) + 1)
     this.#highWatermark = this.isSynced ? options.log.recoveryPoint : options.log.writtenEndOffset
   }
@@ -131,7 +137,7 @@ export class Partition implements Flushable {
    * when they are on stable storage, or at once if it is refused.
    */
   append(request: AppendRequest, append: PendingAppend): void {
-    const refusal = this.checkLeader(request.leaderEpoch)
+    const refusal = this.#broken ?? this.checkLeader(request.leaderEpoch)
     if (refusal !== undefined) return append.refuse(refusal.error, refusal.message)
     if (request.acks === -1 && this.#log.config.minInSyncReplicas > 1) {
       const text = `min.insync.replicas is ${this.#log.config.minInSyncReplicas}, and 1 replica is in sync`
@@ -161,7 +167,12 @@ export class Partition implements Flushable {
     if (staged.length === 0) return
     this.#staged = []
     const before = this.#log.writtenEndOffset
-    const failure = this.#log.write()
+    let failure: TidemarkError | undefined
+    try {
+      failure = this.#log.write()
+    } catch (error) {
+      return this.#onBroken(staged, error)
+    }
     if (failure !== undefined) return this.#onWriteFailed(staged, failure)
     if (this.#log.writtenEndOffset > before) this.#space.noteAppended(this.#hiddenBytes)
     if (this.isSynced) {
@@ -181,6 +192,7 @@ export class Partition implements Flushable {
 
   /** Whether the offset may be asked for in this epoch, be there records or not. */
   checkRead(fetchOffset: number, epoch: number | undefined): PartitionRefusal | undefined {
+    if (this.#broken !== undefined) return this.#broken
     if (epoch !== undefined && epoch !== this.leaderEpoch) return this.checkLeader(epoch)
     const { logStartOffset, logEndOffset } = this.#log
     if (fetchOffset >= logStartOffset && fetchOffset <= logEndOffset) return undefined
@@ -245,14 +257,14 @@ export class Partition implements Flushable {
       recoveryPoint: facts.recoveryPoint,
       segments: facts.segments.length,
       bytes: facts.bytes,
-      state: facts.state,
-      reason: facts.reason,
+      state: this.state,
+      reason: this.#broken?.message ?? facts.reason,
       quarantined: facts.quarantined.map(({ startOffset, endOffset }) => ({ startOffset, endOffset })),
     }
   }
 
   get state(): PartitionFacts['state'] {
-    return this.#log.state.kind
+    return this.#broken === undefined ? this.#log.state.kind : 'offline'
   }
 
   get quarantinedRanges(): number {
@@ -276,6 +288,16 @@ export class Partition implements Flushable {
 
   get #name(): string {
     return `partition ${this.partition} of ${this.topic}`
+  }
+
+  /** A bug stops the partition that it is in, and no other. */
+  #onBroken(staged: readonly PendingAppend[], error: unknown): void {
+    const what = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#logger.error({ topic: this.topic, partition: this.partition, error: what }, 'a partition is out of service')
+    const message = `${this.#name} is out of service after an error of the broker; its log has the details`
+    this.#broken = { error: 'UNKNOWN_SERVER_ERROR', message }
+    for (const append of staged) append.refuse('UNKNOWN_SERVER_ERROR', message)
+    this.waiters.onPartitionGone()
   }
 
   #takeHiddenBytes(): number {

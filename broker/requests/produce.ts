@@ -18,10 +18,14 @@ export class ProduceRequests {
   readonly #onAnswered = (produce: PendingProduce): void => {
     this.#delayed.cancel(produce)
     this.#unanswered -= 1
+    if (this.#unanswered === 0) this.#onIdle()
   }
+  readonly #onIdle: () => void
   #unanswered = 0
 
-  constructor(services: RequestServices) {
+  /** `onIdle` is called whenever the last request has been settled, before its answer. */
+  constructor(services: RequestServices, onIdle: () => void) {
+    this.#onIdle = onIdle
     this.#partitions = services.partitions
     this.#delayed = services.delayed
     this.#clock = services.clock

@@ -34,11 +34,12 @@ export class RequestRouter implements Requests {
   readonly #fetches: FetchRequests
   readonly #handlers: Handlers
   #asked = 0
+  readonly #onIdle: (() => void)[] = []
   #isStopping = false
 
   constructor(services: RequestServices) {
     const topics = new TopicRequests(services)
-    this.#produces = new ProduceRequests(services)
+    this.#produces = new ProduceRequests(services, () => this.#checkIdle())
     this.#fetches = new FetchRequests(services)
     this.#handlers = {
       metadata: (request) => metadata(services, topics, request),
@@ -103,13 +104,27 @@ export class RequestRouter implements Requests {
       return await this.#handlers[name](request)
     } finally {
       this.#asked -= 1
+      this.#checkIdle()
     }
+  }
+
+  /** Resolves when everything that was begun has been answered; fetches that wait for records are not waited for. */
+  whenIdle(): Promise<void> {
+    if (this.unanswered === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onIdle.push(resolve)
+    })
   }
 
   /** Begins nothing any more, and answers the fetches that wait with what there is. */
   stop(): void {
     this.#isStopping = true
     this.#fetches.endWaits()
+  }
+
+  #checkIdle(): void {
+    if (this.#onIdle.length === 0 || this.unanswered > 0) return
+    for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 }
 
