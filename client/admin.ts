@@ -1,0 +1,315 @@
+// Administers topics: makes, describes, changes, deletes them, and asks for offsets. Each call is one request, or one a
+// leader; refusals of single topics become errors. Knows nothing of records.
+
+import type { TidemarkError } from '../shared/errors.ts'
+import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
+import { OFFSET_AT } from '../shared/protocol/offsets.ts'
+import type { Cluster } from './cluster.ts'
+import { errorFromWire, errorOf } from './errors.ts'
+import { listOffsets } from './offsets.ts'
+import { checkOptions, integerFrom, isBoolean, isObject, type Rule, topicName, WAIT_RULES } from './options.ts'
+import { parsePosition, type ReadPosition } from './read-position.ts'
+import type { Scope, WaitOptions } from './scope.ts'
+
+export interface TopicToCreate {
+  readonly topic: string
+  /** Default: the broker's. */
+  readonly numPartitions?: number | undefined
+  /** Default: the broker's. */
+  readonly replicationFactor?: number | undefined
+  /** Names and values as in Kafka. */
+  readonly config?: Readonly<Record<string, string | number | boolean>> | undefined
+}
+
+export interface CreateTopicsRequest {
+  readonly topics: readonly TopicToCreate[]
+  /** Only check, change nothing. */
+  readonly validateOnly?: boolean | undefined
+}
+
+export interface CreatedTopic {
+  readonly topic: string
+  readonly topicId: string | undefined
+  readonly partitions: number | undefined
+  readonly replicationFactor: number | undefined
+}
+
+export type TopicDescription = ResponseOf<'describeTopics'>['topics'][number]
+export type ClusterInfo = ResponseOf<'clusterInfo'>
+
+export interface TopicOffset {
+  readonly partition: number
+  /** Absent when no record is as young as the time that was asked for. */
+  readonly offset: number | undefined
+  readonly timestamp: number | undefined
+}
+
+export interface OffsetsRequest extends WaitOptions {
+  /** 'start', 'end' (the default), 'max-timestamp', a Date or a span like '-10m'. */
+  readonly at?: ReadPosition | 'max-timestamp' | undefined
+  /** Default: all. */
+  readonly partitions?: readonly number[] | undefined
+}
+
+export interface TrimRequest {
+  readonly topic: string
+  /** The records below beforeOffset go; 'end' gives up everything that can be read now. */
+  readonly partitions: readonly { readonly partition: number; readonly beforeOffset: number | 'end' }[]
+}
+
+const isArray: Rule = (value) => (Array.isArray(value) && value.length > 0 ? undefined : 'an array that is not empty')
+
+export class Admin {
+  readonly #cluster: Cluster
+
+  /** Made by client.admin(). */
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster
+  }
+
+  /** @throws TOPIC_ALREADY_EXISTS, INVALID_CONFIG and the like; with several refusals the first, the others as its cause. */
+  async createTopics(request: CreateTopicsRequest, options: WaitOptions = {}): Promise<CreatedTopic[]> {
+    checkOptions('createTopics', request, { topics: isArray, validateOnly: isBoolean })
+    const topics = request.topics.map(toCreate)
+    const validateOnly = request.validateOnly ?? false
+    return this.#call('createTopics', options, async (scope) => {
+      const message = { topics, validateOnly, timeoutMs: this.#timeoutMs(scope) }
+      const body = await this.#change('createTopics', message, scope)
+      throwRefusals(body.topics)
+      if (!validateOnly)
+        await this.#awaitLeaders(
+          topics.map(({ topic }) => topic),
+          scope,
+        )
+      return body.topics.map(({ topic, topicId, partitions, replicationFactor }) => ({
+        topic,
+        topicId,
+        partitions,
+        replicationFactor,
+      }))
+    })
+  }
+
+  /** The names of all topics, those of the machinery left out. */
+  async listTopics(options: WaitOptions & { readonly includeInternal?: boolean | undefined } = {}): Promise<string[]> {
+    const { includeInternal, ...wait } = options
+    return this.#call('listTopics', wait, async (scope) => {
+      const message = { topics: undefined, createMissing: false }
+      const body = await this.#cluster.ask('metadata', message, scope, { isRepeatable: true })
+      const shown = body.topics.filter(
+        ({ isInternal, error }) => error === 0 && (includeInternal === true || !isInternal),
+      )
+      return shown.map(({ topic }) => topic).toSorted()
+    })
+  }
+
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION. */
+  async describeTopic(topic: string, options: WaitOptions = {}): Promise<TopicDescription> {
+    const [described] = await this.describeTopics([topic], options)
+    if (described === undefined) throw errorOf('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${topic}`, { topic })
+    return described
+  }
+
+  /** All topics when none are named. @throws UNKNOWN_TOPIC_OR_PARTITION. */
+  async describeTopics(topics?: readonly string[], options: WaitOptions = {}): Promise<TopicDescription[]> {
+    if (topics !== undefined) checkTopics('describeTopics', topics)
+    return this.#call('describeTopics', options, async (scope) => {
+      const body = await this.#cluster.ask('describeTopics', { topics }, scope, { isRepeatable: true })
+      throwRefusals(body.topics)
+      return [...body.topics]
+    })
+  }
+
+  /** @throws UNKNOWN_TOPIC_OR_PARTITION. */
+  async deleteTopics(
+    request: { readonly topics: readonly string[] } | readonly string[],
+    options: WaitOptions = {},
+  ): Promise<void> {
+    const topics = 'topics' in request ? request.topics : request
+    checkTopics('deleteTopics', topics)
+    await this.#call('deleteTopics', options, async (scope) => {
+      const body = await this.#change('deleteTopics', { topics, timeoutMs: this.#timeoutMs(scope) }, scope)
+      throwRefusals(body.topics)
+      await this.#cluster.metadata.refresh(topics, false).catch(() => undefined)
+    })
+  }
+
+  /** Sets configuration, and gives back to their defaults the names in `remove`. @throws INVALID_CONFIG. */
+  async alterTopic(
+    request: {
+      readonly topic: string
+      readonly config?: TopicToCreate['config']
+      readonly remove?: readonly string[] | undefined
+      readonly validateOnly?: boolean | undefined
+    },
+    options: WaitOptions = {},
+  ): Promise<void> {
+    const rules = { topic: topicName, config: isObject, remove: isArray, validateOnly: isBoolean }
+    checkOptions('alterTopic', request, rules)
+    const { topic, config, remove = [], validateOnly = false } = request
+    const message = { topic, set: toPairs(config), remove, validateOnly }
+    // Doing it twice leaves the same behind.
+    const how = { isRepeatable: true, to: 'controller' } as const
+    await this.#call('alterTopic', options, (scope) => this.#cluster.ask('alterTopic', message, scope, how))
+  }
+
+  /** `partitions` is their number afterwards. @throws INVALID_PARTITIONS. */
+  async addPartitions(
+    request: { readonly topic: string; readonly partitions: number; readonly validateOnly?: boolean | undefined },
+    options: WaitOptions = {},
+  ): Promise<void> {
+    checkOptions('addPartitions', request, { topic: topicName, partitions: integerFrom(1), validateOnly: isBoolean })
+    const { topic, partitions, validateOnly = false } = request
+    await this.#call('addPartitions', options, async (scope) => {
+      await this.#change('addPartitions', { topic, partitions, validateOnly }, scope)
+      if (!validateOnly) await this.#awaitLeaders([topic], scope)
+    })
+  }
+
+  /** Gives up the records below an offset, in every partition named. Answers where the partitions begin now. */
+  async trim(
+    request: TrimRequest,
+    options: WaitOptions = {},
+  ): Promise<{ partition: number; logStartOffset: number }[]> {
+    checkOptions('trim', request, { topic: topicName, partitions: isArray })
+    const { topic } = request
+    const wanted = request.partitions.map(({ partition, beforeOffset }) => ({
+      topic,
+      partition,
+      beforeOffset: beforeOffset === 'end' ? -1 : checkedOffset(beforeOffset),
+    }))
+    return this.#call('trim', options, async (scope) => {
+      const done: { partition: number; logStartOffset: number }[] = []
+      for (const one of wanted) {
+        const logStartOffset = await this.#cluster.retrying('trim', scope, true, () => this.#trimOne(one, scope))
+        done.push({ partition: one.partition, logStartOffset })
+      }
+      return done
+    })
+  }
+
+  /** The first, the last or the offset at a time of each partition. */
+  async offsets(topic: string, request: OffsetsRequest = {}): Promise<TopicOffset[]> {
+    checkOptions('offsets', request, { ...WAIT_RULES, at: () => undefined, partitions: isArray })
+    const { at = 'end', partitions, ...wait } = request
+    const question = at === 'max-timestamp' ? OFFSET_AT.maxTimestamp : this.#questionOf(at)
+    return this.#call('offsets', wait, async (scope) => {
+      const metadata = await this.#cluster.topic(topic, scope, { createMissing: false })
+      const wanted = partitions ?? metadata.partitions.map(({ partition }) => partition)
+      const questions = wanted.map((partition) => ({ partition, at: question }))
+      return listOffsets(this.#cluster, topic, questions, scope)
+    })
+  }
+
+  /** The brokers, and whether all is well. */
+  async describeCluster(options: WaitOptions = {}): Promise<ClusterInfo> {
+    return this.#call('clusterInfo', options, (scope) =>
+      this.#cluster.ask('clusterInfo', {}, scope, { isRepeatable: true }),
+    )
+  }
+
+  #call<T>(what: string, options: WaitOptions, work: (scope: Scope) => Promise<T>): Promise<T> {
+    checkOptions(what, options, WAIT_RULES)
+    return this.#cluster.call(what, options, work)
+  }
+
+  #change<Name extends 'createTopics' | 'deleteTopics' | 'addPartitions'>(
+    api: Name,
+    message: RequestOf<Name>,
+    scope: Scope,
+  ): Promise<ResponseOf<Name>> {
+    return this.#cluster.ask(api, message, scope, { isRepeatable: false, to: 'controller' })
+  }
+
+  /** What the broker may take: a little less than is left, so that its answer comes in time. */
+  #timeoutMs(scope: Scope): number {
+    return Math.max(1, Math.floor(Math.min(scope.remainingMs, this.#cluster.settings.requestTimeoutMs) * 0.9))
+  }
+
+  /** A topic that was made is of use when its partitions are led; who made it should not meet the moment before. */
+  async #awaitLeaders(topics: readonly string[], scope: Scope): Promise<void> {
+    const { metadata } = this.#cluster
+    await this.#cluster.retrying('metadata', scope, true, async () => {
+      await scope.race(metadata.refresh(topics, false))
+      for (const topic of topics) {
+        const isLed = metadata.topic(topic)?.partitions.every(({ leader }) => leader !== undefined) === true
+        if (!isLed) throw errorOf('LEADER_NOT_AVAILABLE', `${topic} has no leaders yet`, { topic })
+      }
+    })
+  }
+
+  async #trimOne(
+    one: { readonly topic: string; readonly partition: number; readonly beforeOffset: number },
+    scope: Scope,
+  ): Promise<number> {
+    const { topic, partition } = one
+    const { brokerId } = await this.#cluster.leaderOf(topic, partition, scope)
+    const how = { purpose: 'control', scope } as const
+    const { body } = await this.#cluster.askBroker(brokerId, 'trim', { partitions: [one] }, how)
+    const [answer] = body.partitions
+    if (answer === undefined) throw errorOf('MALFORMED_FRAME', 'an answer without the partition', { topic, partition })
+    if (answer.error !== 0) {
+      throw errorFromWire(answer.error, answer.message ?? `trim of ${topic}-${partition}`, { topic, partition })
+    }
+    return answer.logStartOffset ?? 0
+  }
+
+  #questionOf(at: ReadPosition): number {
+    const position = parsePosition(at, 'at', this.#cluster.environment.clock.now())
+    switch (position.kind) {
+      case 'earliest':
+        return OFFSET_AT.earliest
+      case 'latest':
+        return OFFSET_AT.latest
+      case 'time':
+        return position.timestamp
+      default:
+        throw errorOf('INVALID_ARGUMENT', `offsets: at must be 'start', 'end', 'max-timestamp', a Date or '-10m'`)
+    }
+  }
+}
+
+function toCreate(topic: TopicToCreate): RequestOf<'createTopics'>['topics'][number] {
+  const rules = {
+    topic: topicName,
+    numPartitions: integerFrom(1),
+    replicationFactor: integerFrom(1),
+    config: isObject,
+  }
+  checkOptions('createTopics: a topic', topic, rules)
+  const { numPartitions: partitions, replicationFactor, config } = topic
+  return { topic: topic.topic, partitions, replicationFactor, config: toPairs(config) }
+}
+
+function toPairs(config: TopicToCreate['config']): (readonly [string, string])[] {
+  return Object.entries(config ?? {}).map(([name, value]) => [name, String(value)] as const)
+}
+
+function checkTopics(where: string, topics: readonly string[]): void {
+  checkOptions(where, { topics }, { topics: isArray })
+  for (const topic of topics) checkOptions(where, { topic }, { topic: topicName })
+}
+
+function checkedOffset(beforeOffset: number): number {
+  if (Number.isSafeInteger(beforeOffset) && beforeOffset >= 0) return beforeOffset
+  throw errorOf('INVALID_ARGUMENT', `trim: beforeOffset must be an offset or 'end', not ${String(beforeOffset)}`)
+}
+
+interface Outcome {
+  readonly topic: string
+  readonly error: number
+  readonly message?: string | undefined
+}
+
+/** The first refusal; all of them, when there are several, as its cause. */
+function throwRefusals(outcomes: readonly Outcome[]): void {
+  const errors: TidemarkError[] = []
+  for (const { topic, error, message } of outcomes) {
+    if (error !== 0) errors.push(errorFromWire(error, `topic ${topic}: ${message ?? 'refused'}`, { topic }))
+  }
+  const [first] = errors
+  if (first === undefined) return
+  if (errors.length === 1) throw first
+  const cause = new AggregateError(errors, `${errors.length} topics were refused`)
+  throw errorOf(first.code, `${first.message} (and ${errors.length - 1} more)`, { topic: first.topic ?? '', cause })
+}

@@ -1,0 +1,241 @@
+// The brokers as one thing to ask: finds the broker that a request is for, asks it, and asks again where that may help.
+// Owns the pool of connections and the metadata. Knows the errors of asking, not the meaning of what is asked.
+
+import type { TidemarkError } from '../shared/errors.ts'
+import type { Logger } from '../shared/logger.ts'
+import type { ApiName, RequestOf, ResponseOf } from '../shared/protocol/api.ts'
+import type { Answer, AskOptions, Connection } from './connection.ts'
+import { ConnectionPool, type Purpose } from './connection-pool.ts'
+import type { ClientEnvironment } from './environment.ts'
+import { errorOf, NotConnectedError, toTidemarkError } from './errors.ts'
+import { isPassing, MetadataCache, type TopicMetadata } from './metadata-cache.ts'
+import type { ClientSettings } from './options.ts'
+import { backoffMs, isMetadataStale, isOutcomeUnknown } from './retry.ts'
+import { inScope, type Scope, type WaitOptions } from './scope.ts'
+import type { Address } from './transport.ts'
+
+/** A topic that the broker does not know is asked for so often before that is believed: a new one may take a moment. */
+const UNKNOWN_TOPIC_TRIES = 4
+
+export interface AskClusterOptions {
+  /** Whether asking twice is as good as asking once; if not, an unknown outcome is the caller's to see. */
+  readonly isRepeatable: boolean
+  /** The broker that must be asked; any when absent. */
+  readonly to?: 'controller'
+}
+
+export class Cluster {
+  readonly environment: ClientEnvironment
+  readonly settings: ClientSettings
+  readonly metadata: MetadataCache
+  readonly #pool: ConnectionPool
+  readonly #closing = new AbortController()
+
+  constructor(environment: ClientEnvironment, settings: ClientSettings) {
+    this.environment = environment
+    this.settings = settings
+    this.#pool = new ConnectionPool(environment, settings)
+    this.metadata = new MetadataCache(environment.clock, settings.metadataMaxAgeMs, (topics, createMissing) =>
+      this.#askMetadata(topics, createMissing),
+    )
+  }
+
+  get logger(): Logger {
+    return this.settings.logger
+  }
+
+  /** Fires when the client closes. */
+  get closing(): AbortSignal {
+    return this.#closing.signal
+  }
+
+  close(): void {
+    const reason = errorOf('CLIENT_CLOSED', 'the client has been closed')
+    this.#closing.abort(reason)
+    this.#pool.close(reason)
+  }
+
+  /** Runs one call of the application: by its signal, its timeout or the client's, until the client closes. */
+  call<T>(what: string, options: WaitOptions, work: (scope: Scope) => Promise<T>): Promise<T> {
+    const timeoutMs = options.timeoutMs ?? this.settings.callTimeoutMs
+    return inScope(this.environment, { signal: options.signal, timeoutMs, closing: this.closing, what }, work)
+  }
+
+  /** The open connection to a broker, without waiting. */
+  connectionNow(brokerId: number, purpose: Purpose): Connection | undefined {
+    const address = this.metadata.addressOf(brokerId)
+    return address === undefined ? undefined : this.#pool.openNow(address, purpose)
+  }
+
+  /** @throws CONNECTION_FAILED after one attempt. */
+  async connection(brokerId: number, purpose: Purpose, scope: Scope): Promise<Connection> {
+    const address = this.metadata.addressOf(brokerId)
+    if (address === undefined) throw new NotConnectedError(`the address of broker ${brokerId} is not known`)
+    return this.#pool.get(address, purpose, scope)
+  }
+
+  /** One attempt at one broker. */
+  async askBroker<Name extends ApiName>(
+    brokerId: number,
+    api: Name,
+    request: RequestOf<Name>,
+    options: { readonly purpose: Purpose; readonly scope: Scope } & Omit<AskOptions, 'signal'>,
+  ): Promise<Answer<Name>> {
+    const connection = await this.connection(brokerId, options.purpose, options.scope)
+    return connection.ask(api, request, { ...options, signal: options.scope.signal })
+  }
+
+  /** Asks whoever answers, and again after errors that may pass. */
+  ask<Name extends ApiName>(
+    api: Name,
+    request: RequestOf<Name>,
+    scope: Scope,
+    options: AskClusterOptions,
+  ): Promise<ResponseOf<Name>> {
+    return this.retrying(api, scope, options.isRepeatable, async () => {
+      const connection =
+        options.to === 'controller' ? await this.#controllerConnection(scope) : await this.#anyConnection(scope)
+      const { body } = await connection.ask(api, request, { signal: scope.signal })
+      return body
+    })
+  }
+
+  /**
+   * Repeats an attempt as long as its error may pass, the retries last and the scope goes on. An outcome that is not known
+   * is repeated only if that does no harm. @throws the last error; OUTCOME_UNKNOWN.
+   */
+  async retrying<T>(what: string, scope: Scope, isRepeatable: boolean, attempt: () => Promise<T>): Promise<T> {
+    const { retry } = this.settings
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await attempt()
+      } catch (thrown) {
+        const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', what)
+        if (scope.isOver) throw withCause(scope, error)
+        if (!isRepeatable && isOutcomeUnknown(error)) {
+          throw errorOf('OUTCOME_UNKNOWN', `${what}: ${error.message}; it may have been done`, { cause: error })
+        }
+        if (!error.retriable || failures > retry.retries) throw error
+        this.logger.debug({ what, failures, reason: error.message }, 'trying again')
+        await scope.sleep(backoffMs(failures, retry, this.environment.random))
+        if (isMetadataStale(error.code)) await this.#refreshQuietly(error.topic === undefined ? [] : [error.topic])
+      }
+    }
+  }
+
+  /** The topic, asked for if need be. @throws UNKNOWN_TOPIC_OR_PARTITION after a few tries, or what the scope says. */
+  async topic(name: string, scope: Scope, options: { readonly createMissing: boolean }): Promise<TopicMetadata> {
+    const known = this.metadata.topic(name)
+    if (known !== undefined && !this.metadata.isStale(name)) return known
+    for (let tries = 1; ; tries += 1) {
+      let failure: TidemarkError | undefined
+      try {
+        await scope.race(this.metadata.refresh([name], options.createMissing))
+        const found = this.metadata.topic(name)
+        if (found !== undefined && found.partitions.length > 0) return found
+        failure = this.metadata.refusalOf(name)
+      } catch (error) {
+        failure = toTidemarkError(error, 'CONNECTION_FAILED', `metadata of ${name}`)
+        if (scope.isOver) throw withCause(scope, failure)
+      }
+      failure ??= errorOf('UNKNOWN_TOPIC_OR_PARTITION', `topic ${name} was not described`, { topic: name })
+      const isUnknown = failure.code === 'UNKNOWN_TOPIC_OR_PARTITION'
+      if (isUnknown && tries >= UNKNOWN_TOPIC_TRIES) {
+        throw errorOf(failure.code, `there is no topic ${name}`, { topic: name, cause: failure })
+      }
+      if (!failure.retriable && !isPassing(failure.code)) throw failure
+      await scope.sleep(backoffMs(tries, this.settings.retry, this.environment.random))
+    }
+  }
+
+  /** Who leads a partition, waiting for somebody to. @throws LEADER_NOT_AVAILABLE when the retries are used up. */
+  leaderOf(topic: string, partition: number, scope: Scope): Promise<{ brokerId: number; leaderEpoch?: number }> {
+    return this.retrying(`leader of ${topic}-${partition}`, scope, true, async () => {
+      const metadata = await this.topic(topic, scope, { createMissing: false })
+      const known = metadata.partitions[partition]
+      const where = { topic, partition }
+      if (known === undefined) {
+        const text = `${topic} has ${metadata.partitions.length} partitions, none of number ${partition}`
+        throw errorOf('INVALID_ARGUMENT', text, where)
+      }
+      if (known.leader === undefined)
+        throw errorOf('LEADER_NOT_AVAILABLE', `${topic}-${partition} has no leader`, where)
+      const { leader: brokerId, leaderEpoch } = known
+      return leaderEpoch === undefined ? { brokerId } : { brokerId, leaderEpoch }
+    })
+  }
+
+  async #askMetadata(topics: readonly string[], createMissing: boolean): Promise<ResponseOf<'metadata'>> {
+    const options = { timeoutMs: this.settings.requestTimeoutMs, closing: this.closing, what: 'metadata' }
+    return inScope(this.environment, options, async (scope) => {
+      const connection = await this.#anyConnection(scope)
+      const { body } = await connection.ask('metadata', { topics, createMissing }, { signal: scope.signal })
+      return body
+    })
+  }
+
+  async #refreshQuietly(topics: readonly string[]): Promise<void> {
+    try {
+      await this.metadata.refresh(topics, false)
+    } catch (error) {
+      this.logger.debug({ topics, reason: String(error) }, 'metadata could not be refreshed')
+    }
+  }
+
+  async #controllerConnection(scope: Scope): Promise<Connection> {
+    if (this.metadata.controllerId === undefined) await scope.race(this.metadata.refresh([], false))
+    const id = this.metadata.controllerId
+    const address = id === undefined ? undefined : this.metadata.addressOf(id)
+    return address === undefined ? this.#anyConnection(scope) : this.#pool.get(address, 'control', scope)
+  }
+
+  /** One that is open, else the first of the known and the given brokers that answers. @throws CONNECTION_FAILED. */
+  async #anyConnection(scope: Scope): Promise<Connection> {
+    const candidates = this.#candidates()
+    for (const address of candidates) {
+      const connection = this.#pool.openNow(address, 'control')
+      if (connection !== undefined) return connection
+    }
+    const ready = candidates.filter((address) => !this.#pool.isPausing(address, 'control'))
+    let failure: TidemarkError | undefined
+    for (const address of ready.length > 0 ? ready : candidates.slice(0, 1)) {
+      try {
+        return await this.#pool.get(address, 'control', scope)
+      } catch (error) {
+        failure = toTidemarkError(error, 'CONNECTION_FAILED', 'connect')
+        if (scope.isOver) throw withCause(scope, failure)
+      }
+    }
+    throw failure ?? new NotConnectedError('no broker is known')
+  }
+
+  /** By chance, so that many clients do not all begin with the same broker; those of the cluster before the given ones. */
+  #candidates(): Address[] {
+    const addresses = [...shuffled(this.metadata.addresses(), this), ...shuffled(this.settings.bootstrap, this)]
+    const seen = new Set<string>()
+    return addresses.filter(({ host, port }) => {
+      const key = `${host}:${port}`
+      if (seen.has(key)) return false
+      seen.add(key)
+      return true
+    })
+  }
+}
+
+/** What ended the scope, with the error that was met on the way as its cause. */
+function withCause(scope: Scope, last: TidemarkError): Error {
+  const reason: unknown = scope.signal.reason
+  const ended = toTidemarkError(reason, 'ABORTED', 'the call')
+  if (ended === last || ended.code === 'ABORTED') return ended
+  return errorOf(ended.code, `${ended.message}; the last error was: ${last.message}`, { cause: last })
+}
+
+function shuffled(addresses: readonly Address[], cluster: Cluster): Address[] {
+  const out = [...addresses]
+  for (let at = out.length - 1; at > 0; at -= 1) {
+    const other = cluster.environment.random.integer(at + 1)
+    const [a, b] = [out[at], out[other]]
+    if (a !== undefined && b !== undefined) [out[at], out[other]] = [b, a]
+  }
+  return out
+}

@@ -1,0 +1,335 @@
+// One connection to one broker: preface, hello, requests without waiting, answers by correlation id. Owns the wire and
+// what waits for an answer on it. Knows nothing of topics, retries or other brokers. Invariant: once it is closed, every
+// request that it was given has been answered or refused, and it never opens again.
+
+import type { TidemarkError } from '../shared/errors.ts'
+import { FRAME_BYTES_BEFORE_HELLO_MAX, FRAME_BYTES_MAX } from '../shared/limits.ts'
+import { type ApiName, APIS, errorBody, type RequestOf, type ResponseOf } from '../shared/protocol/api.ts'
+import { decodeFrame, encodeFrameHead, type Frame, nativePreface } from '../shared/protocol/frame.ts'
+import { FrameDecoder } from '../shared/protocol/frame-decoder.ts'
+import type { Timer } from '../shared/time.ts'
+import type { ClientEnvironment } from './environment.ts'
+import { errorFromWire, errorOf, NotConnectedError, toTidemarkError } from './errors.ts'
+import type { Address, Wire } from './transport.ts'
+
+export interface ConnectionOptions {
+  readonly address: Address
+  readonly clientId: string
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+}
+
+export interface AskOptions {
+  /** Sent behind the message as they are; may not be changed any more. */
+  readonly tail?: readonly Uint8Array[] | undefined
+  /** Milliseconds until the connection is given up for dead. Default: the connection's. */
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface Answer<Name extends ApiName> {
+  readonly body: ResponseOf<Name>
+  /** Memory of its own, nobody else's. */
+  readonly tail: Uint8Array
+}
+
+/** A request whose answer is still to come. After an abort it stays here until its answer has gone by. */
+interface Waiting {
+  readonly api: ApiName
+  readonly onAnswer: (frame: Frame) => void
+  readonly onError: (error: TidemarkError) => void
+  readonly timer: Timer
+}
+
+/** Requests without an answer on one connection; one more is refused. */
+const WAITING_MAX = 16_384
+const NOTHING = new Uint8Array(0)
+export const SOFTWARE = 'tidemark-js/0.1.0'
+
+type State = 'connecting' | 'open' | 'closed'
+
+export class Connection {
+  /** Resolves when hello is answered. @throws CONNECTION_FAILED, or what the broker refused hello with. */
+  readonly opened: Promise<void>
+  readonly name: string
+  readonly #environment: ClientEnvironment
+  readonly #options: ConnectionOptions
+  readonly #wire: Wire
+  readonly #decoder: FrameDecoder
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #drainWaiters: (() => void)[] = []
+  readonly #onClosed: (() => void)[] = []
+  #state: State = 'connecting'
+  #closeReason: TidemarkError | undefined
+  #correlationId = 0
+  #isWritable = true
+  #hasAnswered = false
+  #hello: ResponseOf<'hello'> | undefined
+  /** The memory that the chunk being read lies in; what lies there is gone after the call. */
+  #chunkMemory: ArrayBufferLike | undefined
+
+  constructor(environment: ClientEnvironment, options: ConnectionOptions) {
+    this.#environment = environment
+    this.#options = options
+    this.name = `${options.address.host}:${options.address.port}`
+    this.#decoder = new FrameDecoder(
+      { onFrame: (frame) => this.#onFrame(frame), reserve: () => true, release: () => undefined },
+      FRAME_BYTES_BEFORE_HELLO_MAX,
+    )
+    this.opened = new Promise((resolve, reject) => {
+      const timer = environment.timers.after(options.connectTimeoutMs, () => {
+        this.close(new NotConnectedError(`${this.name}: no hello within ${options.connectTimeoutMs} ms`))
+      })
+      this.#onClosed.push(() => {
+        timer.cancel()
+        if (this.#hello === undefined) reject(this.#closeReason ?? this.#failure('closed'))
+      })
+      this.#afterHello = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+    // Whoever opened the connection waits for `opened`; when nobody does any more, its failure is nobody's.
+    this.opened.catch(() => undefined)
+    this.#wire = environment.transport.open(options.address, {
+      onConnect: () => this.#sayHello(),
+      onData: (chunk) => this.#onData(chunk),
+      onDrain: () => this.#onDrain(),
+      onClose: (cause) => this.#onWireClosed(cause),
+    })
+  }
+
+  #afterHello: () => void = () => undefined
+
+  get isOpen(): boolean {
+    return this.#state === 'open'
+  }
+
+  /** What the broker said of itself. */
+  get hello(): ResponseOf<'hello'> | undefined {
+    return this.#hello
+  }
+
+  /** Whether any request but hello was answered. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered
+  }
+
+  onClosed(callback: () => void): void {
+    if (this.#state === 'closed') callback()
+    else this.#onClosed.push(callback)
+  }
+
+  /**
+   * Sends a request and waits for its answer. @throws what the broker refused it with; CONNECTION_FAILED when the
+   * connection broke, TIMEOUT when the broker kept silent (the connection is closed then), ABORTED.
+   */
+  ask<Name extends ApiName>(api: Name, request: RequestOf<Name>, options: AskOptions = {}): Promise<Answer<Name>> {
+    return new Promise((resolve, reject) => {
+      const signal = options.signal
+      if (signal?.aborted === true) return reject(abortedBy(signal, api))
+      const onAbort = (): void => reject(abortedBy(signal, api))
+      this.#send(api, request, options, {
+        onAnswer: (frame) => {
+          signal?.removeEventListener('abort', onAbort)
+          const body = APIS[api].response.decode(frame.body, api) as ResponseOf<Name>
+          resolve({ body, tail: this.#keep(frame.tail) })
+        },
+        onError: (error) => {
+          signal?.removeEventListener('abort', onAbort)
+          reject(error)
+        },
+      })
+      signal?.addEventListener('abort', onAbort, { once: true })
+    })
+  }
+
+  /** Sends a produce request that is not answered; resolves when there is room for another. @throws CONNECTION_FAILED. */
+  async tell(request: RequestOf<'produce'>, tail: readonly Uint8Array[]): Promise<void> {
+    this.#checkOpen('produce')
+    this.#write('produce', request, tail)
+    if (!this.#isWritable) await new Promise<void>((resolve) => this.#drainWaiters.push(resolve))
+    this.#checkOpen('produce')
+  }
+
+  /** Closes at once; what waits for an answer fails with the reason. Idempotent. */
+  close(reason: TidemarkError = this.#failure('the connection was closed')): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#closeReason = reason
+    this.#decoder.close()
+    this.#wire.destroy()
+    const waiting = [...this.#waiting.values()]
+    this.#waiting.clear()
+    for (const { timer, onError } of waiting) {
+      timer.cancel()
+      onError(reason)
+    }
+    for (const wake of this.#drainWaiters.splice(0)) wake()
+    for (const callback of this.#onClosed.splice(0)) callback()
+  }
+
+  #sayHello(): void {
+    if (this.#state !== 'connecting') return
+    this.#wire.write([nativePreface()])
+    const request = { clientId: this.#options.clientId, software: SOFTWARE }
+    this.#send(
+      'hello',
+      request,
+      { timeoutMs: this.#options.connectTimeoutMs },
+      {
+        onAnswer: (frame) => {
+          this.#hello = APIS.hello.response.decode(frame.body, 'hello')
+          this.#decoder.frameBytesMax = FRAME_BYTES_MAX
+          this.#state = 'open'
+          this.#afterHello()
+        },
+        onError: (error) => this.close(error),
+      },
+    )
+  }
+
+  #send<Name extends ApiName>(
+    api: Name,
+    request: RequestOf<Name>,
+    options: AskOptions,
+    waiting: Pick<Waiting, 'onAnswer' | 'onError'>,
+  ): void {
+    try {
+      if (api !== 'hello') this.#checkOpen(api)
+      if (this.#waiting.size >= WAITING_MAX) {
+        throw errorOf('BUFFER_FULL', `${this.name}: ${WAITING_MAX} requests wait for their answers`)
+      }
+      const correlationId = this.#write(api, request, options.tail ?? [])
+      const timeoutMs = options.timeoutMs ?? this.#options.requestTimeoutMs
+      const timer = this.#environment.timers.after(timeoutMs, () => this.#onSilence(correlationId, api, timeoutMs))
+      this.#waiting.set(correlationId, { api, timer, onAnswer: waiting.onAnswer, onError: waiting.onError })
+    } catch (error) {
+      waiting.onError(toTidemarkError(error, 'INVALID_ARGUMENT', `${api} cannot be sent`))
+    }
+  }
+
+  #write(api: ApiName, request: RequestOf<ApiName>, tail: readonly Uint8Array[]): number {
+    const row = APIS[api]
+    let tailBytes = 0
+    for (const part of tail) tailBytes += part.length
+    this.#correlationId = this.#correlationId === 0xffff_ffff ? 1 : this.#correlationId + 1
+    const head = encodeFrameHead({
+      kind: 'request',
+      api: row.number,
+      version: row.versionMax,
+      correlationId: this.#correlationId,
+      // The row and the request belong together by the signature of `ask`.
+      body: row.request.encode(request as never),
+      tailBytes,
+    })
+    const frameBytesMax = this.#hello?.frameBytesMax ?? FRAME_BYTES_BEFORE_HELLO_MAX
+    if (head.length - 4 + tailBytes > frameBytesMax) {
+      throw errorOf('FRAME_TOO_LARGE', `${api}: ${head.length + tailBytes} bytes; ${this.name} takes ${frameBytesMax}`)
+    }
+    this.#isWritable = this.#wire.write(tail.length === 0 ? [head] : [head, ...tail])
+    return this.#correlationId
+  }
+
+  #onData(chunk: Uint8Array): void {
+    if (this.#state === 'closed') return
+    this.#chunkMemory = chunk.buffer
+    try {
+      this.#decoder.push(chunk)
+    } catch (error) {
+      this.close(
+        errorOf('CONNECTION_FAILED', `${this.name} sent what cannot be read`, { cause: error, broker: this.name }),
+      )
+    } finally {
+      this.#chunkMemory = undefined
+    }
+  }
+
+  #onFrame(bytes: Uint8Array): boolean {
+    // A close in the middle of a chunk: what follows in it is nobody's.
+    if (this.#state === 'closed') return true
+    const frame = decodeFrame(bytes)
+    if (frame.kind === 'request') throw errorOf('MALFORMED_FRAME', 'a broker sends no requests')
+    if (frame.kind === 'error') return this.#onErrorFrame(frame)
+    const waiting = this.#waiting.get(frame.correlationId)
+    if (waiting === undefined) throw errorOf('MALFORMED_FRAME', `an answer to no request, ${frame.correlationId}`)
+    if (APIS[waiting.api].number !== frame.api) {
+      throw errorOf('MALFORMED_FRAME', `an answer of api ${frame.api} to ${waiting.api}`)
+    }
+    // Taken out only when it could be read: otherwise the close that follows answers it.
+    waiting.onAnswer(frame)
+    waiting.timer.cancel()
+    if (waiting.api !== 'hello') this.#hasAnswered = true
+    this.#waiting.delete(frame.correlationId)
+    return true
+  }
+
+  #onErrorFrame(frame: Frame): boolean {
+    const { error: code, message } = errorBody.decode(frame.body, 'error')
+    const waiting = this.#waiting.get(frame.correlationId)
+    const where = waiting === undefined ? 'the connection' : waiting.api
+    const error = errorFromWire(code, `${this.name} refused ${where}: ${message ?? 'without a word'}`, {
+      broker: this.name,
+    })
+    if (waiting === undefined) {
+      // Of a request without an answer, or of the connection as a whole. Either way nobody is there to hear it.
+      this.close(errorOf('CONNECTION_FAILED', error.message, { cause: error, broker: this.name }))
+      return true
+    }
+    this.#waiting.delete(frame.correlationId)
+    waiting.timer.cancel()
+    waiting.onError(error)
+    return true
+  }
+
+  /** A view of the chunk is copied; what was gathered in memory of its own is handed on. */
+  #keep(tail: Uint8Array): Uint8Array {
+    if (tail.length === 0) return NOTHING
+    return tail.buffer === this.#chunkMemory ? Buffer.from(tail) : tail
+  }
+
+  #onSilence(correlationId: number, api: ApiName, timeoutMs: number): void {
+    const waiting = this.#waiting.get(correlationId)
+    if (waiting === undefined) return
+    this.#waiting.delete(correlationId)
+    const text = `${this.name} did not answer ${api} within ${timeoutMs} ms`
+    waiting.onError(errorOf('TIMEOUT', text, { broker: this.name }))
+    // The answers behind it would come no sooner: a broker this silent is gone, or the way to it is.
+    this.close(this.#failure(text))
+  }
+
+  #onDrain(): void {
+    this.#isWritable = true
+    for (const wake of this.#drainWaiters.splice(0)) wake()
+  }
+
+  #onWireClosed(cause: Error | undefined): void {
+    const reason = cause === undefined ? 'the other side closed it' : cause.message
+    const details = { cause, broker: this.name }
+    this.close(
+      this.#hello === undefined
+        ? new NotConnectedError(`${this.name}: no connection could be made: ${reason}`, details)
+        : errorOf('CONNECTION_FAILED', `${this.name}: the connection broke: ${reason}`, details),
+    )
+  }
+
+  #checkOpen(api: ApiName): void {
+    if (this.#state === 'open') return
+    throw new NotConnectedError(`${this.name}: ${api} was not sent, the connection is ${this.#state}`, {
+      broker: this.name,
+      cause: this.#closeReason,
+    })
+  }
+
+  #failure(what: string): TidemarkError {
+    return errorOf('CONNECTION_FAILED', `${this.name}: ${what}`, { broker: this.name })
+  }
+}
+
+function abortedBy(signal: AbortSignal | undefined, api: ApiName): Error {
+  const reason: unknown = signal?.reason
+  // A scope's reason says already who gave up and on what.
+  return reason instanceof Error && 'code' in reason
+    ? reason
+    : errorOf('ABORTED', `${api} was aborted by its caller`, { cause: reason })
+}

@@ -1,0 +1,51 @@
+// The door of the client. What stands here is public; everything else may change.
+
+export { Admin } from './admin.ts'
+export type {
+  ClusterInfo,
+  CreatedTopic,
+  CreateTopicsRequest,
+  OffsetsRequest,
+  TopicDescription,
+  TopicOffset,
+  TopicToCreate,
+  TrimRequest,
+} from './admin.ts'
+export { Client, connect } from './client.ts'
+export type { ClientEnvironment } from './environment.ts'
+export {
+  AbortedError,
+  AuthError,
+  BufferFullError,
+  ClosedError,
+  ConnectionError,
+  FencedError,
+  NotConnectedError,
+  NotLeaderError,
+  OffsetOutOfRangeError,
+  QuarantinedError,
+  RecordTooLargeError,
+  TimeoutError,
+  UnknownTopicError,
+} from './errors.ts'
+export type { ConnectOptions } from './options.ts'
+export type { Partitioner, PartitionerInput } from './partitioner.ts'
+export type { RecordMetadata } from './producer-batch.ts'
+export type { ProducerOptions } from './producer-options.ts'
+export type { HeadersInput, HeaderValue, ProducerRecord } from './producer-record.ts'
+export type { ProducerSink } from './producer-sink.ts'
+export { Producer } from './producer.ts'
+export type { SendRequest } from './producer.ts'
+export type { ReadPosition, ReadPositions } from './read-position.ts'
+export { Reader } from './reader.ts'
+export type { ReadOptions } from './reader-options.ts'
+export type { Headers, Message } from './record-chunk.ts'
+export type { RetryOptions } from './retry.ts'
+export type { WaitOptions } from './scope.ts'
+export { bytes, json, number, string } from './serializers.ts'
+export type { Deserializer, Plain, Serde, Serializer } from './serializers.ts'
+export type { Address, Transport, Wire, WireEvents } from './transport.ts'
+export { ERRORS, TidemarkError } from '../shared/errors.ts'
+export type { ErrorCode, ErrorRow } from '../shared/errors.ts'
+export type { Logger } from '../shared/logger.ts'
+export type { Codec } from '../shared/record-batch/format.ts'

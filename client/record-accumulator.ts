@@ -1,0 +1,575 @@
+// The producer's rules: which records share a batch, when a batch goes, in which order, what is sent again, and what an
+// answer means. Pure: it is told the time and what happened, and answers which requests to send. Knows no socket and no
+// promise machinery beyond settling a batch. Invariants: batches of a partition are first sent in the order of their
+// records; with idempotence they are appended in that order, each at most once; usedBytes is the sum of what is held.
+
+import { assert } from '../shared/assert.ts'
+import type { ErrorCode, TidemarkError } from '../shared/errors.ts'
+import type { Random } from '../shared/random.ts'
+import { BatchBuilder, type RecordToEncode } from '../shared/record-batch/encode.ts'
+import type { Codec } from '../shared/record-batch/format.ts'
+import { errorOf, toTidemarkError } from './errors.ts'
+import { type BatchOutcome, PendingRecord, ProducerBatch } from './producer-batch.ts'
+import { type ProducerIdentity, ProducerSession, restamp } from './producer-session.ts'
+import { backoffMs, isMetadataStale, isOutcomeUnknown, type RetryOptions } from './retry.ts'
+
+export interface AccumulatorOptions {
+  readonly acks: -1 | 0 | 1
+  readonly isIdempotent: boolean
+  readonly lingerMs: number
+  /** Bytes of a batch before compression; a single larger record still goes, alone. */
+  readonly batchBytes: number
+  readonly codec: Codec
+  /** Requests that may wait for their answers at one broker. */
+  readonly inFlightMax: number
+  /** Bytes of one request, unless its first batch alone is larger. */
+  readonly requestBytesMax: number
+  /** Milliseconds from the first record of a batch to its outcome. */
+  readonly deliveryTimeoutMs: number
+  readonly retry: RetryOptions
+}
+
+/** One produce request: at most one batch a partition. */
+export interface PlannedRequest {
+  readonly broker: number
+  readonly batches: ProducerBatch[]
+  readonly queues: PartitionQueue[]
+  bytes: number
+}
+
+/** What the broker said of one batch. */
+export type BatchAnswer =
+  | { readonly kind: 'appended'; readonly baseOffset: number; readonly logAppendTime: number | undefined }
+  | { readonly kind: 'refused'; readonly error: TidemarkError }
+
+/** Bytes that a waiting record costs besides its own: its promise, its place in lists. */
+export const RECORD_OVERHEAD_BYTES = 96
+/** Bytes that a record's frame within a batch may take, for the estimate of whether it fits. */
+const RECORD_FRAME_BYTES = 24
+/** Batches of one request, at most; an array of the protocol has its limit. */
+const REQUEST_BATCHES_MAX = 5_000
+const BUILDERS_KEPT_MAX = 64
+/** A batch whose session is lost under it more often than this is given up. */
+const SESSION_RESTARTS_MAX = 3
+
+/** The batches of one partition, oldest first: in flight, to be sent again, not sent yet, and the one being filled. */
+export class PartitionQueue {
+  readonly topic: string
+  readonly partition: number
+  readonly session = new ProducerSession()
+  readonly inFlight: ProducerBatch[] = []
+  readonly resend: ProducerBatch[] = []
+  readonly closed: ProducerBatch[] = []
+  open: ProducerBatch | undefined
+  /** Nothing is sent before, by the monotonic clock. */
+  notBefore = 0
+  /** The oldest batch that will never be in the log: those behind it take its numbers when all in flight are answered. */
+  hole: ProducerBatch | undefined
+
+  constructor(topic: string, partition: number) {
+    this.topic = topic
+    this.partition = partition
+  }
+
+  get isEmpty(): boolean {
+    return this.open === undefined && this.closed.length === 0 && this.resend.length === 0 && this.inFlight.length === 0
+  }
+}
+
+export class RecordAccumulator {
+  readonly #options: AccumulatorOptions
+  readonly #random: Random
+  readonly #active = new Set<PartitionQueue>()
+  readonly #requestsByBroker = new Map<number, number>()
+  readonly #builders: BatchBuilder[] = []
+  /** Sessions take it when they begin; replaced when one of them is lost. */
+  #identity: ProducerIdentity | undefined
+  #usedBytes = 0
+  #wakeAt = Infinity
+  #needsIdentity = false
+  #nextOrder = 0
+  #fatal: TidemarkError | undefined
+  #unattended: TidemarkError | undefined
+  readonly #staleTopics = new Set<string>()
+
+  constructor(options: AccumulatorOptions, random: Random) {
+    this.#options = options
+    this.#random = random
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes
+  }
+
+  /** Set when the producer can go on no more. */
+  get fatal(): TidemarkError | undefined {
+    return this.#fatal
+  }
+
+  /** When `plan` has something new to look at, by the monotonic clock; set by `plan`. */
+  get wakeAt(): number {
+    return this.#wakeAt
+  }
+
+  /** Whether a session waits for an identity; set by `plan`. */
+  get needsIdentity(): boolean {
+    return this.#needsIdentity
+  }
+
+  get isEmpty(): boolean {
+    return this.#active.size === 0
+  }
+
+  /** Topics whose leaders ought to be asked for again. Reading clears it. */
+  takeStaleTopics(): string[] {
+    const topics = [...this.#staleTopics]
+    this.#staleTopics.clear()
+    return topics
+  }
+
+  /** The first failure of records whose promises nobody looked at. Reading clears it. */
+  takeUnattended(): TidemarkError | undefined {
+    const error = this.#unattended
+    this.#unattended = undefined
+    return error
+  }
+
+  /** Remembers a failure that nobody was told of. */
+  noteUnattended(error: TidemarkError): void {
+    this.#unattended ??= error
+  }
+
+  provideIdentity(identity: ProducerIdentity): void {
+    this.#identity = identity
+  }
+
+  /** Bytes that the record will be charged with, about. */
+  static costOf(record: RecordToEncode): number {
+    return (record.key?.length ?? 0) + (record.value?.length ?? 0) + RECORD_FRAME_BYTES + RECORD_OVERHEAD_BYTES
+  }
+
+  /**
+   * Adds a record to the partition's open batch. Answers whether the batch is full now.
+   * @throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT; the record is not taken then.
+   */
+  append(queue: PartitionQueue, record: RecordToEncode, pending: PendingRecord, now: () => number): boolean {
+    const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0) + RECORD_FRAME_BYTES
+    let batch = queue.open
+    let builder = batch?.builder
+    if (builder !== undefined && builder.byteLength + bytes > this.#options.batchBytes) {
+      this.#close(queue)
+      builder = undefined
+    }
+    if (batch === undefined || builder === undefined) {
+      builder = this.#builders.pop() ?? new BatchBuilder({ codec: this.#options.codec })
+      builder.append(record)
+      batch = new ProducerBatch(queue.topic, queue.partition, now())
+      batch.builder = builder
+      queue.open = batch
+      this.#active.add(queue)
+      this.#hold(batch, builder.byteLength + RECORD_OVERHEAD_BYTES)
+    } else {
+      const before = builder.byteLength
+      builder.append(record)
+      this.#hold(batch, builder.byteLength - before + RECORD_OVERHEAD_BYTES)
+    }
+    pending.place(batch, batch.recordCount)
+    batch.recordCount += 1
+    if (builder.byteLength + bytes <= this.#options.batchBytes) return false
+    this.#close(queue)
+    return true
+  }
+
+  /** Counts memory for what is not in a batch yet. */
+  charge(bytes: number): void {
+    this.#usedBytes += bytes
+  }
+
+  /** Closes every open batch; calls back when all batches that exist now are settled. */
+  flush(onDone: () => void): void {
+    let left = 1
+    const countDown = (): void => {
+      left -= 1
+      if (left === 0) onDone()
+    }
+    for (const queue of this.#active) {
+      this.#close(queue)
+      for (const list of [queue.inFlight, queue.resend, queue.closed]) {
+        left += list.length
+        for (const batch of list) batch.onSettled(countDown)
+      }
+    }
+    countDown()
+  }
+
+  /**
+   * The requests to send now. Every request must be answered by onAnswer or onLost, in the order in which those to one
+   * broker were planned, unless the connection broke. `leaderOf` says where a partition's leader is, undefined if nobody
+   * knows at the moment.
+   */
+  plan(now: number, leaderOf: (queue: PartitionQueue) => number | undefined): PlannedRequest[] {
+    const requests: PlannedRequest[] = []
+    this.#wakeAt = Infinity
+    this.#needsIdentity = false
+    for (const queue of this.#active) {
+      this.#expire(queue, now)
+      if (queue.isEmpty) this.#active.delete(queue)
+    }
+    // A request has one batch of a partition at most, so several rounds fill the window.
+    for (let isProgress = true; isProgress;) {
+      isProgress = false
+      const round = new Map<number, PlannedRequest>()
+      for (const queue of [...this.#active]) {
+        const broker = leaderOf(queue)
+        if (broker === undefined) {
+          this.#staleTopics.add(queue.topic)
+          continue
+        }
+        const batch = this.#nextOf(queue, broker, round, now)
+        if (batch === undefined) continue
+        this.#take(queue, batch, broker, round)
+        isProgress = true
+      }
+      for (const request of round.values()) {
+        this.#requestsByBroker.set(request.broker, this.#inFlightAt(request.broker) + 1)
+        requests.push(request)
+      }
+    }
+    return requests
+  }
+
+  /** The broker answered, one answer a batch. */
+  onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[], now: number): void {
+    this.#leaveBroker(request)
+    for (const [index, batch] of request.batches.entries()) {
+      const queue = request.queues[index]
+      const answer = answers[index]
+      assert(queue !== undefined && answer !== undefined, 'every batch of a request has its queue and its answer')
+      if (batch.outcome !== undefined) continue
+      if (answer.kind === 'appended') this.#settle(queue, batch, answer)
+      else this.#onRefused(queue, batch, answer.error, now)
+      this.#afterAnswer(queue)
+    }
+  }
+
+  /** The request failed as a whole; whether it arrived is what the error says. */
+  onLost(request: PlannedRequest, error: TidemarkError, now: number): void {
+    this.#leaveBroker(request)
+    for (const [index, batch] of request.batches.entries()) {
+      const queue = request.queues[index]
+      assert(queue !== undefined, 'every batch of a request has its queue')
+      if (batch.outcome !== undefined) continue
+      this.#onRefused(queue, batch, error, now)
+      this.#afterAnswer(queue)
+    }
+  }
+
+  /** Gives everything up. What is in flight is settled too: its answers are not heard any more. */
+  failAll(error: TidemarkError): void {
+    for (const queue of this.#active) {
+      for (const batch of [...queue.inFlight, ...queue.resend, ...queue.closed, queue.open]) {
+        if (batch !== undefined) this.#release(batch, { kind: 'failed', error })
+      }
+      queue.inFlight.length = 0
+      queue.resend.length = 0
+      queue.closed.length = 0
+      queue.open = undefined
+    }
+    this.#active.clear()
+    this.#requestsByBroker.clear()
+  }
+
+  #inFlightAt(broker: number): number {
+    return this.#requestsByBroker.get(broker) ?? 0
+  }
+
+  #leaveBroker(request: PlannedRequest): void {
+    const left = this.#inFlightAt(request.broker) - 1
+    if (left > 0) this.#requestsByBroker.set(request.broker, left)
+    else this.#requestsByBroker.delete(request.broker)
+  }
+
+  #close(queue: PartitionQueue): void {
+    if (queue.open === undefined) return
+    queue.closed.push(queue.open)
+    queue.open = undefined
+  }
+
+  #hold(batch: ProducerBatch, bytes: number): void {
+    batch.heldBytes += bytes
+    this.#usedBytes += bytes
+  }
+
+  /** The batch of this partition that may go in this round, if any. */
+  #nextOf(
+    queue: PartitionQueue,
+    broker: number,
+    round: ReadonlyMap<number, PlannedRequest>,
+    now: number,
+  ): ProducerBatch | undefined {
+    if (queue.notBefore > now) return this.#wakeNoLaterThan(queue.notBefore)
+    if (queue.inFlight.length >= this.#windowOf(queue)) return undefined
+    const batch = queue.resend[0] ?? queue.closed[0] ?? this.#dueOpen(queue, broker, now)
+    if (batch === undefined) return undefined
+    const request = round.get(broker)
+    if (request === undefined) {
+      if (this.#inFlightAt(broker) >= this.#options.inFlightMax) return undefined
+    } else if (
+      request.batches.length >= REQUEST_BATCHES_MAX ||
+      request.bytes + (batch.bytes?.length ?? batch.heldBytes) > this.#options.requestBytesMax
+    ) {
+      return undefined
+    }
+    if (this.#options.isIdempotent && queue.session.identity === undefined) {
+      if (this.#identity === undefined) {
+        this.#needsIdentity = true
+        return undefined
+      }
+      queue.session.begin(this.#identity)
+      this.#restampAll(queue)
+    }
+    return batch
+  }
+
+  /** How many batches of the partition may be in flight. */
+  #windowOf(queue: PartitionQueue): number {
+    // What was sent behind a failed batch comes back first; then all are sent again in order.
+    if (queue.inFlight.length > 0) {
+      if (queue.hole !== undefined) return 0
+      if (this.#options.isIdempotent && queue.session.identity === undefined) return 0
+      if (queue.resend.length > 0 && !isResending(queue)) return 0
+    }
+    if (this.#options.acks === 0 || this.#options.isIdempotent) return this.#options.inFlightMax
+    // Without sequence numbers a retry would be overtaken by what is in flight behind it.
+    return 1
+  }
+
+  #dueOpen(queue: PartitionQueue, broker: number, now: number): ProducerBatch | undefined {
+    const open = queue.open
+    if (open === undefined) return undefined
+    const dueAt = open.openedAt + this.#options.lingerMs
+    const isIdle = this.#inFlightAt(broker) === 0
+    if (now >= dueAt || (open.isUrgent && isIdle)) return open
+    return this.#wakeNoLaterThan(dueAt)
+  }
+
+  #wakeNoLaterThan(at: number): undefined {
+    if (at < this.#wakeAt) this.#wakeAt = at
+  }
+
+  #take(queue: PartitionQueue, batch: ProducerBatch, broker: number, round: Map<number, PlannedRequest>): void {
+    if (queue.resend[0] === batch) queue.resend.shift()
+    else if (queue.closed[0] === batch) queue.closed.shift()
+    else queue.open = undefined
+    if (batch.bytes === undefined) {
+      try {
+        this.#finish(queue, batch)
+      } catch (error) {
+        const failure = toTidemarkError(error, 'INVALID_ARGUMENT', where(queue))
+        return this.#release(batch, { kind: 'failed', error: failure })
+      }
+    }
+    const bytes = batch.bytes
+    assert(bytes !== undefined, 'a batch that is sent is finished')
+    queue.inFlight.push(batch)
+    let request = round.get(broker)
+    if (request === undefined) {
+      request = { broker, batches: [], queues: [], bytes: 0 }
+      round.set(broker, request)
+    }
+    request.batches.push(batch)
+    request.queues.push(queue)
+    request.bytes += bytes.length
+    // Those at the end of the set come first the next time, so that a full request starves nobody.
+    this.#active.delete(queue)
+    this.#active.add(queue)
+  }
+
+  #finish(queue: PartitionQueue, batch: ProducerBatch): void {
+    const builder = batch.builder
+    assert(builder !== undefined, 'a batch that was not sent yet has its builder')
+    batch.order = this.#nextOrder
+    this.#nextOrder += 1
+    batch.builder = undefined
+    try {
+      if (this.#options.isIdempotent) {
+        const stamp = queue.session.stamp(batch.recordCount)
+        batch.baseSequence = stamp.baseSequence
+        batch.bytes = builder.finish(stamp)
+      } else {
+        batch.bytes = builder.finish()
+      }
+    } catch (error) {
+      if (batch.baseSequence >= 0) queue.session.rewind(batch.baseSequence)
+      throw error
+    } finally {
+      builder.reset()
+      if (this.#builders.length < BUILDERS_KEPT_MAX) this.#builders.push(builder)
+    }
+  }
+
+  #settle(queue: PartitionQueue, batch: ProducerBatch, outcome: BatchOutcome): void {
+    const at = queue.inFlight.indexOf(batch)
+    if (at >= 0) queue.inFlight.splice(at, 1)
+    this.#release(batch, outcome)
+  }
+
+  #release(batch: ProducerBatch, outcome: BatchOutcome): void {
+    this.#usedBytes -= batch.heldBytes
+    if (outcome.kind === 'failed' && !batch.isAttended) this.#unattended ??= outcome.error
+    batch.settle(outcome)
+  }
+
+  #onRefused(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError, now: number): void {
+    const { isIdempotent, retry, deliveryTimeoutMs } = this.#options
+    if (isMetadataStale(error.code)) this.#staleTopics.add(queue.topic)
+    if (error.code === 'DUPLICATE_SEQUENCE_NUMBER') {
+      // It is in the log, only too long ago for the broker to know where.
+      return this.#settle(queue, batch, { kind: 'appended', baseOffset: -1, logAppendTime: undefined })
+    }
+    if (error.code === 'INVALID_PRODUCER_EPOCH') {
+      this.#fatal = error
+      return this.#fail(queue, batch, error)
+    }
+    if (isSessionError(error.code) && isIdempotent) return this.#onSessionError(queue, batch, error, now)
+    const isUnknown = isOutcomeUnknown(error)
+    if (isUnknown) batch.mayBeAppended = true
+    if (isUnknown && !isIdempotent) {
+      const text = `${where(queue)}: the broker may or may not have appended the records: ${error.message}`
+      return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...at(queue) }))
+    }
+    batch.failures += 1
+    const isRetriable = error.retriable || (isUnknown && isIdempotent)
+    if (!isRetriable || batch.failures > retry.retries || now >= batch.openedAt + deliveryTimeoutMs) {
+      return this.#fail(queue, batch, isRetriable ? this.#givenUp(queue, batch, error) : error)
+    }
+    this.#sendAgain(queue, batch, now + backoffMs(batch.failures, retry, this.#random))
+  }
+
+  /** The broker does not know what comes before this batch. */
+  #onSessionError(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError, now: number): void {
+    const oldest = [queue.resend[0], queue.inFlight[0]]
+    const isFirst = !oldest.some((other) => other !== undefined && other.order < batch.order)
+    // Behind a batch that failed nothing is wrong with this one: it goes again after that.
+    if (!isFirst || queue.hole !== undefined || queue.session.identity === undefined) {
+      return this.#sendAgain(queue, batch, now)
+    }
+    if (error.code === 'UNKNOWN_PRODUCER_ID' && batch.mayBeAppended) {
+      const text = `${where(queue)}: the broker has forgotten this producer; the records may have been appended before`
+      this.#loseSession(queue)
+      return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...at(queue) }))
+    }
+    batch.sessionRestarts += 1
+    if (batch.sessionRestarts > SESSION_RESTARTS_MAX) {
+      this.#loseSession(queue)
+      return this.#fail(queue, batch, error)
+    }
+    this.#loseSession(queue)
+    this.#sendAgain(queue, batch, now + backoffMs(batch.sessionRestarts, this.#options.retry, this.#random))
+  }
+
+  /** The partition gets a new identity. All that was stamped is stamped again; see #nextOf. */
+  #loseSession(queue: PartitionQueue): void {
+    // Another partition may have fetched a new identity already.
+    if (this.#identity === queue.session.identity) this.#identity = undefined
+    queue.session.lose()
+    queue.hole = undefined
+  }
+
+  #sendAgain(queue: PartitionQueue, batch: ProducerBatch, notBefore: number): void {
+    const index = queue.inFlight.indexOf(batch)
+    if (index >= 0) queue.inFlight.splice(index, 1)
+    let place = queue.resend.length
+    while (place > 0) {
+      const before = queue.resend[place - 1]
+      if (before === undefined || before.order < batch.order) break
+      place -= 1
+    }
+    queue.resend.splice(place, 0, batch)
+    queue.notBefore = Math.max(queue.notBefore, notBefore)
+  }
+
+  #fail(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError): void {
+    const index = queue.resend.indexOf(batch)
+    if (index >= 0) queue.resend.splice(index, 1)
+    // Its numbers are free again only if it is certain that it is not in the log. If it is not certain, those behind it
+    // keep theirs: should the broker miss it, it says so, and the session begins anew.
+    if (batch.baseSequence >= 0 && !batch.mayBeAppended && (queue.hole?.order ?? Infinity) > batch.order) {
+      queue.hole = batch
+    }
+    this.#settle(queue, batch, { kind: 'failed', error })
+  }
+
+  /** When nothing of the partition is in flight any more, the numbers close up over what failed. */
+  #afterAnswer(queue: PartitionQueue): void {
+    if (queue.inFlight.length === 0) {
+      if (queue.hole !== undefined && queue.session.identity !== undefined) {
+        const first = queue.resend[0]
+        const isBeforeHole = first !== undefined && first.order < queue.hole.order
+        queue.session.rewind(isBeforeHole ? first.baseSequence : queue.hole.baseSequence)
+        this.#restampAll(queue)
+      }
+      queue.hole = undefined
+    }
+    if (queue.isEmpty) this.#active.delete(queue)
+  }
+
+  #restampAll(queue: PartitionQueue): void {
+    for (const batch of queue.resend) {
+      const bytes = batch.bytes
+      assert(bytes !== undefined, 'a batch that is sent again is finished')
+      const stamp = queue.session.stamp(batch.recordCount)
+      batch.baseSequence = stamp.baseSequence
+      restamp(bytes, stamp)
+    }
+  }
+
+  #expire(queue: PartitionQueue, now: number): void {
+    const deadline = this.#options.deliveryTimeoutMs
+    for (const list of [queue.resend, queue.closed]) {
+      while (list[0] !== undefined && now >= list[0].openedAt + deadline) {
+        const batch = list[0]
+        list.shift()
+        this.#fail(queue, batch, this.#givenUp(queue, batch, undefined))
+      }
+      if (list[0] !== undefined) this.#wakeNoLaterThan(list[0].openedAt + deadline)
+    }
+    const open = queue.open
+    if (open !== undefined && now >= open.openedAt + deadline) {
+      queue.open = undefined
+      this.#fail(queue, open, this.#givenUp(queue, open, undefined))
+    } else if (open !== undefined) {
+      this.#wakeNoLaterThan(open.openedAt + deadline)
+    }
+    if (queue.inFlight.length === 0) this.#afterAnswer(queue)
+  }
+
+  #givenUp(queue: PartitionQueue, batch: ProducerBatch, cause: TidemarkError | undefined): TidemarkError {
+    const attempts = batch.failures === 0 ? 'never sent' : `${batch.failures} attempts failed`
+    const fate = batch.mayBeAppended ? 'the records may have been appended' : 'the records were not appended'
+    const reason = cause === undefined ? '' : `: ${cause.message}`
+    const text = `${where(queue)}: ${attempts}, ${fate}${reason}`
+    // An error that says for certain what is wrong is worth more than that time ran out.
+    if (cause !== undefined && !batch.mayBeAppended) return errorOf(cause.code, text, { cause, ...at(queue) })
+    return errorOf('TIMEOUT', text, { cause, ...at(queue) })
+  }
+}
+
+/** Whether everything in flight precedes what is still to be sent again. */
+function isResending(queue: PartitionQueue): boolean {
+  const first = queue.resend[0]
+  const last = queue.inFlight.at(-1)
+  return first !== undefined && last !== undefined && last.order < first.order
+}
+
+function isSessionError(code: ErrorCode): boolean {
+  return code === 'OUT_OF_ORDER_SEQUENCE_NUMBER' || code === 'UNKNOWN_PRODUCER_ID'
+}
+
+function where(queue: PartitionQueue): string {
+  return `${queue.topic}-${queue.partition}`
+}
+
+function at(queue: PartitionQueue): { topic: string; partition: number } {
+  return { topic: queue.topic, partition: queue.partition }
+}

@@ -1,0 +1,154 @@
+// The batches that one fetch brought for one partition, and how they become messages, batch by batch. Owns the bytes until
+// the last message is made; keys and values are views of them. Control records are passed over.
+
+import type { TidemarkError } from '../shared/errors.ts'
+import { BATCH_HEADER_BYTES } from '../shared/record-batch/format.ts'
+import { decodeBatch } from '../shared/record-batch/decode.ts'
+import { baseOffsetAt, batchBytes, endOffsetAt } from '../shared/record-batch/header.ts'
+import type { RecordHeader } from '../shared/record-batch/encode.ts'
+import { errorOf, toTidemarkError } from './errors.ts'
+import type { Deserializer } from './serializers.ts'
+
+/** By name; a name that occurs several times has an array. */
+export type Headers = Readonly<Record<string, Buffer | null | readonly (Buffer | null)[]>>
+
+export interface Message<K = Buffer, V = Buffer> {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  /** Milliseconds since 1970; -1 when the producer gave none. */
+  readonly timestamp: number
+  readonly key: K | null
+  /** null is a tombstone. */
+  readonly value: V | null
+  readonly headers: Headers
+}
+
+export interface DecodeSettings<K, V> {
+  readonly topic: string
+  readonly checkCrc: boolean
+  /** Absent: the bytes as they are. */
+  readonly key: Deserializer<K> | undefined
+  readonly value: Deserializer<V> | undefined
+}
+
+const NO_HEADERS: Headers = Object.freeze(Object.create(null) as Record<string, never>)
+
+/**
+ * The offset behind the last batch. @throws CORRUPT_MESSAGE unless the bytes are whole batches that lead past `position`:
+ * otherwise the reader would stand still for ever.
+ */
+export function endOfBatches(bytes: Uint8Array, position: number): number {
+  let end = position
+  for (let at = 0; at < bytes.length;) {
+    const room = bytes.length - at
+    const size = room < BATCH_HEADER_BYTES ? 0 : batchBytes(bytes, at)
+    if (size < BATCH_HEADER_BYTES || size > room) {
+      throw errorOf('CORRUPT_MESSAGE', `a fetch from offset ${position} brought a batch of ${size} bytes in ${room}`)
+    }
+    end = endOffsetAt(bytes, at)
+    at += size
+  }
+  if (end <= position) throw errorOf('CORRUPT_MESSAGE', `a fetch from offset ${position} brought what ends at ${end}`)
+  return end
+}
+
+export class RecordChunk<K, V> {
+  readonly partition: number
+  readonly bytes: Uint8Array
+  /** Offsets that are wanted, from inclusive, to exclusive: a batch may begin before and end behind. */
+  readonly #from: number
+  readonly #to: number
+  #at = 0
+
+  constructor(partition: number, bytes: Uint8Array, range: { readonly from: number; readonly to: number }) {
+    this.partition = partition
+    this.bytes = bytes
+    this.#from = range.from
+    this.#to = range.to
+  }
+
+  get isUsedUp(): boolean {
+    return this.#at >= this.bytes.length
+  }
+
+  /**
+   * The messages of the next batch; may be none. @throws CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE,
+   * DESERIALIZATION_FAILED; the batch is passed over then.
+   */
+  next(settings: DecodeSettings<K, V>): Message<K, V>[] {
+    const at = this.#at
+    this.#at += batchBytes(this.bytes, at)
+    try {
+      return this.#decode(at, settings)
+    } catch (error) {
+      throw this.#located(error, at, settings.topic)
+    }
+  }
+
+  #decode(at: number, settings: DecodeSettings<K, V>): Message<K, V>[] {
+    const batch = decodeBatch(this.bytes, at, { checkCrc: settings.checkCrc })
+    const messages: Message<K, V>[] = []
+    if (batch.isControl) return messages
+    const { topic, key: keyReader, value: valueReader } = settings
+    const { partition } = this
+    const from = this.#from
+    const to = this.#to
+    batch.forEach((record) => {
+      const { offset, timestamp } = record
+      if (offset < from || offset >= to) return
+      messages.push({
+        topic,
+        partition,
+        offset,
+        timestamp,
+        key: record.key === null ? null : readField(record.key, keyReader, topic),
+        value: record.value === null ? null : readField(record.value, valueReader, topic),
+        headers: record.headers.length === 0 ? NO_HEADERS : toHeaders(record.headers),
+      })
+    })
+    return messages
+  }
+
+  #located(error: unknown, at: number, topic: string): TidemarkError {
+    const { partition } = this
+    const code = error instanceof DeserializerFailure ? 'DESERIALIZATION_FAILED' : 'CORRUPT_MESSAGE'
+    const cause = error instanceof DeserializerFailure ? error.cause : error
+    const known = toTidemarkError(cause, code, 'it cannot be read')
+    const text = `${topic}-${partition}, the batch at offset ${baseOffsetAt(this.bytes, at)}: ${known.message}`
+    return errorOf(error instanceof DeserializerFailure ? code : known.code, text, { topic, partition, cause })
+  }
+}
+
+/** What an application's deserializer threw, to be told apart from a batch that is damaged. */
+class DeserializerFailure extends Error {
+  override readonly name = 'DeserializerFailure'
+}
+
+function readField<T>(bytes: Uint8Array, reader: Deserializer<T> | undefined, topic: string): T {
+  const buffer = toBuffer(bytes)
+  // Without a deserializer T is Buffer.
+  if (reader === undefined) return buffer as T
+  try {
+    return reader.deserialize(buffer, topic)
+  } catch (cause) {
+    throw new DeserializerFailure('a deserializer failed', { cause })
+  }
+}
+
+function toBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+function toHeaders(list: readonly RecordHeader[]): Headers {
+  // No prototype: a peer chooses the names.
+  const headers = Object.create(null) as Record<string, Buffer | null | (Buffer | null)[]>
+  for (const [name, bytes] of list) {
+    const value = bytes === null ? null : toBuffer(bytes)
+    const before = headers[name]
+    if (before === undefined) headers[name] = value
+    else if (Array.isArray(before)) before.push(value)
+    else headers[name] = [before, value]
+  }
+  return headers
+}
