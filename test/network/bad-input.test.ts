@@ -2,6 +2,7 @@
 
 import kafkajs from 'kafkajs'
 import { describe, expect, it } from 'vitest'
+import type { ConnectionLimits } from '../../broker/network/connection-limits.ts'
 import { nativePreface } from '../../shared/protocol/frame.ts'
 import { type NativeServer, startNativeServer } from './native-server.ts'
 import { errorOf, eventually, produceOf, RawClient, rawFrame } from './raw-client.ts'
@@ -13,9 +14,9 @@ const RECORDS = Buffer.from('a batch')
 /** Runs the misdeed while another client works before, during and after it. */
 async function besideAnother(
   misdeed: (server: NativeServer<StubRequests>) => Promise<void>,
-  limits: Parameters<typeof startNativeServer>[0] = {},
+  options: { readonly limits?: Partial<ConnectionLimits> } = {},
 ): Promise<void> {
-  await using server = await startNativeServer(limits)
+  await using server = await startNativeServer(options)
   const control = await RawClient.greet(server.port)
   await control.ask('produce', produceOf('control', RECORDS), RECORDS)
   const before = process.memoryUsage()
@@ -73,7 +74,7 @@ describe('a connection whose first bytes are of no protocol', () => {
         logLevel: kafkajs.logLevel.NOTHING,
       })
       const admin = kafka.admin()
-      await expect(admin.connect()).rejects.toThrow()
+      await expect(admin.connect()).rejects.toThrow('Closed connection')
       await admin.disconnect()
       const line = server.log.find(({ fields }) => fields['looksLike'] === 'kafka')
       expect(line?.message).toContain('the Kafka protocol is not served yet')
