@@ -260,8 +260,9 @@ export class Producer<K = unknown, V = unknown> {
   }
 
   #place(state: TopicState, record: PreparedRecord, pending: PendingRecord, isUrgent: boolean): void {
-    const queue = state.queues[this.#partitionOf(state, record)]
-    if (queue === undefined) throw this.#noPartition(state, record.partition)
+    const partition = this.#partitionOf(state, record)
+    const queue = state.queues[partition]
+    if (queue === undefined) throw this.#noPartition(state, partition)
     const isFull = this.#accumulator.append(queue, record, pending, this.#now)
     if (isUrgent && pending.batch !== undefined) pending.batch.isUrgent = true
     // Full batches go from within a long loop of enqueues, too: the system takes them without the event loop's help.
@@ -564,7 +565,7 @@ export class Producer<K = unknown, V = unknown> {
     return errorOf('BUFFER_FULL', `the producer holds ${this.bufferedBytes} bytes of ${bufferBytes}; await ready()`)
   }
 
-  #noPartition(state: TopicState, partition: number | undefined): TidemarkError {
+  #noPartition(state: TopicState, partition: number): TidemarkError {
     const text = `${state.name} has the partitions 0 to ${state.queues.length - 1}, not ${String(partition)}`
     return errorOf('INVALID_ARGUMENT', text, { topic: state.name })
   }
