@@ -8,7 +8,7 @@ import type { Codec } from '../../shared/record-batch/format.ts'
 import type { CommandContext } from './command.ts'
 import { createReadStream } from 'node:fs'
 import { BATCH_BYTES_MAX } from '../../shared/limits.ts'
-import { withBrokers } from './broker-session.ts'
+import { refusalOf, withBrokers } from './broker-session.ts'
 import { splitPair, UsageError } from './command.ts'
 import { describeError } from './error-lines.ts'
 import { FailedRecords } from './failed-records.ts'
@@ -35,7 +35,9 @@ export async function produce(context: CommandContext): Promise<number> {
   const sources = sourcesOf(args.list('files'))
   return await withBrokers(context, async (session) => {
     // Known before anything is read, so that a wrong name is said at once and not after a file of records.
-    await session.ask('metadata', { topics: [topic], createMissing: true })
+    const { topics } = await session.ask('metadata', { topics: [topic], createMissing: true })
+    const refusal = topics[0] === undefined ? undefined : refusalOf(topics[0], `topic ${topic}`)
+    if (refusal !== undefined && refusal.code !== 'LEADER_NOT_AVAILABLE') throw refusal
     const acks = args.required('acks')
     const producer = session.producer({
       acks: acks === 'all' ? 'all' : acks === '1' ? 1 : 0,
