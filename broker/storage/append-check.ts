@@ -23,6 +23,10 @@ export type RefusedAppend = { readonly kind: 'refused'; readonly error: ErrorCod
 /** The producer sent these records before; they have these offsets. */
 export type DuplicateAppend = { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly endOffset: Offset }
 
+export function refusal(error: ErrorCode, message: string): RefusedAppend {
+  return { kind: 'refused', error, message }
+}
+
 const NO_SUCCESSOR = 'the batches that came together do not follow one another'
 const PARTLY_NEW = 'some of the batches that came together were appended before, others not'
 const MIXED = 'batches with and without a producer id came together'
@@ -37,18 +41,18 @@ export function checkRecords(
   producers: ProducerState,
   now: TimestampMs,
 ): RefusedAppend | DuplicateAppend | undefined {
-  if (records.length === 0) return { kind: 'refused', error: 'INVALID_RECORD', message: 'there is no batch to append' }
+  if (records.length === 0) return refusal('INVALID_RECORD', 'there is no batch to append')
   let duplicate: DuplicateAppend | undefined
   let previousAt = -1
   for (let at = 0; at < records.length; at += batchBytes(records, at)) {
     const fault = checkAppend(records, at, records.length, config, now)
-    if (fault !== undefined) return { kind: 'refused', error: fault.code, message: fault.message }
+    if (fault !== undefined) return refusal(fault.code, fault.message)
     const isNumbered = producerIdAt(records, at) >= 0
-    if (at > 0 && isNumbered !== previousAt >= 0) return { kind: 'refused', error: 'INVALID_RECORD', message: MIXED }
+    if (at > 0 && isNumbered !== previousAt >= 0) return refusal('INVALID_RECORD', MIXED)
     if (!isNumbered) continue
     if (previousAt >= 0 && duplicate === undefined) {
       if (!followsOn(records, previousAt, at)) {
-        return { kind: 'refused', error: 'OUT_OF_ORDER_SEQUENCE_NUMBER', message: NO_SUCCESSOR }
+        return refusal('OUT_OF_ORDER_SEQUENCE_NUMBER', NO_SUCCESSOR)
       }
     } else {
       const verdict = producers.check(records, at)
@@ -57,7 +61,7 @@ export function checkRecords(
         const { endOffset } = verdict
         duplicate = { kind: 'duplicate', baseOffset: duplicate?.baseOffset ?? verdict.baseOffset, endOffset }
       } else if (duplicate !== undefined) {
-        return { kind: 'refused', error: 'INVALID_RECORD', message: PARTLY_NEW }
+        return refusal('INVALID_RECORD', PARTLY_NEW)
       }
     }
     previousAt = at

@@ -10,6 +10,8 @@ const KEPT_PATTERN = /^(\d{20})-(\d+)\.(corrupt|truncated)$/
 export const LEADER_EPOCHS_FILE = 'leader-epochs'
 export const LOG_START_FILE = 'log-start'
 export const QUARANTINE_FILE = 'quarantine'
+/** There when a sync has failed; see failed-sync.ts. */
+export const SYNC_FAILED_FILE = 'sync-failed'
 
 export type LogFileKind = 'log' | 'index' | 'timeindex' | 'producers'
 export type KeptFileKind = 'corrupt' | 'truncated'

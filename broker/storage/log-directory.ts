@@ -304,7 +304,11 @@ export class LogDirectory {
     const mark = `${path}/clean-shutdown`
     const closed = readCleanMark(disk, mark, this.identity.directoryId, logger)
     const points = readRecoveryPoints(disk, `${path}/recovery-points`, logger)
-    const claimed = await this.#directories.sortOut((name) => this.#claimOf(name), clock.now())
+    const claimed = await this.#directories.sortOut(
+      (name) => this.#claimOf(name),
+      (id) => this.topics.remove(id),
+      clock.now(),
+    )
     const startedMs = clock.monotonic()
     let opened = 0
     for (const definition of this.topics.list()) {

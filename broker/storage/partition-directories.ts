@@ -74,7 +74,11 @@ export class PartitionDirectories {
   }
 
   /** Sorts out what no topic claims, durably. Returns the names of the directories that are claimed. */
-  async sortOut(claimOf: (name: PartitionName) => Claim, now: TimestampMs): Promise<Set<string>> {
+  async sortOut(
+    claimOf: (name: PartitionName) => Claim,
+    confirmDeleted: (id: TopicId) => Promise<void>,
+    now: TimestampMs,
+  ): Promise<Set<string>> {
     const claimed = new Set<string>()
     let isChanged = false
     for (const name of this.#disk.list(this.#logs)) {
@@ -86,8 +90,11 @@ export class PartitionDirectories {
         continue
       }
       isChanged = true
-      if (claim === 'deleted') this.markDeleted(name)
-      else if (parsed !== undefined && this.#holdsNothing(name)) this.#disk.removeTree(this.pathOf(name))
+      if (claim === 'deleted') {
+        // The tombstone was read; whether it is durable too is not known. The directories must not go before it is.
+        if (parsed !== undefined) await confirmDeleted(parsed.topicId)
+        this.markDeleted(name)
+      } else if (parsed !== undefined && this.#holdsNothing(name)) this.#disk.removeTree(this.pathOf(name))
       else await this.#loseAndFind(name, now)
     }
     if (isChanged) await this.sync()

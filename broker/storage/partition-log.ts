@@ -7,7 +7,6 @@
 // without a gap and never twice, save that a failed write takes back those that nobody was told of.
 
 import { assert } from '../../shared/assert.ts'
-import type { ErrorCode } from '../../shared/errors.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
 import {
@@ -19,7 +18,7 @@ import {
   setLogAppendTime,
 } from '../../shared/record-batch/header.ts'
 import type { DuplicateAppend, RefusedAppend } from './append-check.ts'
-import { checkRecords } from './append-check.ts'
+import { checkRecords, refusal } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
@@ -246,12 +245,12 @@ export class PartitionLog {
    * `write`, which may take the offsets back. `records` is not kept.
    */
   append(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
-    if (this.#state.kind !== 'online') return refuse('STORAGE_ERROR', this.#state.reason.message)
-    if (this.#isClosed) return refuse('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
+    if (this.#state.kind !== 'online') return refusal('STORAGE_ERROR', this.#state.reason.message)
+    if (this.#isClosed) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
     try {
       this.#staging ??= this.#startStaging(now)
     } catch (error) {
-      return refuse('STORAGE_ERROR', failureOf(error, `${this.directory} cannot be read`).message)
+      return refusal('STORAGE_ERROR', failureOf(error, `${this.directory} cannot be read`).message)
     }
     const verdict = this.#check(records, epoch, now)
     if (verdict !== undefined) return verdict
@@ -487,7 +486,7 @@ export class PartitionLog {
   #check(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult | undefined {
     const latestEpoch = this.#history.epochs(this.#writtenEndOffset).latest
     if (latestEpoch !== undefined && epoch < latestEpoch) {
-      return refuse('FENCED_LEADER_EPOCH', `the log is in leader epoch ${latestEpoch}, the append in ${epoch}`)
+      return refusal('FENCED_LEADER_EPOCH', `the log is in leader epoch ${latestEpoch}, the append in ${epoch}`)
     }
     return checkRecords(records, this.#config, this.#history.producers(this.#writtenEndOffset, now), now)
   }
@@ -663,9 +662,10 @@ export class PartitionLog {
     } finally {
       files.release(active.file)
     }
+    this.#history.truncate(cut.offset, now)
+    await this.#history.saveEpochs()
     await disk.syncDirectory(this.directory)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
-    this.#history.truncate(cut.offset, now)
     this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
     const bytes = bytesBefore - this.#segments.bytes
     events.onTruncate?.(this.directory, { endOffset: cut.offset, bytes, reason: 'asked for' })
@@ -686,10 +686,6 @@ export class PartitionLog {
 interface Stamp {
   readonly epoch: LeaderEpoch
   readonly now: TimestampMs
-}
-
-function refuse(error: ErrorCode, message: string): AppendResult {
-  return { kind: 'refused', error, message }
 }
 
 function ignore(): void {}

@@ -86,6 +86,8 @@ class Recovery {
   readonly #logStartOffset: Offset
   readonly #foundRanges: QuarantinedRange[] = []
   readonly #producers: ProducerState
+  /** Batches below are known to the producer state. */
+  #producersEnd = 0 as Offset
   readonly #epochs = new LeaderEpochCache()
   /** Of the newest batch scanned; epochs never fall. */
   #latestEpoch = -1 as LeaderEpoch
@@ -123,6 +125,9 @@ class Recovery {
     let logEndOffset = await this.#scan(from, point)
     logEndOffset = this.#closeEnd(logEndOffset, point)
     if (!loaded) this.#context.events.onCacheRebuilt?.(this.#options.directory, 'leader-epochs', 'rebuilt from the log')
+    if (this.#producersEnd > logEndOffset) {
+      this.#restoreProducers(new Segments(this.#segments), logEndOffset, logEndOffset)
+    }
     await this.#settle(logEndOffset)
     return { log: this.#open(logEndOffset, point), report: this.#report(logEndOffset) }
   }
@@ -168,18 +173,28 @@ class Recovery {
 
   /** Producers and epochs up to where the scan starts. Answers whether the epochs came from their file. */
   #loadHistory(from: LogPlace): boolean {
-    const { context, directory, now } = this.#options
+    const { context, directory } = this.#options
     if (this.#segments.length === 0) return true
     const segments = new Segments(this.#segments.slice())
-    const place = restoreProducers(context, directory, this.#found.snapshots, from.offset, this.#producers)
-    if (from.offset > this.#logStartOffset) {
-      replayProducers(context, segments, this.#producers, { from: place, endOffset: from.offset, now })
-    }
+    this.#restoreProducers(segments, Infinity as Offset, from.offset)
     const isLoaded = restoreEpochs(context, directory, this.#epochs)
     if (isLoaded) this.#epochs.truncate(from.offset)
     else rebuildEpochs(context, segments, this.#epochs, from.offset)
     this.#latestEpoch = this.#epochs.latest ?? (-1 as LeaderEpoch)
     return isLoaded || this.#epochs.starts.length === 0
+  }
+
+  /**
+   * The producers as the newest snapshot at or below `snapshotMax` knows them, and from there to endOffset; the scan goes on
+   * from where the two end. A snapshot may know producers of whom retention has left nothing in the log.
+   */
+  #restoreProducers(segments: Segments, snapshotMax: Offset, endOffset: Offset): void {
+    const { context, directory, now } = this.#options
+    const place = restoreProducers(context, directory, this.#found.snapshots, snapshotMax, this.#producers)
+    this.#producersEnd = Math.max(place?.offset ?? 0, endOffset) as Offset
+    if (endOffset > (place?.offset ?? 0)) {
+      replayProducers(context, segments, this.#producers, { from: place, endOffset, now })
+    }
   }
 
   /** Answers the log end offset. */
@@ -260,7 +275,9 @@ class Recovery {
         const fault = this.#checkEpoch(leaderEpochAt(bytes, at), baseOffsetAt(bytes, at), batchPosition)
         if (fault !== undefined) return fault
         this.#scannedBytes += size
-        if (producerIdAt(bytes, at) >= 0) this.#producers.noteBatch(bytes, at, now)
+        if (producerIdAt(bytes, at) >= 0 && baseOffsetAt(bytes, at) >= this.#producersEnd) {
+          this.#producers.noteBatch(bytes, at, now)
+        }
         segment.noteBatch(bytes, at, batchPosition, config.indexIntervalBytes)
         return false
       },
@@ -483,7 +500,9 @@ class Recovery {
     const { disk } = this.#context
     const { directory } = this.#options
     for (const snapshot of this.#found.snapshots) {
-      if (snapshot > logEndOffset) disk.remove(`${directory}/${producersFile(snapshot)}`)
+      if (snapshot <= logEndOffset) continue
+      disk.remove(`${directory}/${producersFile(snapshot)}`)
+      this.#hasChanged = true
     }
     const isTrimmed = this.#quarantine.trim(this.#logStartOffset)
     if (isTrimmed || this.#foundRanges.length > 0 || this.#found.quarantine === undefined) {
