@@ -15,12 +15,16 @@ export interface EnumerationOptions {
   readonly steps: number
   /** Random survivals looked at before each operation. */
   readonly randomChoices: number
+  /** Of the operations, the share before which the life is ended; all unless given. */
+  readonly share?: number
   /** Stop after so many states. */
   readonly statesMax?: number
 }
 
 export interface EnumerationResult {
   readonly states: number
+  /** How many of them lay in a step of each kind. */
+  readonly statesByStep: ReadonlyMap<string, number>
   /** What was found wrong, with how to find it again; looking ends at the first. */
   readonly failure: string | undefined
 }
@@ -30,7 +34,6 @@ interface Moment {
   readonly disk: SimDisk
   readonly oracle: CrashOracle
   readonly operation: SimOperation
-  readonly step: string
 }
 
 /** One way in which it may have gone on. */
@@ -42,37 +45,44 @@ interface CrashState {
 
 export async function enumerateCrashes(options: EnumerationOptions): Promise<EnumerationResult> {
   const time = new SimTime()
+  const random = seededRandom(options.seed ^ 0x5bd1e995)
   let moments: Moment[] = []
   let step = 'start'
-  let workload: CrashWorkload | undefined
+  let kind = 'start'
+  const parts: { workload?: CrashWorkload } = {}
   const disk = new SimDisk({
     clock: time,
     onOperation(operation, now) {
-      if (operation.kind === 'read' || operation.kind === 'open' || workload === undefined) return
-      moments.push({ disk: now.fork(), oracle: workload.oracle.snapshot(), operation, step })
+      if (operation.kind === 'read' || operation.kind === 'open' || parts.workload === undefined) return
+      if (random.fraction() >= (options.share ?? 1)) return
+      moments.push({ disk: now.fork(), oracle: parts.workload.oracle.snapshot(), operation })
     },
   })
-  workload = new CrashWorkload(disk, time, options.seed)
-  const random = seededRandom(options.seed ^ 0x5bd1e995)
+  const workload = new CrashWorkload(disk, time, options.seed)
+  parts.workload = workload
   let states = 0
+  const statesByStep = new Map<string, number>()
   for (let number = 0; number <= options.steps; number++) {
     if (number === 0) await workload.start()
-    else step = `step ${number}, ${await workload.step()}`
+    else kind = await workload.step()
+    step = number === 0 ? 'the first start' : `step ${number}, ${kind}`
     for (const moment of moments) {
       for (const state of statesOf(moment, options.randomChoices, random)) {
-        if (states >= (options.statesMax ?? Infinity)) return { states, failure: undefined }
+        if (states >= (options.statesMax ?? Infinity)) return { states, statesByStep, failure: undefined }
         states++
+        statesByStep.set(kind, (statesByStep.get(kind) ?? 0) + 1)
         const faults = await checkState(state, moment.oracle, { ...options, number: states })
         if (faults.length > 0) {
-          const { index, kind, path } = moment.operation
-          const where = `seed ${options.seed}, state ${states} (${state.name}, during ${number === 0 ? 'start' : step}, before operation ${index}, ${kind} ${path})`
-          return { states, failure: `${where}:\n  ${faults.join('\n  ')}` }
+          const { index, kind: operation, path } = moment.operation
+          const when = `during ${step}, before operation ${index}, ${operation} ${path}`
+          const where = `seed ${options.seed}, state ${states} (${state.name}, ${when})`
+          return { states, statesByStep, failure: `${where}:\n  ${faults.join('\n  ')}` }
         }
       }
     }
     moments = []
   }
-  return { states, failure: undefined }
+  return { states, statesByStep, failure: undefined }
 }
 
 function* statesOf(moment: Moment, randomChoices: number, random: Random): IterableIterator<CrashState> {

@@ -4,6 +4,7 @@
 import type { LogDirectory } from '../../broker/storage/log-directory.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import { must } from '../../shared/assert.ts'
 import type { LeaderEpoch, TimestampMs, TopicId } from '../../shared/ids.ts'
 import { forEachRecord } from '../../shared/record-batch/decode.ts'
@@ -134,7 +135,14 @@ async function checkLog(
   if (logStartOffset > model.startRequested) fail(`starts at ${logStartOffset}, asked for ${model.startRequested}`)
   if (logEndOffset < owedEnd) fail(`ends at ${logEndOffset}, owed up to ${owedEnd}`)
   if (log.quarantined.length > 0) fail(`has quarantined ${JSON.stringify(log.quarantined)}`)
-  const records = await readRecords(log)
+  let records: [number, string][] = []
+  try {
+    records = await readRecords(log)
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    fail(error.message)
+    return `unreadable: ${error.message}`
+  }
   let expected: number = logStartOffset
   for (const [offset, value] of records) {
     if (offset !== expected) fail(`offset ${offset} follows ${expected - 1}`)
@@ -146,7 +154,9 @@ async function checkLog(
   }
   if (expected !== logEndOffset) fail(`can be read up to ${expected}, and ends at ${logEndOffset}`)
   const { lastBatch } = model
-  if (lastBatch !== undefined && lastBatch.endOffset <= owedEnd) {
+  // Of batches that were trimmed away only a cache knows, which a power loss may take.
+  const isRemembered = log.state.kind === 'online' && lastBatch !== undefined && lastBatch.endOffset <= owedEnd
+  if (isRemembered && lastBatch.baseOffset >= logStartOffset) {
     const again = log.append(lastBatch.bytes, 0 as LeaderEpoch, 0 as TimestampMs)
     if (again.kind !== 'duplicate' || again.baseOffset !== lastBatch.baseOffset) {
       fail(`a batch sent again is ${JSON.stringify(again)}, not a duplicate of ${lastBatch.baseOffset}`)

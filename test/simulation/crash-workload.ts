@@ -38,7 +38,7 @@ export function openDirectory(disk: Disk, time: SimTime, seed: number): Promise<
 }
 
 /** What the steps are drawn from; a step that stands here twice comes twice as often. */
-const STEPS = [
+export const STEPS = [
   'append',
   'append',
   'append',
@@ -90,6 +90,17 @@ export class CrashWorkload {
     for (const [log, model] of live) if (log.recoveryPoint >= model.writtenEnd) model.durableEnd = model.writtenEnd
   }
 
+  /** Appends to every log once more; answers what refuses. */
+  async appendEverywhere(): Promise<string[]> {
+    const refusals: string[] = []
+    for (const [log, model] of [...this.#liveLogs()]) {
+      const end = model.writtenEnd
+      await this.#appendTo(log, model, 1, true)
+      if (model.durableEnd <= end) refusals.push(`${log.directory} is ${log.state.kind} and takes no append`)
+    }
+    return refusals
+  }
+
   /** Does one step; answers which. A failure that comes from the disk is part of the play. */
   async step(only?: Step): Promise<Step> {
     const step = only ?? must(STEPS[this.#random.integer(STEPS.length)], 'there are steps')
@@ -128,13 +139,17 @@ export class CrashWorkload {
         return this.#cut()
       case 'restart':
         await this.stop()
-        return this.start()
+        return this.#startAgain()
     }
   }
 
   async #append(records: number, isSynced: boolean): Promise<void> {
     const [log, model] = this.#pickLog() ?? []
     if (log === undefined || model === undefined) return this.#create()
+    return this.#appendTo(log, model, records, isSynced)
+  }
+
+  async #appendTo(log: PartitionLog, model: LogModel, records: number, isSynced: boolean): Promise<void> {
     const values = Array.from(
       { length: records },
       () => `${++this.#lastNumber}${'.'.repeat(this.#random.integer(150))}`,
@@ -154,6 +169,16 @@ export class CrashWorkload {
     if (!isSynced) return
     await log.sync()
     model.durableEnd = Math.max(model.durableEnd, endOffset)
+  }
+
+  /** A fault that keeps the broker from starting is gone at the next try. */
+  async #startAgain(): Promise<void> {
+    try {
+      await this.start()
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+      await this.start()
+    }
   }
 
   async #flush(): Promise<void> {

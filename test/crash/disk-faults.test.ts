@@ -1,0 +1,111 @@
+// A disk that fails at one operation, whichever: nothing that was acknowledged is lost, nothing is acknowledged that is not
+// there, reading goes on, and a disk that was only full is written to again without a restart.
+
+import { describe, expect, it } from 'vitest'
+import { CrashWorkload } from '../simulation/crash-workload.ts'
+import { openDirectory } from '../simulation/crash-workload.ts'
+import type { SimFault, SimOperation, SimOperationKind } from '../simulation/sim-disk.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
+import { SimTime } from '../simulation/sim-time.ts'
+
+const STEPS = 25
+const WRITES: readonly SimOperationKind[] = ['append', 'write', 'create', 'rename', 'make-directory']
+const REMOVALS: readonly SimOperationKind[] = ['truncate', 'remove', 'remove-tree', 'rename']
+const SYNCS: readonly SimOperationKind[] = ['sync', 'sync-directory']
+
+interface Life {
+  readonly disk: SimDisk
+  readonly workload: CrashWorkload
+  readonly operations: SimOperation[]
+}
+
+async function live(seed: number, fault?: (operation: SimOperation) => SimFault | undefined): Promise<Life> {
+  const time = new SimTime()
+  const operations: SimOperation[] = []
+  const disk = new SimDisk({
+    clock: time,
+    onOperation: (operation) => {
+      if (operation.kind !== 'read' && operation.kind !== 'open') operations.push(operation)
+    },
+    fault,
+  })
+  const workload = new CrashWorkload(disk, time, seed)
+  await workload.start()
+  for (let step = 0; step < STEPS; step++) await workload.step()
+  disk.options = { clock: time }
+  return { disk, workload, operations }
+}
+
+/** What is wrong with what is there now, after a kill and after a power loss. */
+async function faultsOf({ disk, workload }: Life): Promise<string[]> {
+  const faults: string[] = []
+  const killed = await openDirectory(disk.kill(), new SimTime(), 1)
+  for (const fault of (await workload.oracle.check(killed, 'kill')).faults) faults.push(`after a kill: ${fault}`)
+  const lost = await openDirectory(disk.crash({ kind: 'none' }), new SimTime(), 1)
+  for (const fault of (await workload.oracle.check(lost, 'power loss')).faults)
+    faults.push(`after a power loss: ${fault}`)
+  return faults
+}
+
+/** One life for each operation of the given kinds in the life without a fault. */
+async function failEach(
+  seed: number,
+  kinds: readonly SimOperationKind[],
+  failure: (operation: SimOperation) => SimFault,
+  judge: (life: Life) => Promise<string[]>,
+): Promise<{ lives: number; faults: string[] }> {
+  const { operations } = await live(seed)
+  // A directory that cannot be opened at all at first is another matter.
+  const first = operations.findIndex(({ kind }) => kind === 'append')
+  const targets = operations.slice(first).filter(({ kind }) => kinds.includes(kind))
+  const faults: string[] = []
+  for (const { index, kind, path } of targets) {
+    const life = await live(seed, (operation) =>
+      operation.index === index && kinds.includes(operation.kind) ? failure(operation) : undefined,
+    )
+    for (const fault of await judge(life)) faults.push(`seed ${seed}, ${kind} ${path} fails (${index}): ${fault}`)
+  }
+  return { lives: targets.length, faults }
+}
+
+const half = (operation: SimOperation): number => (operation.content?.length ?? 0) >> 1
+
+describe('a disk that fails once', () => {
+  it.each([1, 2, 3])(
+    'is full at any write: nothing is harmed, and writing goes on without a restart (seed %i)',
+    async (seed) => {
+      const { lives, faults } = await failEach(
+        seed,
+        WRITES,
+        (operation) => ({ code: 'ENOSPC', bytesDone: half(operation) }),
+        async (life) => {
+          const refusals = await life.workload.appendEverywhere()
+          return [...refusals, ...(await faultsOf(life))]
+        },
+      )
+      expect(faults).toEqual([])
+      expect(lives).toBeGreaterThan(30)
+    },
+  )
+
+  it.each([1, 2, 3])(
+    'fails at any sync: what was not synced is not acknowledged, then or later (seed %i)',
+    async (seed) => {
+      const { lives, faults } = await failEach(seed, SYNCS, () => ({ code: 'EIO' }), faultsOf)
+      expect(faults).toEqual([])
+      expect(lives).toBeGreaterThan(30)
+    },
+  )
+
+  it.each([1, 2, 3])('fails at any other operation: what was acknowledged is there (seed %i)', async (seed) => {
+    const kinds = [...WRITES, ...REMOVALS]
+    const { lives, faults } = await failEach(
+      seed,
+      kinds,
+      (operation) => ({ code: 'EIO', bytesDone: half(operation) }),
+      faultsOf,
+    )
+    expect(faults).toEqual([])
+    expect(lives).toBeGreaterThan(30)
+  })
+})
