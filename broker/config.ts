@@ -295,7 +295,6 @@ const TABLE = {
     about: 'Memory for requests that are being read or worked on; beyond it the broker stops reading.',
   },
   'fetch-max-bytes': {
-    aliases: ['fetch.max.bytes'],
     type: 'integer',
     default: 16 * MIB,
     min: KIB,

@@ -1,0 +1,182 @@
+// What a producer is told and when: after the write, after the sync where the topic asks for it, and exactly what failed.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { TestBroker, TestBrokerOptions } from '../../broker/testing.ts'
+import { startBroker } from '../../broker/testing.ts'
+import { batch, numbered } from '../storage/log-fixture.ts'
+import { Asker, from } from './asker.ts'
+import { FaultyDisk } from './faulty-disk.ts'
+
+let disk: FaultyDisk
+let broker: TestBroker
+let asker: Asker
+
+async function start(options: TestBrokerOptions = {}): Promise<void> {
+  disk = new FaultyDisk()
+  broker = await startBroker({ dataDir: '/data', diskReserveBytes: 0, environment: { disk }, ...options })
+  asker = new Asker(broker.broker.requests)
+  await asker.createTopic('t', { partitions: 2 })
+}
+
+beforeEach(() => start())
+afterEach(async () => {
+  disk.letSyncs()
+  await broker.stop()
+})
+
+const part = (topic: string, records: Uint8Array, partition = 0) => ({
+  topic,
+  topicId: undefined,
+  partition,
+  leaderEpoch: undefined,
+  records,
+})
+
+describe('a produce request', () => {
+  it('is answered with one outcome a partition, in its order', async () => {
+    const outcomes = await asker.produceAll([
+      part('t', batch(['a', 'b']), 1),
+      part('nobody', batch(['c'])),
+      part('t', batch(['d']), 0),
+      part('t', batch(['e']), 1),
+    ])
+    expect(outcomes.map(({ refusal, baseOffset }) => refusal?.error ?? baseOffset)).toEqual([
+      0,
+      'UNKNOWN_TOPIC_OR_PARTITION',
+      0,
+      2,
+    ])
+  })
+
+  it.each([0, 1, -1])('with acks %i is answered when it has been written', async (acks) => {
+    expect(await asker.produce('t', ['a'], { acks })).toMatchObject({ refusal: undefined, baseOffset: 0 })
+    expect((await asker.fetch([from('t', 0)]))[0]?.values).toEqual(['a'])
+  })
+
+  it('keeps the order of its arrival, however many come in one turn', async () => {
+    const values = Array.from({ length: 200 }, (_, index) => String(index))
+    const outcomes = await Promise.all(values.map((value) => asker.produce('t', [value])))
+    expect(outcomes.map(({ baseOffset }) => baseOffset)).toEqual(values.map(Number))
+    expect((await asker.fetch([from('t', 0)]))[0]?.values).toEqual(values)
+  })
+
+  it('is refused for acks, topics, epochs and bytes that are not legal', async () => {
+    const errorOf = async (records: Uint8Array, options: Parameters<Asker['produceBytes']>[2] = {}) =>
+      (await asker.produceBytes('t', records, options)).refusal?.error
+    const good = batch(['a'])
+    expect(await errorOf(good, { acks: 2 })).toBe('INVALID_REQUIRED_ACKS')
+    expect(await errorOf(good, { partition: 2 })).toBe('UNKNOWN_TOPIC_OR_PARTITION')
+    expect(await errorOf(good, { leaderEpoch: 9 })).toBe('UNKNOWN_LEADER_EPOCH')
+    expect(await errorOf(good.subarray(0, good.length - 1))).toBe('CORRUPT_MESSAGE')
+    const damaged = Uint8Array.from(good)
+    damaged[damaged.length - 1] = 0xff
+    expect(await errorOf(damaged)).toBe('CORRUPT_MESSAGE')
+    expect(await errorOf(new Uint8Array(0))).toBe('INVALID_RECORD')
+    expect(await asker.offsetAt('t', -1)).toBe(0)
+  })
+
+  it('of an idempotent producer is appended once, and answered with its first offset again', async () => {
+    const { producerId } = await asker.ask('initProducerId', {})
+    const first = numbered(['a', 'b'], producerId, 0)
+    expect(await asker.produceBytes('t', first)).toMatchObject({ refusal: undefined, baseOffset: 0 })
+    // In one turn with what it repeats, and in a later one.
+    const next = numbered(['c'], producerId, 2)
+    const twice = await Promise.all([asker.produceBytes('t', next), asker.produceBytes('t', next)])
+    expect(twice.map(({ baseOffset }) => baseOffset)).toEqual([2, 2])
+    expect((await asker.produceBytes('t', first)).baseOffset).toBe(0)
+    const ahead = await asker.produceBytes('t', numbered(['x'], producerId, 9))
+    expect(ahead.refusal?.error).toBe('OUT_OF_ORDER_SEQUENCE_NUMBER')
+    await broker.restart({ crash: true })
+    asker = new Asker(broker.broker.requests)
+    expect((await asker.produceBytes('t', next)).baseOffset).toBe(2)
+    expect((await asker.fetch([from('t', 0)]))[0]?.values).toEqual(['a', 'b', 'c'])
+  })
+
+  it('gets producer ids that are never the same', async () => {
+    const ids = await Promise.all(Array.from({ length: 100 }, () => asker.ask('initProducerId', {})))
+    expect(new Set(ids.map(({ producerId }) => producerId)).size).toBe(100)
+  })
+
+  it('is refused with acks all while fewer replicas are in sync than the topic asks for', async () => {
+    await asker.createTopic('two', { config: { 'min.insync.replicas': '2' } })
+    expect((await asker.produce('two', ['a'])).refusal?.error).toBe('NOT_ENOUGH_REPLICAS')
+    expect((await asker.produce('two', ['a'], { acks: 1 })).refusal).toBeUndefined()
+  })
+})
+
+describe('a topic with durability fsync', () => {
+  beforeEach(async () => {
+    await asker.createTopic('safe', { config: { durability: 'fsync' } })
+  })
+
+  it('acknowledges, and shows its records, only when they are on stable storage', async () => {
+    disk.holdSyncs()
+    let answered = 0
+    const produced = [1, 2, 3].map((number) =>
+      asker.produce('safe', [String(number)]).then(() => {
+        answered += 1
+      }),
+    )
+    const reading = asker.beginFetch([from('safe', 0)], { maxWaitMs: 60_000 })
+    // A topic beside it is not held up, and by its answer the turn is over.
+    await asker.produce('t', ['beside'])
+    expect([answered, reading.isAnswered, await asker.offsetAt('safe', -1)]).toEqual([0, false, 0])
+    disk.letSyncs()
+    await Promise.all(produced)
+    expect((await reading.answer)[0]?.values).toEqual(['1', '2', '3'])
+  })
+
+  it('answers a produce whose time is up, and still keeps its records', async () => {
+    disk.holdSyncs()
+    const outcome = await asker.produceBytes('safe', batch(['late']), { timeoutMs: 20 })
+    expect(outcome.refusal?.error).toBe('REQUEST_TIMED_OUT')
+    disk.letSyncs()
+    await asker.produce('safe', ['next'])
+    expect((await asker.fetch([from('safe', 0)]))[0]?.values).toEqual(['late', 'next'])
+  })
+
+  it('acknowledges nothing that a failed sync was to keep, and goes on serving what it had', async () => {
+    await asker.produce('safe', ['kept'])
+    disk.failsSyncs = true
+    const outcomes = await Promise.all([asker.produce('safe', ['lost']), asker.produce('safe', ['lost too'])])
+    expect(outcomes.map(({ refusal }) => refusal?.error)).toEqual(['STORAGE_ERROR', 'STORAGE_ERROR'])
+    disk.failsSyncs = false
+    expect((await asker.produce('safe', ['more'])).refusal?.error).toBe('STORAGE_ERROR')
+    expect((await asker.fetch([from('safe', 0)]))[0]?.values).toEqual(['kept'])
+    const { topics } = await asker.ask('describeTopics', { topics: ['safe'] })
+    expect(topics[0]?.partitions[0]?.state).toBe('read-only')
+    expect(broker.broker.checks().find(({ name }) => name === 'partitions')).toMatchObject({ isOk: false })
+    expect(broker.broker.isReady).toBe(true)
+  })
+
+  it('is given its answer before a stop is over', async () => {
+    disk.holdSyncs()
+    const produced = asker.produce('safe', ['a'])
+    const stopped = broker.stop()
+    disk.letSyncs()
+    expect((await produced).refusal).toBeUndefined()
+    await stopped
+  })
+})
+
+describe('a full disk', () => {
+  it('refuses exactly the appends that it could not hold, and takes them again without a restart', async () => {
+    const { topicId } = await asker.createTopic('big')
+    await asker.produce('big', ['before'])
+    disk.fullFor = `${topicId}-0`
+    const [failed, other] = await Promise.all([asker.produce('big', ['x']), asker.produce('t', ['y'])])
+    expect(failed.refusal?.error).toBe('DISK_FULL')
+    expect(other.refusal).toBeUndefined()
+    // What could not be written was never there.
+    expect(await asker.offsetAt('big', -1)).toBe(1)
+    expect((await asker.fetch([from('big', 0)]))[0]?.values).toEqual(['before'])
+    expect((await asker.produce('t', ['refused beforehand'])).refusal?.error).toBe('DISK_FULL')
+    expect(broker.broker.checks().find(({ name }) => name === 'disk-space')).toMatchObject({ isOk: false })
+    disk.fullFor = undefined
+    // It looks again every second.
+    while ((await asker.produce('big', ['after'])).refusal !== undefined) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    expect((await asker.fetch([from('big', 0)]))[0]?.values).toEqual(['before', 'after'])
+  })
+})
