@@ -12,7 +12,7 @@ import type { BudgetWaiter, MemoryBudget } from './memory-budget.ts'
 import type { CloseReason, ProtocolAdapter, ProtocolConnection, ProtocolSession } from './protocol-adapter.ts'
 import type { TransportSocket } from './transport.ts'
 import type { Turn, TurnMember } from './turn.ts'
-import { must } from '../../shared/assert.ts'
+import { assert, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { FRAME_BYTES_BEFORE_HELLO_MAX } from '../../shared/limits.ts'
 import { FrameDecoder, type FrameSink } from '../../shared/protocol/frame-decoder.ts'
@@ -25,6 +25,8 @@ export interface ConnectionHost {
   readonly adapters: readonly ProtocolAdapter[]
   readonly limits: ConnectionLimits
   readonly budget: MemoryBudget
+  /** For large frames that are arriving: a few peers that never finish theirs must not take what everybody lives on. */
+  readonly largeFrameBudget: MemoryBudget
   readonly buffers: FrameBufferPool
   readonly turn: Turn
   readonly throttled: Record<ThrottleReason, Counter>
@@ -38,6 +40,8 @@ export interface ConnectionHost {
 export type ThrottleReason = 'in-flight' | 'memory' | 'output'
 
 const PREFACE_BYTES = 4
+/** Longer frames are gathered on a budget of their own. The largest batch that is taken by default just stays below. */
+const LARGE_FRAME_BYTES = 1024 * 1024 + 64 * 1024
 
 export class Connection implements ProtocolConnection, FrameSink, TurnMember, BudgetWaiter {
   readonly id: number
@@ -64,7 +68,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   /** Bytes that the budget has granted ahead of the decoder's asking. */
   #grantedAhead = 0
   #isWaitingForBudget = false
-  /** Bytes of requests that are charged to the budget, besides those of a frame that is being gathered. */
+  /** Charged for the frame that is being gathered. */
   #gatheringBytes = 0
   /** Written to the socket and not taken by the system yet; in order, with what to release then. */
   readonly #written: { readonly bytes: number; readonly releases: readonly (() => void)[] }[] = []
@@ -205,12 +209,11 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   }
 
   reserve(bytes: number): boolean {
-    const { budget } = this.#host
+    // What was granted is for this very frame: the decoder begins again where it was refused.
     if (this.#grantedAhead > 0) {
-      budget.release(this.#grantedAhead)
+      assert(this.#grantedAhead === bytes, 'what is granted is what was asked for')
       this.#grantedAhead = 0
-      budget.charge(bytes)
-    } else if (!budget.tryReserve(bytes)) {
+    } else if (!this.#budgetFor(bytes).tryReserve(bytes)) {
       this.#waitForBudget(bytes)
       return false
     }
@@ -220,7 +223,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
 
   release(bytes: number): void {
     this.#gatheringBytes = 0
-    this.#host.budget.release(bytes)
+    this.#budgetFor(bytes).release(bytes)
   }
 
   onGranted(bytes: number): void {
@@ -298,7 +301,11 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     this.#stall('memory')
     if (this.#isWaitingForBudget) return
     this.#isWaitingForBudget = true
-    this.#host.budget.wait(bytes, this)
+    this.#budgetFor(bytes).wait(bytes, this)
+  }
+
+  #budgetFor(bytes: number): MemoryBudget {
+    return bytes > LARGE_FRAME_BYTES ? this.#host.largeFrameBudget : this.#host.budget
   }
 
   #maybeResume(): void {
@@ -374,8 +381,9 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
 
   #giveUpThrottle(): void {
     this.#host.budget.leave(this)
+    this.#host.largeFrameBudget.leave(this)
     this.#isWaitingForBudget = false
-    if (this.#grantedAhead > 0) this.#host.budget.release(this.#grantedAhead)
+    if (this.#grantedAhead > 0) this.#budgetFor(this.#grantedAhead).release(this.#grantedAhead)
     this.#grantedAhead = 0
     this.#throttle = undefined
   }

@@ -37,6 +37,8 @@ export interface Address {
 type RejectReason = CloseReason | 'connections-max' | 'connections-per-address-max'
 
 const SWEEP_MS = 1_000
+/** Of the memory for requests, what frames beyond the usual size may take while they arrive. */
+const LARGE_FRAME_SHARE = 0.25
 const START_BYTES_LOGGED = 16
 
 export class Listener {
@@ -44,6 +46,7 @@ export class Listener {
   readonly #options: ListenerOptions
   readonly #name: string
   readonly #budget: MemoryBudget
+  readonly #largeFrameBudget: MemoryBudget
   readonly #connections = new Set<Connection>()
   readonly #connectionsByAddress = new Map<string, number>()
   readonly #host: ConnectionHost
@@ -62,7 +65,9 @@ export class Listener {
     this.#options = options
     this.#name = options.name ?? 'data'
     this.limits = { ...CONNECTION_LIMITS, ...options.limits }
-    this.#budget = new MemoryBudget(this.limits.requestBytesMax)
+    const largeFrameBytes = Math.ceil(this.limits.requestBytesMax * LARGE_FRAME_SHARE)
+    this.#budget = new MemoryBudget(this.limits.requestBytesMax - largeFrameBytes)
+    this.#largeFrameBudget = new MemoryBudget(largeFrameBytes)
     this.#logAllowance = new LogAllowance(options.logger)
     this.#opened = meter.counter('tidemark_connections_opened_total', { listener: this.#name })
     this.#gauges = [
@@ -73,6 +78,7 @@ export class Listener {
       adapters: options.adapters,
       limits: this.limits,
       budget: this.#budget,
+      largeFrameBudget: this.#largeFrameBudget,
       buffers: new FrameBufferPool(),
       turn: new Turn(clock),
       throttled: {
@@ -91,9 +97,9 @@ export class Listener {
     return this.#connections.size
   }
 
-  /** Bytes of requests that are charged to the budget. */
+  /** Bytes of requests that are being read or worked on. */
   get requestBytes(): number {
-    return this.#budget.used
+    return this.#budget.used + this.#largeFrameBudget.used
   }
 
   /** Bytes of requests and answers that are held for all connections. */

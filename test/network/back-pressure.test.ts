@@ -40,7 +40,7 @@ describe('producers', () => {
     }
     for (const [at, client] of clients.entries()) await client.answer(sent[at]?.at(-1) ?? 0)
     // One frame beyond the budget for each connection whose chunk held a whole one.
-    expect(peak).toBeLessThanOrEqual(2 * MIB + 4 * 200_100)
+    expect(peak).toBeLessThanOrEqual(1.5 * MIB + 4 * 200_100)
     expect(peak).toBeGreaterThan(MIB)
     for (const at of clients.keys()) {
       const batches = server.requests.logs.get(`t${at}/0`) ?? []
@@ -158,6 +158,30 @@ describe('a consumer that does not read', () => {
     for (let index = 0; index < 8; index += 1) client.request('fetch', fetchOf('t', 0, 60_000))
     await eventually(() => granted.length === 8)
     expect(granted.map((bytes) => bytes / 1024)).toEqual([4096, 2048, 1024, 512, 256, 128, 64, 64])
+  })
+})
+
+describe('time', () => {
+  it('closes a connection on which nothing is asked, and not one whose fetch waits', async () => {
+    await using server = await startNativeServer({ limits: { idleMs: 1_500 } })
+    const [idle, waiting] = [await RawClient.greet(server.port), await RawClient.greet(server.port)]
+    waiting.request('fetch', fetchOf('t', 0, 60_000))
+    await idle.closed()
+    expect(server.rejected('idle')).toBe(1)
+    expect(waiting.isClosed).toBe(false)
+    await waiting.ask('initProducerId', {})
+  })
+
+  it('closes a connection that has stopped reading its answers', async () => {
+    await using server = await startNativeServer({ limits: { idleMs: 1_500, outputBytesMax: MIB } })
+    const client = await RawClient.greet(server.port)
+    const batch = numbered(1, 8 * MIB)
+    await client.ask('produce', produceOf('t', batch), batch)
+    client.socket.pause()
+    for (let index = 0; index < 20; index += 1) client.request('fetch', fetchOf('t', 0))
+    await eventually(() => server.rejected('stalled') === 1)
+    await eventually(() => server.listener.connections === 0)
+    expect(server.requests.released).toBe(server.requests.handedOut)
   })
 })
 

@@ -164,6 +164,22 @@ describe('a frame that cannot be read', () => {
     )
   })
 
+  it('leaves everybody else their memory, though a dozen of the largest never end', async () => {
+    await besideAnother(
+      async (server) => {
+        const clients = await Promise.all(Array.from({ length: 12 }, () => RawClient.greet(server.port)))
+        for (const client of clients) client.send(uint32(60 * MIB), Buffer.alloc(1_000))
+        await eventually(() => server.listener.requestBytes === 60 * MIB)
+        const other = await RawClient.greet(server.port)
+        const batch = Buffer.alloc(MIB)
+        for (let index = 0; index < 5; index += 1) await other.ask('produce', produceOf('t', batch), batch)
+        expect(server.rejected('frame-timeout')).toBe(0)
+        for (const client of [...clients, other]) client.close()
+      },
+      { limits: { requestBytesMax: 256 * MIB } },
+    )
+  })
+
   it('does not time out while every frame is finished in its time', async () => {
     await using server = await startNativeServer({ limits: { frameMs: 1_500 } })
     const client = await RawClient.greet(server.port)
