@@ -8,9 +8,10 @@ import { TidemarkError } from '../../shared/errors.ts'
 import type { Offset, TimestampMs } from '../../shared/ids.ts'
 import { BATCH_HEADER_BYTES } from '../../shared/record-batch/format.ts'
 import { decodeBatch } from '../../shared/record-batch/decode.ts'
-import { baseOffsetAt, endOffsetAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
+import { baseOffsetAt, checkBatch, endOffsetAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
 import { frameBytes } from './batch-walk.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import { POOLED_BYTES_MAX } from './buffer-pool.ts'
 import type { File } from './disk.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import type { LogPlace } from './log-files.ts'
@@ -50,10 +51,12 @@ export class LogReader {
   }
 
   /**
-   * The batches from the one that holds fetchOffset on: at least one, then as many as fit maxBytes; none past endOffset.
-   * fetchOffset is one that was written and is not quarantined. @throws CORRUPT_MESSAGE, STORAGE_ERROR by the caller.
+   * The batches from the one that holds fetchOffset on: at least one, then as many as fit maxBytes and a buffer of the
+   * pool; none past endOffset. fetchOffset is one that was written and is not quarantined. @throws CORRUPT_MESSAGE, STORAGE_ERROR by the caller.
    */
-  async read(fetchOffset: Offset, maxBytes: number, endOffset: Offset, indexIntervalBytes: number): Promise<ReadSlice> {
+  async read(range: ReadRange, writtenEndOffset: Offset, indexIntervalBytes: number): Promise<ReadSlice> {
+    const { fetchOffset, endOffset } = range
+    const maxBytes = Math.min(range.maxBytes, POOLED_BYTES_MAX)
     const segment = this.#segments.floor(fetchOffset)
     if (segment === undefined) throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${fetchOffset} is below the log`)
     const place = this.#places.find((known) => known.nextOffset === fetchOffset)
@@ -64,11 +67,17 @@ export class LogReader {
       position = segment.floorPosition(fetchOffset)
       wantedBytes += SEARCH_BYTES
     }
+    const next = this.#segments.after(segment.baseOffset)
+    const segmentEndOffset = next?.baseOffset ?? writtenEndOffset
     // One snapshot of the length: what is appended meanwhile belongs to the next read.
     const end = segment.readableEnd(position)
     const file = this.#context.files.acquire(segment.file)
     try {
-      const slice = await this.#search({ segment, file, end, fetchOffset, maxBytes, endOffset }, position, wantedBytes)
+      const slice = await this.#search(
+        { segment, file, end, segmentEndOffset, fetchOffset, maxBytes, endOffset },
+        position,
+        wantedBytes,
+      )
       this.#remember(place, slice.endOffset, segment, slice.nextPosition)
       return slice
     } finally {
@@ -160,21 +169,38 @@ export class LogReader {
 
   #slice(request: SearchRequest, buffer: Uint8Array, length: number, position: number, start: number): FileSlice {
     let at = start
+    let previousAt = start
     let nextOffset: number = baseOffsetAt(buffer, start)
+    let fault: { readonly at: number; readonly what: string } | undefined
     while (length - at >= BATCH_HEADER_BYTES) {
       const size = frameBytes(buffer, at)
-      if (size === 0 || (at > start && baseOffsetAt(buffer, at) !== nextOffset)) {
-        // What came before is good and goes out; whoever reads on from here is told.
-        if (at > start) break
-        this.#context.buffers.give(buffer)
-        throw this.#corrupt(request, position + at, 'no batch begins there')
+      if (size === 0) {
+        fault = { at, what: 'no batch begins there' }
+        break
+      }
+      if (baseOffsetAt(buffer, at) !== nextOffset) {
+        // One of the two is wrong. The checksum covers how many offsets the first one has.
+        fault = { at, what: `the base offset is ${baseOffsetAt(buffer, at)}, not ${nextOffset}` }
+        if (checkBatch(buffer, previousAt, at) !== undefined) at = previousAt
+        break
       }
       const batchEndOffset = endOffsetAt(buffer, at)
+      if (batchEndOffset > request.segmentEndOffset) {
+        fault = { at, what: 'the batch has more offsets than the segment' }
+        break
+      }
       if (at + size > length || batchEndOffset > request.endOffset) break
       if (at > start && at + size - start > request.maxBytes) break
+      previousAt = at
       at += size
       nextOffset = batchEndOffset
     }
+    if (fault !== undefined && at === start) {
+      this.#context.buffers.give(buffer)
+      throw this.#corrupt(request, position + fault.at, fault.what)
+    }
+    // What stands before a fault is good and goes out; whoever reads on from there is told.
+    if (at < length && fault !== undefined) nextOffset = at === previousAt ? baseOffsetAt(buffer, at) : nextOffset
     const endOffset = at === start ? request.fetchOffset : (nextOffset as Offset)
     return new FileSlice(this.#context.buffers, buffer, { start, end: at }, endOffset, position + at)
   }
@@ -225,14 +251,20 @@ export class LogReader {
   }
 }
 
-interface SearchRequest {
+/** What a reader asks for. */
+export interface ReadRange {
+  readonly fetchOffset: Offset
+  readonly maxBytes: number
+  readonly endOffset: Offset
+}
+
+interface SearchRequest extends ReadRange {
   readonly segment: Segment
   readonly file: File
   /** Where the readable bytes end. */
   readonly end: number
-  readonly fetchOffset: Offset
-  readonly maxBytes: number
-  readonly endOffset: Offset
+  /** Where the offsets of the segment end. */
+  readonly segmentEndOffset: Offset
 }
 
 type Found =

@@ -22,6 +22,7 @@ import { checkRecords, refusal } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
+import { noteFailedSync } from './failed-sync.ts'
 import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import { EmptySlice, HotTail } from './hot-tail.ts'
@@ -328,9 +329,10 @@ export class PartitionLog {
       const slice = this.readTail(fetchOffset, maxBytes, endOffset)
       if (slice !== undefined) return slice
       const truncations = this.#truncations
-      const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
+      const written = this.#writtenEndOffset
+      const range = { fetchOffset, maxBytes, endOffset: Math.min(endOffset, written) as Offset }
       try {
-        const read = await this.#readerOf().read(fetchOffset, maxBytes, end, this.#config.indexIntervalBytes)
+        const read = await this.#readerOf().read(range, written, this.#config.indexIntervalBytes)
         if (truncations === this.#truncations) return read
         read.release()
       } catch (error) {
@@ -405,10 +407,17 @@ export class PartitionLog {
     return this.#alone(async () => {
       assert(this.#writtenEndOffset === this.#logEndOffset, 'nothing is staged when a log is cut')
       if (offset >= this.#logEndOffset) return
+      const truncations = this.#truncations
       try {
         await this.#truncate(offset, now, save)
       } catch (error) {
-        throw failureOf(error, `${this.directory} cannot be truncated`)
+        const failure = failureOf(error, `${this.directory} cannot be truncated`)
+        // Memory is cut already and the files may not be: whatever was appended now would stand behind what was to go.
+        if (truncations !== this.#truncations) {
+          this.#state = { kind: 'offline', reason: failure }
+          this.#context.events.onOffline?.(this.directory, failure)
+        }
+        throw failure
       }
     })
   }
@@ -538,12 +547,19 @@ export class PartitionLog {
     const place = this.#writtenPlace()
     try {
       await this.#writer.sync()
-      await this.#history.saveEpochs()
     } catch (error) {
+      noteFailedSync(this.#context.disk, this.directory)
       const reason = new TidemarkError('STORAGE_ERROR', `${this.directory} cannot be synced`, { cause: error })
       this.#state = { kind: 'read-only', reason }
       this.#context.events.onReadOnly?.(this.directory, reason)
       throw reason
+    }
+    try {
+      await this.#history.saveEpochs()
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error
+      // The records are safe. Without the file a recovery must look at them for their epochs, so its point stays behind.
+      return
     }
     this.#recoveryPoint = place
   }
