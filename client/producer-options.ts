@@ -22,7 +22,10 @@ export interface ProducerOptions<K, V> {
   readonly acks?: 'all' | 0 | 1 | -1 | undefined
   /** Whether retries can neither repeat nor reorder records. Default: true, unless acks is 0 or 1. */
   readonly idempotent?: boolean | undefined
-  /** Milliseconds that a record waits for company while nobody awaits it. Default 5. */
+  /**
+   * Milliseconds that a record waits for company while others are on their way, at most. Default 5. When it is given,
+   * enqueued records wait for company even while nothing is on its way; what is sent with `send` never does.
+   */
   readonly lingerMs?: number | undefined
   /** Bytes of a batch before compression. Default 262,144. */
   readonly batchBytes?: number | undefined
@@ -41,6 +44,8 @@ export interface ProducerOptions<K, V> {
 
 export interface ProducerSettings {
   readonly bufferBytes: number
+  /** The application asked for a linger: enqueued records wait for it even while nothing is on its way. */
+  readonly isLingerGiven: boolean
   readonly accumulator: AccumulatorOptions
 }
 
@@ -79,6 +84,7 @@ export function readProducerOptions<K, V>(
   return {
     settings: {
       bufferBytes: options.bufferBytes ?? 32 * 1024 * 1024,
+      isLingerGiven: options.lingerMs !== undefined,
       accumulator: {
         acks,
         isIdempotent,

@@ -12,7 +12,7 @@ import type { Connection } from './connection.ts'
 import { errorFromWire, errorOf, toTidemarkError } from './errors.ts'
 import { checkOptions, topicName, WAIT_RULES } from './options.ts'
 import { nextStickyPartition, type Partitioner } from './partitioner.ts'
-import { PendingRecord, type ProducerBatch, type RecordMetadata } from './producer-batch.ts'
+import type { ProducerBatch, RecordMetadata } from './producer-batch.ts'
 import { type ProducerOptions, type ProducerSettings, readProducerOptions } from './producer-options.ts'
 import {
   copyRecord,
@@ -43,8 +43,10 @@ interface TopicState {
 /** A record whose topic's partitions are not known yet. */
 interface Unplaced {
   readonly record: PreparedRecord
-  readonly pending: PendingRecord
+  readonly isAwaited: boolean
   readonly cost: number
+  resolve(metadata: Promise<RecordMetadata>): void
+  reject(error: TidemarkError): void
 }
 
 /** The way to one broker. While a connection is made, requests wait here in their order. */
@@ -118,9 +120,7 @@ export class Producer<K = unknown, V = unknown> {
       const promises: Promise<RecordMetadata>[] = []
       for (const record of records) {
         await this.#room(record, scope)
-        promises.push(this.#add(topic, record, true).observe())
-        // What fails before the last one is sent is told at the end.
-        promises.at(-1)?.catch(() => undefined)
+        promises.push(this.#add(topic, record, true))
       }
       return scope.race(Promise.all(promises))
     })
@@ -128,8 +128,8 @@ export class Producer<K = unknown, V = unknown> {
 
   /**
    * Adds one record to its batch and returns at once; the promise is of its acknowledgement. Nobody needs to look at it:
-   * flush and close throw for records whose promise nobody looked at. Rejects with BUFFER_FULL when the producer holds as
-   * much as it may: `await producer.ready()` before adding more.
+   * flush and close tell of records that failed. Rejects with BUFFER_FULL when the producer holds as much as it may:
+   * `await producer.ready()` before adding more.
    */
   enqueue(topic: string, record: ProducerRecord<K, V>): Promise<RecordMetadata> {
     try {
@@ -155,14 +155,14 @@ export class Producer<K = unknown, V = unknown> {
   }
 
   /**
-   * Sends what lingers and resolves when every record added before has its outcome. @throws the first failure, since the
-   * last flush, of a record whose promise nobody looked at; TIMEOUT, ABORTED.
+   * Sends what lingers and resolves when every record added before has its outcome. @throws the first failure of an
+   * enqueued record since the last flush; TIMEOUT, ABORTED.
    */
   async flush(options: WaitOptions = {}): Promise<void> {
     checkOptions('flush', options, WAIT_RULES)
     const { closing, environment } = this.#cluster
     await inScope(environment, { ...options, closing, what: 'flush' }, (scope) => this.#drain(scope))
-    const failure = this.#accumulator.takeUnattended()
+    const failure = this.#accumulator.takeFailure()
     if (failure !== undefined) throw failure
   }
 
@@ -175,7 +175,7 @@ export class Producer<K = unknown, V = unknown> {
       enqueue: (record) => {
         const prepared = this.#prepare(topic, record, this.#cluster.environment.clock.now())
         if (RecordAccumulator.costOf(prepared) > this.#settings.bufferBytes) throw this.#full(prepared)
-        return this.#add(topic, prepared, false).observe()
+        return this.#add(topic, prepared, false)
       },
       ready: (signal) => this.ready({ signal }),
       isReady: () => this.#accumulator.usedBytes <= this.#settings.bufferBytes / 2,
@@ -247,27 +247,29 @@ export class Producer<K = unknown, V = unknown> {
 
   async #sendAll(topic: string, records: readonly PreparedRecord[]): Promise<RecordMetadata[]> {
     const [first] = records
-    if (records.length === 1 && first !== undefined) return [await this.#add(topic, first, true).observe()]
-    return Promise.all(records.map((record) => this.#add(topic, record, true).observe()))
+    if (records.length === 1 && first !== undefined) return [await this.#add(topic, first, true)]
+    return Promise.all(records.map((record) => this.#add(topic, record, true)))
   }
 
-  #add(topic: string, record: PreparedRecord, isUrgent: boolean): PendingRecord {
-    const pending = new PendingRecord(record.timestamp)
+  /** isAwaited: by a caller that is told of a failure. */
+  #add(topic: string, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
     const state = this.#topics.get(topic)
-    if (state === undefined) this.#wait(topic, record, pending)
-    else this.#place(state, record, pending, isUrgent)
-    return pending
+    return state === undefined ? this.#wait(topic, record, isAwaited) : this.#place(state, record, isAwaited)
   }
 
-  #place(state: TopicState, record: PreparedRecord, pending: PendingRecord, isUrgent: boolean): void {
+  #place(state: TopicState, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
     const partition = this.#partitionOf(state, record)
     const queue = state.queues[partition]
     if (queue === undefined) throw this.#noPartition(state, partition)
-    const isFull = this.#accumulator.append(queue, record, pending, this.#now)
-    if (isUrgent && pending.batch !== undefined) pending.batch.isUrgent = true
+    const batch = this.#accumulator.append(queue, record, this.#now)
+    const promise = batch.promiseOf(record.timestamp)
+    if (isAwaited) batch.isUrgent = true
+    else batch.isReportedByFlush = true
+    if (!this.#settings.isLingerGiven) batch.isUrgent = true
     // Full batches go from within a long loop of enqueues, too: the system takes them without the event loop's help.
-    if (isFull) this.#pump()
-    else this.#schedulePump()
+    if (queue.open === batch) this.#schedulePump()
+    else this.#pump()
+    return promise
   }
 
   #partitionOf(state: TopicState, record: PreparedRecord): number {
@@ -292,14 +294,17 @@ export class Producer<K = unknown, V = unknown> {
     }
   }
 
-  #wait(topic: string, record: PreparedRecord, pending: PendingRecord): void {
+  #wait(topic: string, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
     const cost = RecordAccumulator.costOf(record)
     this.#accumulator.charge(cost)
-    const list = this.#unplaced.get(topic)
-    const unplaced = { record: copyRecord(record), pending, cost }
-    if (list === undefined) this.#unplaced.set(topic, [unplaced])
-    else list.push(unplaced)
+    const list = this.#unplaced.get(topic) ?? []
+    this.#unplaced.set(topic, list)
+    const promise = new Promise<RecordMetadata>((resolve, reject) => {
+      list.push({ record: copyRecord(record), isAwaited, cost, resolve, reject })
+    })
+    promise.catch(() => undefined)
     this.#search(topic)
+    return promise
   }
 
   #search(topic: string): void {
@@ -330,12 +335,12 @@ export class Producer<K = unknown, V = unknown> {
   #placeAll(state: TopicState): void {
     const list = this.#unplaced.get(state.name) ?? []
     this.#unplaced.delete(state.name)
-    for (const { record, pending, cost } of list) {
-      this.#accumulator.charge(-cost)
+    for (const unplaced of list) {
+      this.#accumulator.charge(-unplaced.cost)
       try {
-        this.#place(state, record, pending, false)
+        unplaced.resolve(this.#place(state, unplaced.record, unplaced.isAwaited))
       } catch (error) {
-        this.#failPending(pending, toTidemarkError(error, 'INVALID_ARGUMENT', 'send'))
+        this.#fail(unplaced, toTidemarkError(error, 'INVALID_ARGUMENT', 'send'))
       }
     }
   }
@@ -343,16 +348,16 @@ export class Producer<K = unknown, V = unknown> {
   #failUnplaced(topic: string, error: TidemarkError): void {
     const list = this.#unplaced.get(topic) ?? []
     this.#unplaced.delete(topic)
-    for (const { pending, cost } of list) {
-      this.#accumulator.charge(-cost)
-      this.#failPending(pending, error)
+    for (const unplaced of list) {
+      this.#accumulator.charge(-unplaced.cost)
+      this.#fail(unplaced, error)
     }
     this.#wakeRoomWaiters()
   }
 
-  #failPending(pending: PendingRecord, error: TidemarkError): void {
-    if (!pending.isAttended) this.#accumulator.noteUnattended(error)
-    pending.fail(error)
+  #fail(unplaced: Unplaced, error: TidemarkError): void {
+    if (!unplaced.isAwaited) this.#accumulator.noteFailure(error)
+    unplaced.reject(error)
   }
 
   async #drain(scope: Scope): Promise<void> {

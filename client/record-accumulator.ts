@@ -9,7 +9,7 @@ import type { Random } from '../shared/random.ts'
 import { BatchBuilder, type RecordToEncode } from '../shared/record-batch/encode.ts'
 import type { Codec } from '../shared/record-batch/format.ts'
 import { errorOf, toTidemarkError } from './errors.ts'
-import { type BatchOutcome, PendingRecord, ProducerBatch } from './producer-batch.ts'
+import { type BatchOutcome, ProducerBatch } from './producer-batch.ts'
 import { type ProducerIdentity, ProducerSession, restamp } from './producer-session.ts'
 import { backoffMs, isMetadataStale, isOutcomeUnknown, type RetryOptions } from './retry.ts'
 
@@ -89,7 +89,7 @@ export class RecordAccumulator {
   #needsIdentity = false
   #nextOrder = 0
   #fatal: TidemarkError | undefined
-  #unattended: TidemarkError | undefined
+  #failure: TidemarkError | undefined
   readonly #staleTopics = new Set<string>()
 
   constructor(options: AccumulatorOptions, random: Random) {
@@ -127,16 +127,15 @@ export class RecordAccumulator {
     return topics
   }
 
-  /** The first failure of records whose promises nobody looked at. Reading clears it. */
-  takeUnattended(): TidemarkError | undefined {
-    const error = this.#unattended
-    this.#unattended = undefined
+  /** The first failure that flush is to tell of. Reading clears it. */
+  takeFailure(): TidemarkError | undefined {
+    const error = this.#failure
+    this.#failure = undefined
     return error
   }
 
-  /** Remembers a failure that nobody was told of. */
-  noteUnattended(error: TidemarkError): void {
-    this.#unattended ??= error
+  noteFailure(error: TidemarkError): void {
+    this.#failure ??= error
   }
 
   provideIdentity(identity: ProducerIdentity): void {
@@ -149,10 +148,10 @@ export class RecordAccumulator {
   }
 
   /**
-   * Adds a record to the partition's open batch. Answers whether the batch is full now.
-   * @throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT; the record is not taken then.
+   * Adds a record to the partition's open batch and answers the batch, which is not the open one any more when the record
+   * has filled it. @throws MESSAGE_TOO_LARGE, INVALID_ARGUMENT; the record is not taken then.
    */
-  append(queue: PartitionQueue, record: RecordToEncode, pending: PendingRecord, now: () => number): boolean {
+  append(queue: PartitionQueue, record: RecordToEncode, now: () => number): ProducerBatch {
     const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0) + RECORD_FRAME_BYTES
     let batch = queue.open
     let builder = batch?.builder
@@ -173,11 +172,9 @@ export class RecordAccumulator {
       builder.append(record)
       this.#hold(batch, builder.byteLength - before + RECORD_OVERHEAD_BYTES)
     }
-    pending.place(batch, batch.recordCount)
     batch.recordCount += 1
-    if (builder.byteLength + bytes <= this.#options.batchBytes) return false
-    this.#close(queue)
-    return true
+    if (builder.byteLength + bytes > this.#options.batchBytes) this.#close(queue)
+    return batch
   }
 
   /** Counts memory for what is not in a batch yet. */
@@ -416,7 +413,7 @@ export class RecordAccumulator {
 
   #release(batch: ProducerBatch, outcome: BatchOutcome): void {
     this.#usedBytes -= batch.heldBytes
-    if (outcome.kind === 'failed' && !batch.isAttended) this.#unattended ??= outcome.error
+    if (outcome.kind === 'failed' && batch.isReportedByFlush) this.#failure ??= outcome.error
     batch.settle(outcome)
   }
 
