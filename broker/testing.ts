@@ -1,11 +1,13 @@
 // A real broker for tests, in the process of the test: `await using broker = await startBroker()`. Owns that it is gone
 // without a trace afterwards: no handle, no timer, no file. As many as you like run side by side.
 
+import type { Client, ConnectOptions } from '../client/index.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Broker } from './broker.ts'
 import type { BrokerSettings } from './config.ts'
 import type { Environment } from './environment.ts'
 import { tmpdir } from 'node:os'
+import { connect } from '../client/index.ts'
 import { silentLogger } from '../shared/logger.ts'
 import { createBroker } from './broker.ts'
 import { systemEnvironment } from './environment.ts'
@@ -29,6 +31,8 @@ export interface TestBroker extends AsyncDisposable {
   readonly port: number
   /** 'memory', or the directory that the broker writes to. */
   readonly dataDir: string
+  /** A client of this broker; it is closed before the broker stops, if it has not been by then. */
+  client(options?: Partial<ConnectOptions>): Client
   /** The broker itself, as it runs now. */
   readonly broker: Broker
   /**
@@ -83,6 +87,7 @@ class RunningTestBroker implements TestBroker {
   readonly dataDir: string
   readonly #parts: TestBrokerParts
   readonly #listen: string
+  readonly #clients: Client[] = []
   #broker: Broker
   #stopping: Promise<void> | undefined
 
@@ -100,6 +105,12 @@ class RunningTestBroker implements TestBroker {
     return this.#broker
   }
 
+  client(options: Partial<ConnectOptions> = {}): Client {
+    const client = connect({ brokers: this.brokers, ...options })
+    this.#clients.push(client)
+    return client
+  }
+
   async restart(options: { readonly crash?: boolean } = {}): Promise<void> {
     await this.#broker.stop({ immediately: options.crash === true })
     this.#broker = await this.#parts.start(this.#listen)
@@ -115,6 +126,7 @@ class RunningTestBroker implements TestBroker {
   }
 
   async #stop(): Promise<void> {
+    await Promise.allSettled(this.#clients.map((client) => client.close()))
     await this.#broker.stop()
     this.#parts.remove()
   }
