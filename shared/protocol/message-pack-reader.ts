@@ -175,8 +175,10 @@ export class MessagePackReader {
 
   #knownString(start: number, length: number): string {
     const bytes = this.#bytes
-    let hash = length
-    for (let at = start; at < start + length; at += 1) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0
+    // A sample is enough: a wrong guess only costs the comparison. The last byte is where numbered names differ.
+    let hash = length ^ (bytes[start + length - 1] ?? 0)
+    const step = (length >> 3) + 1
+    for (let at = start; at < start + length; at += step) hash = (Math.imul(hash, 31) + (bytes[at] ?? 0)) | 0
     const slot = (hash ^ (hash >>> 15)) & (KNOWN_STRINGS - 1)
     const known = this.#known[slot]
     if (known !== undefined && isSame(known.bytes, bytes, start, length)) return known.text

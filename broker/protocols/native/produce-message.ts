@@ -1,8 +1,9 @@
 // The produce request and the answer to it, laid out by hand: a broker reads and writes a hundred thousand of them a
-// second, and going by the table costs more than all the rest of a request. The table (shared/protocol/produce.ts) stays
+// second, and going by the table costs as much as all the rest of it. The table (shared/protocol/produce.ts) stays
 // the definition; test/protocols/native/produce-message.test.ts holds both against each other for arbitrary messages.
 //
-// scripts/bench-native-session.ts, Node 20, one small batch a request: <FIGURES>
+// scripts/bench-native-message.ts, Node 20, one partition: a request is read in 230 ns by hand and 450 by the table, an
+// answer written in 25 ns and 370.
 
 import type { Offset, TimestampMs, TopicId } from '../../../shared/ids.ts'
 import type { MessagePackReader } from '../../../shared/protocol/message-pack-reader.ts'
