@@ -26,7 +26,7 @@ export async function runDaemon(settings: GatheredSettings): Promise<number> {
     log.info({ pid: process.pid, node: process.version, settings: Object.fromEntries(effective) }, 'starting')
     return await serve(settings, log)
   } finally {
-    log.flush()
+    await log.flush()
   }
 }
 
@@ -37,8 +37,7 @@ async function serve(settings: GatheredSettings, log: Log): Promise<number> {
       resolve(signal)
       const atOnce = (second: StopSignal): void => {
         log.warn({ signal: second }, 'stopping at once; the next start will recover')
-        log.flush()
-        process.exit(EXIT_AT_ONCE[second])
+        endWith(EXIT_AT_ONCE[second], log)
       }
       process.on('SIGINT', atOnce).on('SIGTERM', atOnce)
     }
@@ -67,11 +66,16 @@ function sayReady(broker: Broker): void {
 function endOnWhatNobodyCaught(log: Log): void {
   const end = (error: unknown): void => {
     log.error({ error }, 'the broker met an error that nobody has caught; ending')
-    log.flush()
-    process.exit(1)
+    endWith(1, log)
   }
   process.on('uncaughtException', end)
   process.on('unhandledRejection', end)
+}
+
+/** Ends the process as soon as the log has been written, whatever else is going on. */
+function endWith(code: number, log: Log): void {
+  const end = (): void => process.exit(code)
+  log.flush().then(end, end)
 }
 
 function givenSettings({ options, given }: GatheredSettings): BrokerSettings {

@@ -5,6 +5,7 @@ import type { ApiName, RequestOf, ResponseOf } from '../../shared/protocol/api.t
 import type { ProducerOptions } from '../../client/producer-options.ts'
 import type { ReadOptions } from '../../client/reader-options.ts'
 import type { CommandContext } from './command.ts'
+import { Admin } from '../../client/admin.ts'
 import { Cluster } from '../../client/cluster.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { type ConnectOptions, readConnectOptions } from '../../client/options.ts'
@@ -13,6 +14,7 @@ import { Reader } from '../../client/reader.ts'
 import { errorCodeOf, ERRORS, TidemarkError } from '../../shared/errors.ts'
 
 export interface BrokerSession {
+  readonly admin: Admin
   /** Asks whoever answers. @throws TidemarkError */
   ask<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
   /** For tidying up: a Ctrl-C does not cut it off. */
@@ -22,13 +24,7 @@ export interface BrokerSession {
 }
 
 /** Requests that do no harm when they are done twice. */
-const REPEATABLE: ReadonlySet<ApiName> = new Set<ApiName>([
-  'metadata',
-  'listOffsets',
-  'describeTopics',
-  'clusterInfo',
-  'trim',
-])
+const REPEATABLE: ReadonlySet<ApiName> = new Set<ApiName>(['metadata', 'describeTopics', 'clusterInfo'])
 
 /** What a person at a terminal waits for; a program that embeds the client is more patient. */
 export function connectOptions(context: CommandContext): ConnectOptions {
@@ -61,6 +57,7 @@ export async function withBrokers<T>(
     )
   try {
     return await work({
+      admin: new Admin(cluster),
       ask: (api, request) => ask(api, request, context.signal),
       askEvenIfInterrupted: (api, request) => ask(api, request),
       producer: (options) => new Producer(cluster, options, () => undefined),

@@ -1,36 +1,24 @@
 // `tidemark offsets`: where each partition begins and ends, and where it stood at a time.
 
 import type { CommandContext } from './command.ts'
-import { OFFSET_AT } from '../../shared/protocol/offsets.ts'
-import { refusalOf, withBrokers } from './broker-session.ts'
+import { withBrokers } from './broker-session.ts'
 import { UsageError } from './command.ts'
 import { printValue } from './output.ts'
-import { partitionNumbers } from './topic.ts'
 
 export async function offsets(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
   const topic = args.required('topic')
   const atText = args.text('at')
   const timestamp = atText === undefined ? undefined : parseTimestamp(atText, '--at')
-  const rows = await withBrokers(context, async (session) => {
-    const partitions = await partitionNumbers(session, topic)
-    const offsetsAt = async (at: number): Promise<readonly (number | undefined)[]> => {
-      const request = partitions.map((partition) => ({ topic, partition, leaderEpoch: undefined, at }))
-      const answer = await session.ask('listOffsets', { partitions: request })
-      return answer.partitions.map((one, index) => {
-        const refusal = refusalOf(one, `${topic}-${partitions[index] ?? 0}`)
-        if (refusal !== undefined) throw refusal
-        return one.offset
-      })
-    }
-    const starts = await offsetsAt(OFFSET_AT.earliest)
-    const ends = await offsetsAt(OFFSET_AT.latest)
-    const then = timestamp === undefined ? undefined : await offsetsAt(timestamp)
-    return partitions.map((partition, index) => {
-      const start = starts[index]
-      const end = ends[index]
-      const row = { topic, partition, start, end, records: (end ?? 0) - (start ?? 0) }
-      return then === undefined ? row : Object.assign(row, { at: then[index] ?? end })
+  const rows = await withBrokers(context, async ({ admin }) => {
+    const { signal } = context
+    const starts = await admin.offsets(topic, { at: 'start', signal })
+    const ends = await admin.offsets(topic, { at: 'end', signal })
+    const then = timestamp === undefined ? undefined : await admin.offsets(topic, { at: new Date(timestamp), signal })
+    return starts.map(({ partition, offset: start = 0 }, index) => {
+      const end = ends[index]?.offset ?? start
+      const row = { topic, partition, start, end, records: end - start }
+      return then === undefined ? row : Object.assign(row, { at: then[index]?.offset ?? end })
     })
   })
   await printValue(output, rows, args.required('format'))

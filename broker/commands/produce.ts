@@ -81,6 +81,8 @@ class ProduceRun {
   async send(source: Source, splitter: RecordSplitter): Promise<void> {
     if (!this.#mayGoOn()) return
     const stream = source.open()
+    // A terminal says nothing by itself when the person at it has pressed Ctrl-C.
+    this.#context.signal.addEventListener('abort', () => stream.destroy(), { once: true })
     const first = this.#sent + 1
     try {
       for await (const chunk of stream) {

@@ -1,21 +1,16 @@
 // `tidemark topic …`: create, list, describe, alter, delete, add-partitions, trim. One that is refused does not hold up
 // the rest: each refusal is a line, and the exit code tells that there was one.
 
-import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { ResponseOf } from '../../shared/protocol/api.ts'
 import type { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
-import { offset } from '../../shared/ids.ts'
 import { refusalOf, withBrokers } from './broker-session.ts'
 import { splitPair, UsageError } from './command.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
 
 type Topic = ResponseOf<'describeTopics'>['topics'][number]
-type TrimPartition = RequestOf<'trim'>['partitions'][number]
-
-/** Stands for the high watermark in a trim request. */
-const HIGH_WATERMARK = -1
 
 export async function createTopics(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
@@ -124,18 +119,16 @@ export async function addPartitions(context: CommandContext): Promise<number> {
 export async function trimTopic(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
   const topic = args.required('topic')
-  const before = trimTarget(args.text('before'))
-  const { partitions } = await withBrokers(context, async (session) => {
+  const beforeOffset = trimTarget(args.text('before'))
+  const trimmed = await withBrokers(context, async (session) => {
     const only = args.integer('partition')
     const numbers = only === undefined ? await partitionNumbers(session, topic) : [only]
-    const targets = numbers.map((partition): TrimPartition => ({ topic, partition, beforeOffset: before }))
-    return await session.ask('trim', { partitions: targets })
+    const partitions = numbers.map((partition) => ({ partition, beforeOffset }))
+    return await session.admin.trim({ topic, partitions }, { signal: context.signal })
   })
-  const rows = partitions.map(({ partition, error, message, logStartOffset }) => {
-    const refusal = refusalOf({ error, message }, `${topic}-${partition}`)
-    return refusal === undefined ? { topic, partition, logStartOffset } : sayRefusal(refusal)
-  })
-  return await printOutcomes(context, rows, output)
+  const rows = trimmed.map(({ partition, logStartOffset }) => ({ topic, partition, logStartOffset }))
+  await printValue(output, rows, args.required('format'))
+  return 0
 }
 
 /** The numbers of the partitions of a topic. @throws UNKNOWN_TOPIC_OR_PARTITION */
@@ -147,9 +140,9 @@ export async function partitionNumbers(session: BrokerSession, topic: string): P
   return (found?.partitions ?? []).map(({ partition }) => partition).toSorted((a, b) => a - b)
 }
 
-function trimTarget(text: string | undefined): number {
-  if (text === 'end') return HIGH_WATERMARK
-  if (text !== undefined && /^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return offset(Number(text))
+function trimTarget(text: string | undefined): number | 'end' {
+  if (text === 'end') return text
+  if (text !== undefined && /^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text)
   throw new UsageError(`topic trim: --before must be an offset or 'end'${text === undefined ? '' : `, not '${text}'`}`)
 }
 

@@ -1,4 +1,5 @@
 import {
+  existsSync,
   readFileSync,
   truncateSync,
   statSync,
@@ -80,6 +81,16 @@ describe('the daemon', () => {
     const { code } = await daemon.process.finished()
     // Whoever was quicker: the orderly stop, or the second signal.
     expect([0, 143]).toContain(code)
+  })
+
+  it.skipIf(!existsSync('/dev/full'))('serves on though its log cannot be written', async () => {
+    const full = openSync('/dev/full', 'w')
+    const daemon = await startDaemon(directory(), [], full)
+    closeSync(full)
+    await ok(daemon, ['topic', 'create', 'orders'])
+    expect(await ok(daemon, ['cluster', 'health'])).toMatch(/^healthy\n/)
+    daemon.process.child.kill('SIGTERM')
+    expect((await daemon.process.finished()).code).toBe(0)
   })
 
   it('takes settings from a file and the environment, and masks what is secret in its log', async () => {

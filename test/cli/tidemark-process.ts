@@ -23,6 +23,8 @@ function cleanEnvironment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
 export interface RunOptions {
   readonly input?: string | Uint8Array
   readonly environment?: NodeJS.ProcessEnv
+  /** A file descriptor that takes the error stream. */
+  readonly errorStream?: number
 }
 
 export class Tidemark {
@@ -35,7 +37,7 @@ export class Tidemark {
   constructor(words: readonly string[], options: RunOptions = {}) {
     this.child = spawn(process.execPath, [CLI, ...words], {
       env: cleanEnvironment(options.environment),
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', options.errorStream ?? 'pipe'],
     })
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text
@@ -99,9 +101,13 @@ export interface Daemon {
 }
 
 /** A broker on free ports that serves. */
-export async function startDaemon(dataDir: string, extra: readonly string[] = []): Promise<Daemon> {
+export async function startDaemon(
+  dataDir: string,
+  extra: readonly string[] = [],
+  errorStream?: number,
+): Promise<Daemon> {
   const words = ['start', '--listen', '127.0.0.1:0', '--http', '127.0.0.1:0', '--data-dir', dataDir, ...extra]
-  const daemon = new Tidemark(words)
+  const daemon = new Tidemark(words, errorStream === undefined ? {} : { errorStream })
   const match = await daemon.saw(/^tidemark ready listen=(\S+) http=(\S+) broker=\d+ cluster=\S+$/m)
   return { process: daemon, ready: match[0], brokers: match[1] ?? '', http: match[2] ?? '' }
 }

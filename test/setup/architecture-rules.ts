@@ -148,7 +148,8 @@ const EVERYWHERE: Places = ['shared', 'client', 'broker']
 
 /** Where the product may use each module of Node. Scripts and tests are free. */
 const NODE_MODULES: Record<string, Places> = {
-  fs: ['broker/storage/node-disk.ts', ...COMMAND_RIM],
+  // The log has a way of its own to the error stream, which must not wait for anything.
+  fs: ['broker/storage/node-disk.ts', LOG_FORMAT, ...COMMAND_RIM],
   net: SOCKETS,
   tls: SOCKETS,
   dns: SOCKETS,
