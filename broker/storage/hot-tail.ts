@@ -111,6 +111,16 @@ export class HotTailBudget {
     return fresh
   }
 
+  /** Gives back what had to go beyond the limit before it was written. */
+  shrink(): void {
+    let block = this.usedBytes > this.limitBytes ? this.#blocks.oldest : undefined
+    while (block !== undefined && this.usedBytes > this.limitBytes) {
+      const next: TailBlock | undefined = block.newer
+      if (block.written === block.used) this.free(block)
+      block = next
+    }
+  }
+
   /** Takes the block from its tail. A slice that is out keeps the memory alive. */
   free(block: TailBlock): void {
     assert(block.isLinked, 'a block is freed once')

@@ -283,6 +283,7 @@ export class PartitionLog {
     staging.clear()
     this.#writtenEndOffset = this.#logEndOffset
     this.#isUntouched = false
+    this.#context.tails.shrink()
     return undefined
   }
 
@@ -554,14 +555,21 @@ export class PartitionLog {
       this.#context.events.onReadOnly?.(this.directory, reason)
       throw reason
     }
+    if (await this.#maybeSaveEpochs()) this.#recoveryPoint = place
+  }
+
+  /**
+   * Without the file a recovery must look at the records for their epochs: the recovery point stays behind until it could be
+   * written. Nothing else depends on it, so that a full disk is no reason to refuse what is synced.
+   */
+  async #maybeSaveEpochs(): Promise<boolean> {
     try {
       await this.#history.saveEpochs()
+      return true
     } catch (error) {
-      if (!(error instanceof DiskError)) throw error
-      // The records are safe. Without the file a recovery must look at them for their epochs, so its point stays behind.
-      return
+      if (error instanceof DiskError) return false
+      throw error
     }
-    this.#recoveryPoint = place
   }
 
   #writtenPlace(): LogPlace {
@@ -679,7 +687,7 @@ export class PartitionLog {
       files.release(active.file)
     }
     this.#history.truncate(cut.offset, now)
-    await this.#history.saveEpochs()
+    await this.#maybeSaveEpochs()
     await disk.syncDirectory(this.directory)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
     this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
