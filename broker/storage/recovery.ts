@@ -18,6 +18,7 @@ import { rebuildEpochs, replayProducers } from './batch-history.ts'
 import { BatchWalk, frameBytes, runWalk } from './batch-walk.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import type { File } from './disk.ts'
+import { forgetFailedSync, hasFailedSync, rewriteFile } from './failed-sync.ts'
 import { keptFile, producersFile, QUARANTINE_FILE } from './file-names.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
@@ -120,6 +121,7 @@ class Recovery {
   async run(): Promise<{ log: PartitionLog; report: RecoveryReport }> {
     this.#dropBelowStart()
     const point = this.#options.recoveryPoint
+    await this.#rewriteAfterFailedSync(point)
     const from = this.#scanStart(point)
     const loaded = this.#loadHistory(from)
     let logEndOffset = await this.#scan(from, point)
@@ -130,6 +132,22 @@ class Recovery {
     }
     await this.#settle(logEndOffset)
     return { log: this.#open(logEndOffset, point), report: this.#report(logEndOffset) }
+  }
+
+  /**
+   * After a failed sync the kernel may hold pages that it takes for written and that no later sync would write. What is
+   * not known to be on stable storage is written anew, so that the next syncs are worth something.
+   */
+  async #rewriteAfterFailedSync(point: LogPlace | undefined): Promise<void> {
+    const { disk } = this.#context
+    const { directory, kernelLived } = this.#options
+    if (!hasFailedSync(disk, directory)) return
+    for (const segment of this.#segments) {
+      // What a new kernel has read came from the medium.
+      if (kernelLived && segment.baseOffset >= (point?.segmentBase ?? 0)) await rewriteFile(disk, segment.file.path)
+    }
+    await disk.syncDirectory(directory)
+    forgetFailedSync(disk, directory)
   }
 
   /** Whole segments below the log start offset are what a crash has left of a removal. */
