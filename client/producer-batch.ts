@@ -41,6 +41,8 @@ export class ProducerBatch {
   failures = 0
   /** How often its session was lost under it. */
   sessionRestarts = 0
+  /** It was sent before without an outcome. */
+  isSentAgain = false
   /** An earlier attempt may have reached the log. */
   mayBeAppended = false
   baseSequence = -1

@@ -330,11 +330,12 @@ export class RecordAccumulator {
 
   /** How many batches of the partition may be in flight. */
   #windowOf(queue: PartitionQueue): number {
-    // What was sent behind a failed batch comes back first; then all are sent again in order.
     if (queue.inFlight.length > 0) {
       if (queue.hole !== undefined) return 0
       if (this.#options.isIdempotent && queue.session.identity === undefined) return 0
-      if (queue.resend.length > 0 && !isResending(queue)) return 0
+      // After a failure one batch at a time goes, until all that failed have their outcome: what was sent behind one of
+      // them comes back first, and none of them may be overtaken by more batches than the broker remembers.
+      if (queue.resend.length > 0 || queue.inFlight[0]?.isSentAgain === true) return 0
     }
     if (this.#options.acks === 0 || this.#options.isIdempotent) return this.#options.inFlightMax
     // Without sequence numbers a retry would be overtaken by what is in flight behind it.
@@ -483,6 +484,7 @@ export class RecordAccumulator {
       place -= 1
     }
     queue.resend.splice(place, 0, batch)
+    batch.isSentAgain = true
     queue.notBefore = Math.max(queue.notBefore, notBefore)
   }
 
@@ -550,13 +552,6 @@ export class RecordAccumulator {
     if (cause !== undefined && !batch.mayBeAppended) return errorOf(cause.code, text, { cause, ...at(queue) })
     return errorOf('TIMEOUT', text, { cause, ...at(queue) })
   }
-}
-
-/** Whether everything in flight precedes what is still to be sent again. */
-function isResending(queue: PartitionQueue): boolean {
-  const first = queue.resend[0]
-  const last = queue.inFlight.at(-1)
-  return first !== undefined && last !== undefined && last.order < first.order
 }
 
 function isSessionError(code: ErrorCode): boolean {
