@@ -27,7 +27,7 @@ export interface BrokerSession {
 const REPEATABLE: ReadonlySet<ApiName> = new Set<ApiName>(['metadata', 'describeTopics', 'clusterInfo'])
 
 /** What a person at a terminal waits for; a program that embeds the client is more patient. */
-export function connectOptions(context: CommandContext): ConnectOptions {
+function connectOptions(context: CommandContext): ConnectOptions {
   const timeoutMs = context.arguments.number('timeout')
   return {
     brokers: context.arguments.required('brokers'),

@@ -9,8 +9,7 @@ export class OutputClosed extends Error {
   override readonly name = 'OutputClosed'
 }
 
-export type Cell = string | number | boolean | undefined | null
-export type Row = Readonly<Record<string, unknown>>
+type Row = Readonly<Record<string, unknown>>
 
 const STANDARD_OUTPUT = 1
 const GATHER_BYTES = 64 * 1024
@@ -73,7 +72,7 @@ export async function printValue(output: StandardOutput, value: object, format: 
 }
 
 /** Columns are the keys of the first row. */
-export async function tableOf(rows: readonly Row[]): Promise<string> {
+async function tableOf(rows: readonly Row[]): Promise<string> {
   const names = Object.keys(rows[0] ?? {})
   const head = names.map((name) => name.replace(/([a-z])([A-Z])/g, '$1-$2').toUpperCase())
   return await alignedColumns([head, ...rows.map((row) => names.map((name) => cell(row[name])))])

@@ -16,9 +16,7 @@ export interface MetricRow {
 }
 
 /** Half a millisecond to ten seconds, in seconds. */
-export const DURATION_BUCKETS = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-] as const
+const DURATION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10] as const
 
 const TABLE = {
   tidemark_build_info: gauge('The version that runs; always 1.', ['version', 'node']),
