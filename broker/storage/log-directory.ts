@@ -21,7 +21,7 @@ import { DiskSpace, isLackOfSpace } from './disk-space.ts'
 import type { ConfigEntries, LogConfig } from './log-config.ts'
 import { parseTopicConfig } from './log-config.ts'
 import type { UpkeepOptions } from './log-upkeep.ts'
-import { LogUpkeep } from './log-upkeep.ts'
+import { eachAtOnce, LogUpkeep } from './log-upkeep.ts'
 import { loggedEvents } from './logged-events.ts'
 import type { PartitionName } from './partition-directories.ts'
 import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
@@ -38,6 +38,8 @@ import { TopicStore } from './topic-store.ts'
 export const PARTITIONS_MAX_DEFAULT = 10_000
 /** Logs opened or made in one turn of the event loop. */
 const LOGS_PER_TURN = 64
+/** Logs synced and closed at once: at a stop nobody else needs the threads. */
+const CLOSED_AT_ONCE = 16
 
 export interface LogDirectoryOptions {
   readonly disk: Disk
@@ -286,7 +288,7 @@ export class LogDirectory {
   async #closeLogs(): Promise<Map<string, LogCheckpoint>> {
     const { clock, logger } = this.#options
     const closed = new Map<string, LogCheckpoint>()
-    for (const [name, log] of this.#namedLogs()) {
+    await eachAtOnce([...this.#namedLogs()], CLOSED_AT_ONCE, async ([name, log]) => {
       try {
         const checkpoint = await log.closeClean(clock.now())
         if (checkpoint !== undefined) closed.set(name, checkpoint)
@@ -295,7 +297,7 @@ export class LogDirectory {
         logger.error({ log: log.directory, error: error.message }, 'a log could not be closed in order')
         log.close()
       }
-    }
+    })
     return closed
   }
 

@@ -149,7 +149,7 @@ export class LogUpkeep {
       if (log.state.kind === 'online' && log.recoveryPoint < log.writtenEndOffset) dirty.push(log)
     }
     if (dirty.length === 0) return
-    await this.#eachAtOnce(dirty, SYNCS_AT_ONCE, async (log) => {
+    await this.#eachLog(dirty, SYNCS_AT_ONCE, async (log) => {
       await log.sync()
       log.snapshotProducers(this.#parts.clock.now())
     })
@@ -167,7 +167,7 @@ export class LogUpkeep {
     for (const [, log] of [...this.#parts.logs()]) {
       if (this.#isStopped) return
       if (log.state.kind === 'offline') continue
-      await this.#eachAtOnce([log], 1, async () => void (await log.applyRetention(clock.now())))
+      await this.#eachLog([log], 1, async () => void (await log.applyRetention(clock.now())))
       if (++seen % LOGS_PER_TURN === 0) await this.#nextTurn()
     }
     try {
@@ -199,19 +199,15 @@ export class LogUpkeep {
   }
 
   /** Does it for each log, so many at once. A log that fails says so itself. */
-  async #eachAtOnce(logs: PartitionLog[], count: number, act: (log: PartitionLog) => Promise<void>): Promise<void> {
-    const next = logs.values()
-    const work = async (): Promise<void> => {
-      for (const log of next) {
-        try {
-          await act(log)
-        } catch (error) {
-          if (!(error instanceof TidemarkError || error instanceof DiskError)) throw error
-          this.#parts.logger.warn({ log: log.directory, error: error.message }, 'the upkeep of a log failed')
-        }
+  #eachLog(logs: PartitionLog[], count: number, act: (log: PartitionLog) => Promise<void>): Promise<void> {
+    return eachAtOnce(logs, count, async (log) => {
+      try {
+        await act(log)
+      } catch (error) {
+        if (!(error instanceof TidemarkError || error instanceof DiskError)) throw error
+        this.#parts.logger.warn({ log: log.directory, error: error.message }, 'the upkeep of a log failed')
       }
-    }
-    await Promise.all(Array.from({ length: Math.min(count, logs.length) }, work))
+    })
   }
 
   #currentPoints(): Map<string, LogPlace> {
@@ -250,4 +246,17 @@ export class LogUpkeep {
   #nextTurn(): Promise<void> {
     return new Promise((resolve) => this.#parts.timers.atEndOfTurn(resolve))
   }
+}
+
+/** Does it for each item, so many at once, beginning in order. */
+export async function eachAtOnce<T>(
+  items: readonly T[],
+  count: number,
+  act: (item: T) => Promise<void>,
+): Promise<void> {
+  const next = items.values()
+  const work = async (): Promise<void> => {
+    for (const item of next) await act(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(count, items.length) }, work))
 }
