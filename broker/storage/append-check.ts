@@ -23,6 +23,17 @@ export type RefusedAppend = { readonly kind: 'refused'; readonly error: ErrorCod
 /** The producer sent these records before; they have these offsets. */
 export type DuplicateAppend = { readonly kind: 'duplicate'; readonly baseOffset: Offset; readonly endOffset: Offset }
 
+export type AppendResult =
+  | {
+      readonly kind: 'appended'
+      readonly baseOffset: Offset
+      readonly endOffset: Offset
+      /** The time all records got; undefined when they keep their own. */
+      readonly logAppendTime: TimestampMs | undefined
+    }
+  | DuplicateAppend
+  | RefusedAppend
+
 export function refusal(error: ErrorCode, message: string): RefusedAppend {
   return { kind: 'refused', error, message }
 }

@@ -58,7 +58,9 @@ export class FilePool {
 
   release(entry: PooledFile): void {
     entry.users--
-    if (entry.isDropped && entry.users === 0) this.#close(entry)
+    if (entry.users > 0) return
+    // When more files were in use at once than are allowed, the first that is free makes good for it.
+    if (entry.isDropped || this.#open.count > this.#openFilesMax) this.#close(entry)
   }
 
   /** Takes in a file that the caller has just created. */

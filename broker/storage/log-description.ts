@@ -1,11 +1,15 @@
-// What a log shows of itself to whoever administers it.
+// What a log is made of when it is opened, and what it shows of itself to whoever administers it.
 
 import type { TidemarkError } from '../../shared/errors.ts'
 import type { Offset } from '../../shared/ids.ts'
 import type { BatchHistory } from './batch-history.ts'
-import type { EpochStart } from './leader-epoch-cache.ts'
-import type { QuarantinedRange } from './quarantine.ts'
+import type { EpochStart, LeaderEpochCache } from './leader-epoch-cache.ts'
+import type { LogConfig } from './log-config.ts'
+import type { LogPlace } from './log-files.ts'
+import type { ProducerState } from './producer-state.ts'
+import type { Quarantine, QuarantinedRange } from './quarantine.ts'
 import type { Segments } from './segments.ts'
+import type { StorageContext } from './storage-context.ts'
 
 export type LogState =
   | { readonly kind: 'online' }
@@ -26,6 +30,22 @@ export interface LogDescription {
   readonly quarantined: readonly QuarantinedRange[]
   readonly epochs: readonly EpochStart[]
   readonly producers: number
+}
+
+/** What a log is made of when it is opened. */
+export interface LogParts {
+  readonly context: StorageContext
+  readonly directory: string
+  readonly config: LogConfig
+  readonly segments: Segments
+  readonly quarantine: Quarantine
+  readonly logStartOffset: Offset
+  readonly logEndOffset: Offset
+  readonly recoveryPoint: LogPlace
+  readonly isDirectorySynced: boolean
+  readonly isClean: boolean
+  readonly producers?: ProducerState
+  readonly epochs?: LeaderEpochCache
 }
 
 /** All of a description but the offsets. */

@@ -107,6 +107,16 @@ export class LogReader {
     return undefined
   }
 
+  /** Of all records; undefined when none has a timestamp. @throws DiskError */
+  async largestTimestamp(indexIntervalBytes: number): Promise<TimestampMs | undefined> {
+    let largest = -1
+    for (const segment of [...this.#segments]) {
+      if (segment.largestTimestamp === undefined) await this.loadIndexes(segment, indexIntervalBytes)
+      largest = Math.max(largest, segment.largestTimestamp ?? -1)
+    }
+    return largest < 0 ? undefined : (largest as TimestampMs)
+  }
+
   /** Where the batch that holds the offset begins, or the first one behind it. @throws DiskError */
   async placeOf(offset: Offset, indexIntervalBytes: number): Promise<LogPlace> {
     const segment = this.#segments.floor(offset) ?? this.#segments.first

@@ -6,6 +6,7 @@
 import type { Offset, TimestampMs } from '../../shared/ids.ts'
 import { batchBytes } from '../../shared/record-batch/header.ts'
 import type { BatchHistory } from './batch-history.ts'
+import type { LogPlace } from './log-files.ts'
 import { Segment } from './segment.ts'
 import type { Segments } from './segments.ts'
 import type { StagedRun } from './staging.ts'
@@ -92,6 +93,31 @@ export class LogWriter {
       files.release(active.file)
     }
     if (active.size > mark.size) active.truncate(mark.size, endOffset)
+  }
+
+  /** Cuts the log at the place, and makes the cut durable but for names. @throws DiskError */
+  async cut(place: LogPlace): Promise<void> {
+    const { disk, files, indexes } = this.#context
+    while (this.#segments.count > 1 && this.#segments.active.baseOffset > place.segmentBase) {
+      const segment = this.#segments.pop()
+      indexes.remove(segment)
+      segment.remove(disk, files)
+    }
+    const { active } = this.#segments
+    active.isSealed = false
+    // It may have been opened for reading only.
+    active.file.isWritable = true
+    files.drop(active.file)
+    indexes.remove(active)
+    active.removeIndexFiles(disk)
+    const file = files.acquire(active.file)
+    try {
+      file.truncate(place.position)
+      active.truncate(place.position, place.offset)
+      await file.sync()
+    } finally {
+      files.release(active.file)
+    }
   }
 
   /** What was written before the call, and the names of its segments, are on stable storage. @throws DiskError */

@@ -17,7 +17,7 @@ import {
   setLeaderEpoch,
   setLogAppendTime,
 } from '../../shared/record-batch/header.ts'
-import type { DuplicateAppend, RefusedAppend } from './append-check.ts'
+import type { AppendResult } from './append-check.ts'
 import { checkRecords, refusal } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
@@ -26,9 +26,8 @@ import { noteFailedSync } from './failed-sync.ts'
 import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import { EmptySlice, HotTail } from './hot-tail.ts'
-import type { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
-import type { LogDescription, LogState } from './log-description.ts'
+import type { LogDescription, LogParts, LogState } from './log-description.ts'
 import { describeLog } from './log-description.ts'
 import type { LogPlace } from './log-files.ts'
 import { findFiles } from './log-files.ts'
@@ -36,7 +35,7 @@ import { failureOf } from './log-failure.ts'
 import { LogReader } from './log-reader.ts'
 import type { WriteMark } from './log-writer.ts'
 import { LogWriter } from './log-writer.ts'
-import type { ProducerState } from './producer-state.ts'
+import { forgetIndexes, scrubSegment } from './log-scrub.ts'
 import type { QuarantinedRange } from './quarantine.ts'
 import { Quarantine, QuarantinedError } from './quarantine.ts'
 import { Retention } from './retention.ts'
@@ -45,39 +44,12 @@ import { Segments } from './segments.ts'
 import { Staging } from './staging.ts'
 import type { StorageContext } from './storage-context.ts'
 
-export type AppendResult =
-  | {
-      readonly kind: 'appended'
-      readonly baseOffset: Offset
-      readonly endOffset: Offset
-      /** The time all records got; undefined when they keep their own. */
-      readonly logAppendTime: TimestampMs | undefined
-    }
-  | DuplicateAppend
-  | RefusedAppend
-
 /** What must be remembered of a log for the next start. */
 export interface LogCheckpoint {
   /** Everything below is on stable storage. */
   readonly recoveryPoint: LogPlace
   readonly logStartOffset: Offset
   readonly logEndOffset: Offset
-}
-
-/** What a log is made of when it is opened. */
-export interface LogParts {
-  readonly context: StorageContext
-  readonly directory: string
-  readonly config: LogConfig
-  readonly segments: Segments
-  readonly quarantine: Quarantine
-  readonly logStartOffset: Offset
-  readonly logEndOffset: Offset
-  readonly recoveryPoint: LogPlace
-  readonly isDirectorySynced: boolean
-  readonly isClean: boolean
-  readonly producers?: ProducerState
-  readonly epochs?: LeaderEpochCache
 }
 
 const ONLINE: LogState = { kind: 'online' }
@@ -101,6 +73,7 @@ export class PartitionLog {
   #tail: HotTail | undefined
   #reader: LogReader | undefined
   #retention: Retention | undefined
+  #lastScrubbed: Segment | undefined
   #lastAppendMs = 0 as TimestampMs
   /** Nothing has changed since a clean stop. */
   #isUntouched: boolean
@@ -337,9 +310,9 @@ export class PartitionLog {
         if (truncations === this.#truncations) return read
         read.release()
       } catch (error) {
-        if (truncations === this.#truncations && fetchOffset >= this.#logStartOffset) {
-          throw failureOf(error, `${this.directory} cannot be read`)
-        }
+        if (truncations !== this.#truncations || fetchOffset < this.#logStartOffset) continue
+        const failure = failureOf(error, `${this.directory} cannot be read`)
+        if (failure.code !== 'CORRUPT_MESSAGE' || !(await this.#scrubAt(fetchOffset))) throw failure
       }
     }
   }
@@ -360,16 +333,12 @@ export class PartitionLog {
 
   /** The youngest record: the first that has the greatest timestamp. Undefined when none has one. @throws STORAGE_ERROR */
   async youngestRecord(): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
-    let largest = -1
     try {
-      for (const segment of [...this.#segments]) {
-        await this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
-        largest = Math.max(largest, segment.largestTimestamp ?? -1)
-      }
+      const largest = await this.#readerOf().largestTimestamp(this.#config.indexIntervalBytes)
+      return largest === undefined ? undefined : await this.offsetForTimestamp(largest)
     } catch (error) {
       throw failureOf(error, `${this.directory} cannot be read`)
     }
-    return largest < 0 ? undefined : this.offsetForTimestamp(largest as TimestampMs)
   }
 
   /**
@@ -593,6 +562,44 @@ export class PartitionLog {
     if (range !== undefined) throw new QuarantinedError(range)
   }
 
+  /**
+   * Checks every byte of all segments and quarantines what is bad. Answers the ranges that it has found. Reads all of the
+   * log: for times of little load. @throws STORAGE_ERROR
+   */
+  async scrub(): Promise<readonly QuarantinedRange[]> {
+    const found: QuarantinedRange[] = []
+    for (const segment of [...this.#segments]) found.push(...(await this.#scrubSegment(segment)))
+    return found
+  }
+
+  /** Looks for what a read has stumbled upon, once a segment. Answers whether the read is worth to be tried again. */
+  async #scrubAt(offset: Offset): Promise<boolean> {
+    const segment = this.#segments.floor(offset)
+    if (segment === undefined || segment === this.#lastScrubbed) return false
+    this.#lastScrubbed = segment
+    await this.#scrubSegment(segment)
+    forgetIndexes(this.#context, segment)
+    return true
+  }
+
+  #scrubSegment(segment: Segment): Promise<readonly QuarantinedRange[]> {
+    return this.#alone(async () => {
+      if (this.#segments.floor(segment.baseOffset) !== segment) return []
+      const next = this.#segments.after(segment.baseOffset)
+      const endOffset = next?.baseOffset ?? this.#writtenEndOffset
+      try {
+        const found = await scrubSegment(this.#context, segment, this.#quarantine, endOffset)
+        this.#reader?.forgetPlaces()
+        if (found.length === 0) return found
+        this.#isUntouched = false
+        await this.#saveQuarantine()
+        return found
+      } catch (error) {
+        throw failureOf(error, `${this.directory} cannot be checked`)
+      }
+    })
+  }
+
   // Trimming and cutting
 
   /** The new log start offset that retention asks for; undefined when everything stays. */
@@ -655,7 +662,7 @@ export class PartitionLog {
   }
 
   async #truncate(offset: Offset, now: TimestampMs, save: () => Promise<void>): Promise<void> {
-    const { disk, files, indexes, events } = this.#context
+    const { disk, events } = this.#context
     const cut = await this.#readerOf().placeOf(offset, this.#config.indexIntervalBytes)
     if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
     await save()
@@ -667,29 +674,12 @@ export class PartitionLog {
     this.#logEndOffset = cut.offset
     this.#isUntouched = false
     if (cut.offset < this.#logStartOffset) this.#logStartOffset = cut.offset
-    while (this.#segments.count > 1 && this.#segments.active.baseOffset > cut.segmentBase) {
-      const segment = this.#segments.pop()
-      indexes.remove(segment)
-      segment.remove(disk, files)
-    }
-    const active = this.#segments.active
-    active.isSealed = false
-    active.file.isWritable = true
-    files.drop(active.file)
-    indexes.remove(active)
-    active.removeIndexFiles(disk)
-    const file = files.acquire(active.file)
-    try {
-      file.truncate(cut.position)
-      active.truncate(cut.position, cut.offset)
-      await file.sync()
-    } finally {
-      files.release(active.file)
-    }
+    await this.#writer.cut(cut)
     this.#history.truncate(cut.offset, now)
     await this.#maybeSaveEpochs()
     await disk.syncDirectory(this.directory)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
+    const { active } = this.#segments
     this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
     const bytes = bytesBefore - this.#segments.bytes
     events.onTruncate?.(this.directory, { endOffset: cut.offset, bytes, reason: 'asked for' })

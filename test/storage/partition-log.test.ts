@@ -234,7 +234,34 @@ describe('reading', () => {
     disk.writeFile(path, bytes)
     const first = await log.read(at(0), 1_000, at(3))
     expect(first.endOffset).toBe(1)
-    await expect(log.read(at(1), 1_000, at(3))).rejects.toMatchObject({ code: 'CORRUPT_MESSAGE' })
+    await expect(log.read(at(1), 1_000, at(3))).rejects.toMatchObject({ code: 'QUARANTINED', resumeOffset: 2 })
+    expect(await readAll(log, 2)).toEqual([[2, 'c']])
+    expect(put(log, batch(['d']))).toBe(3)
+    const clean = await log.closeClean(NOW)
+    if (clean === undefined) throw new Error('not clean')
+    const again = PartitionLog.open(context, DIRECTORY, log.config, clean)
+    await expect(again.read(at(1), 1_000, at(4))).rejects.toMatchObject({ code: 'QUARANTINED' })
+    expect((await readAll(again, 2)).map(([offset]) => offset)).toEqual([2, 3])
+  })
+
+  it('finds what has gone bad without being read', async () => {
+    const { log, disk, context } = newLog({ 'segment.bytes': '1024' }, { hotTailBytes: 0 })
+    for (let number = 0; number < 12; number++) put(log, batch(['x'.repeat(300)]))
+    expect(await log.scrub()).toEqual([])
+    context.files.closeIdle()
+    for (const base of [2, 6]) {
+      const path = `${DIRECTORY}/0000000000000000000${base}.log`
+      const bytes = disk.readFile(path)
+      bytes[bytes.length - 1] = 99
+      disk.writeFile(path, bytes)
+    }
+    expect(await log.scrub()).toMatchObject([
+      { startOffset: 3, endOffset: 4 },
+      { startOffset: 7, endOffset: 8 },
+    ])
+    expect(await log.scrub()).toEqual([])
+    expect((await log.read(at(4), 10_000, at(12))).endOffset).toBe(6)
+    await expect(log.read(at(7), 10_000, at(12))).rejects.toMatchObject({ resumeOffset: 8 })
   })
 
   it('finds the first record that is not older than a time', async () => {
@@ -341,7 +368,7 @@ describe('when the disk fails', () => {
 
   it('says nothing is lost when an index cannot be written', async () => {
     const { log, failAt } = failing({ 'segment.bytes': '1024' })
-    failAt((operation) => (/index$/.test(operation.path) ? { code: 'EIO' } : undefined))
+    failAt((operation) => (operation.path.endsWith('index') ? { code: 'EIO' } : undefined))
     for (let number = 0; number < 20; number++) put(log, batch(['x'.repeat(300)]))
     expect((await readAll(log)).length).toBe(20)
   })

@@ -1,0 +1,73 @@
+// Looks through a segment for what has gone bad since it was written, every byte of it. Owns what becomes of it: the range
+// is quarantined, as in a recovery, and the rest stays readable. Knows nothing of when to look.
+
+import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
+import { BatchWalk, runWalk } from './batch-walk.ts'
+import { keptFile } from './file-names.ts'
+import { placeLost } from './log-files.ts'
+import type { Quarantine, QuarantinedRange } from './quarantine.ts'
+import { copyBytes, findNextBatch } from './salvage.ts'
+import type { Segment } from './segment.ts'
+import type { StorageContext } from './storage-context.ts'
+
+/**
+ * Checks the segment's first `size` bytes, whose offsets end at endOffset, and adds to the quarantine what is bad. Answers
+ * what it has added; the caller makes the quarantine durable. @throws DiskError
+ */
+export async function scrubSegment(
+  context: StorageContext,
+  segment: Segment,
+  quarantine: Quarantine,
+  endOffset: Offset,
+): Promise<QuarantinedRange[]> {
+  const found: QuarantinedRange[] = []
+  const size = segment.size
+  const file = context.files.acquire(segment.file)
+  try {
+    let expected = segment.baseOffset
+    for (let position = 0; position < size;) {
+      const known = segment.lost.find((lost) => lost.bytes > 0 && lost.position === position)
+      if (known !== undefined) {
+        position += known.bytes
+        expected = known.endOffset as Offset
+        continue
+      }
+      const end = Math.min(size, segment.readableEnd(position))
+      const walk = new BatchWalk({ position, end, expectedOffset: expected, isFullCheck: true, visit: () => false })
+      await runWalk(walk, file)
+      expected = (walk.expectedOffset ?? expected) as Offset
+      position = walk.position
+      if (walk.fault === undefined) continue
+      const epochMin = -1 as LeaderEpoch
+      const search = { position, end: size, afterOffset: expected, beforeOffset: endOffset, epochMin }
+      const next = findNextBatch(file, search) ?? { position: size, offset: endOffset }
+      const range: QuarantinedRange = {
+        startOffset: expected,
+        endOffset: next.offset,
+        segmentBase: segment.baseOffset,
+        position,
+        bytes: next.position - position,
+        reason: walk.fault,
+      }
+      quarantine.add(range)
+      placeLost([segment], quarantine)
+      found.push(range)
+      const copy = `${segment.directory}/${keptFile('corrupt', segment.baseOffset, position)}`
+      copyBytes(context, segment, copy, { position, end: next.position })
+      context.events.onQuarantine?.(segment.directory, range)
+      position = next.position
+      expected = next.offset
+    }
+  } finally {
+    context.files.release(segment.file)
+  }
+  if (found.length > 0) forgetIndexes(context, segment)
+  return found
+}
+
+/** They may have been made from bad bytes, or be what is bad. */
+export function forgetIndexes(context: StorageContext, segment: Segment): void {
+  context.indexes.remove(segment)
+  segment.forgetIndexes()
+  segment.removeIndexFiles(context.disk)
+}

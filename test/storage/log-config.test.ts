@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest'
+import { describeTopicConfig, parseTopicConfig, TOPIC_CONFIG } from '../../broker/storage/log-config.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+
+function refusalOf(entries: Record<string, string>): string {
+  try {
+    parseTopicConfig(entries)
+  } catch (error) {
+    if (error instanceof TidemarkError && error.code === 'INVALID_CONFIG') return error.message
+    throw error
+  }
+  throw new Error('not refused')
+}
+
+describe('the settings of a topic', () => {
+  it("are Kafka's by default", () => {
+    expect(parseTopicConfig({})).toEqual({
+      durability: 'os',
+      retentionMs: 604_800_000,
+      retentionBytes: undefined,
+      segmentBytes: 1_073_741_824,
+      segmentMs: 604_800_000,
+      minInSyncReplicas: 1,
+      maxMessageBytes: 1_048_588,
+      timestampType: 'CreateTime',
+      timestampBeforeMsMax: Number.MAX_SAFE_INTEGER,
+      timestampAfterMsMax: Number.MAX_SAFE_INTEGER,
+      indexIntervalBytes: 4_096,
+      flushMs: Number.MAX_SAFE_INTEGER,
+    })
+  })
+
+  it('come from the topic, then from the broker', () => {
+    const defaults = { 'retention.ms': '1000', 'retention.bytes': '5' }
+    expect(parseTopicConfig({ 'retention.ms': '-1' }, defaults)).toMatchObject({
+      retentionMs: undefined,
+      retentionBytes: 5,
+    })
+  })
+
+  it('name key, value and range when a value is refused', () => {
+    expect(refusalOf({ 'segment.bytes': '12' })).toBe(
+      'segment.bytes="12" is not allowed: an integer from 1024 to 2147483647 (bytes) is',
+    )
+    for (const value of ['', ' 1', '1.5', '1e3', '0x10', 'NaN', '-2', '99999999999999999999']) {
+      expect(refusalOf({ 'retention.ms': value })).toContain('retention.ms=')
+    }
+    expect(refusalOf({ durability: 'none' })).toBe('durability="none" is not allowed: "os" or "fsync" is')
+    expect(refusalOf({ 'cleanup.policy': 'compact,delete' })).toContain('compaction is not supported')
+  })
+
+  it('suggest the nearest key for one that does not exist', () => {
+    expect(refusalOf({ 'retention.msec': '1' })).toBe(
+      'there is no topic setting "retention.msec"; did you mean retention.ms?',
+    )
+    expect(refusalOf({ something: '1' })).toBe('there is no topic setting "something"')
+    expect(refusalOf({ toString: '1' })).toContain('there is no topic setting')
+    expect(refusalOf({ 'min.cleanable.dirty.ratio': '0.5' })).toContain('does not support')
+  })
+
+  it("take Kafka's greatest number for no limit", () => {
+    expect(parseTopicConfig({ 'flush.ms': '9223372036854775807' }).flushMs).toBe(Number.MAX_SAFE_INTEGER)
+  })
+
+  it('mean fsync by flush.messages=1, unless they contradict themselves', () => {
+    expect(parseTopicConfig({ 'flush.messages': '1' }).durability).toBe('fsync')
+    expect(parseTopicConfig({ 'flush.messages': '100' }).durability).toBe('os')
+    expect(parseTopicConfig({ durability: 'os' }, { 'flush.messages': '1' }).durability).toBe('os')
+    expect(parseTopicConfig({ 'flush.messages': '1' }, { durability: 'os' }).durability).toBe('fsync')
+    expect(refusalOf({ durability: 'os', 'flush.messages': '1' })).toContain('contradict')
+  })
+
+  it('are described with where each value comes from', () => {
+    const described = describeTopicConfig({ 'segment.ms': '7' }, { 'retention.bytes': '5' })
+    expect(described.map(({ name }) => name)).toEqual(Object.keys(TOPIC_CONFIG))
+    expect(described.find(({ name }) => name === 'segment.ms')).toMatchObject({
+      value: '7',
+      isDefault: false,
+      source: 'topic',
+      unit: 'ms',
+    })
+    expect(described.find(({ name }) => name === 'retention.bytes')).toMatchObject({ value: '5', source: 'broker' })
+    expect(described.find(({ name }) => name === 'durability')).toMatchObject({ value: 'os', source: 'default' })
+  })
+})
