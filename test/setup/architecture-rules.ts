@@ -149,7 +149,7 @@ const EVERYWHERE: Places = ['shared', 'client', 'broker']
 /** Where the product may use each module of Node. Scripts and tests are free. */
 const NODE_MODULES: Record<string, Places> = {
   // The log has a way of its own to the error stream, which must not wait for anything.
-  fs: ['broker/storage/node-disk.ts', LOG_FORMAT, ...COMMAND_RIM],
+  fs: ['broker/storage/node-disk.ts', 'broker/log.ts', ...COMMAND_RIM],
   net: SOCKETS,
   tls: SOCKETS,
   dns: SOCKETS,
