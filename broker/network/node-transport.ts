@@ -5,6 +5,8 @@
 // what receiving costs. With `onread` every socket reads into one static buffer, because a chunk is used up during the
 // call. Node offers that for sockets that connect, not for those it accepts, so the accepted handle is taken from the
 // server before Node has made a socket of it. Where that inner door is missing, sockets are read the plain way.
+// bench-floor --stub with and without --plain, Node 20, CPU seconds a GB: 64 KiB batches 0.53 against 0.69, single records
+// of 1 KiB 1.56 against 1.71.
 
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net'
 import { TidemarkError } from '../../shared/errors.ts'

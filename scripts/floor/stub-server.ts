@@ -12,7 +12,7 @@ import type {
   RequestContext,
   Requests,
 } from '../../broker/requests/requests.ts'
-import { silentMeter, SlotMeter } from '../../broker/metrics/meter.ts'
+import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { CONNECTION_LIMITS } from '../../broker/network/connection-limits.ts'
 import { Listener } from '../../broker/network/listener.ts'
 import { NodeTransport } from '../../broker/network/node-transport.ts'
@@ -95,7 +95,7 @@ class FileRequests implements Requests {
   }
 }
 
-const meter = process.argv.includes('--silent-meter') ? silentMeter : new SlotMeter()
+const meter = new SlotMeter()
 const identity = { brokerId: 1, cluster: 'stub', software: 'stub', rack: undefined }
 const adapter = new NativeAdapter({
   requests: new FileRequests(),

@@ -51,6 +51,27 @@ describe('producers', () => {
     expect(server.listener.requestBytes).toBe(0)
   })
 
+  it('of many small requests beyond the memory for requests are paused as well', async () => {
+    const limits = { requestBytesMax: MIB, inFlightMax: 10_000, inFlightBytesMax: 64 * MIB }
+    await using server = await startNativeServer({ limits })
+    server.requests.isHoldingProduces = true
+    const client = await RawClient.greet(server.port)
+    const batch = numbered(0, 1_000)
+    const frame = requestFrame('produce', 5, produceOf('t', batch), batch)
+    const requests = 5_000
+    client.send(...Array.from({ length: requests }, () => frame))
+    let answered = 0
+    while (answered < requests) {
+      await eventually(() => server.requests.held.length > 0)
+      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate)
+      expect(server.listener.requestBytes).toBeLessThanOrEqual(0.75 * MIB + frame.length)
+      answered += server.requests.held.length
+      for (const respond of server.requests.held.splice(0)) respond()
+    }
+    await client.until(() => client.frames.length === 1 + requests)
+    expect(server.requests.logs.get('t/0')).toHaveLength(requests)
+  })
+
   it('are let go on when a frame is as large as the whole memory for requests', async () => {
     await using server = await startNativeServer({ limits: { requestBytesMax: MIB } })
     const client = await RawClient.greet(server.port)

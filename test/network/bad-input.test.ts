@@ -121,6 +121,15 @@ describe('a frame that cannot be read', () => {
     })
   })
 
+  it('is answered although much more has been sent behind it, which nobody reads', async () => {
+    await besideAnother(async (server) => {
+      const client = await RawClient.greet(server.port)
+      client.send(uint32(0xffff_ffff), Buffer.alloc(8 * MIB))
+      expect(errorOf(await client.answer(0)).code).toBe('FRAME_TOO_LARGE')
+      await client.closed()
+    })
+  })
+
   it('may have 16 KiB before hello and no more', async () => {
     await besideAnother(async (server) => {
       const client = await RawClient.connect(server.port)
