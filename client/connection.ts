@@ -209,7 +209,7 @@ export class Connection {
     }
   }
 
-  #write(api: ApiName, request: RequestOf<ApiName>, tail: readonly Uint8Array[]): number {
+  #write(api: ApiName, request: unknown, tail: readonly Uint8Array[]): number {
     const row = APIS[api]
     let tailBytes = 0
     for (const part of tail) tailBytes += part.length

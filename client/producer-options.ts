@@ -100,8 +100,8 @@ export function readProducerOptions<K, V>(
     },
     // Without serializers K and V are what the default takes.
     serializers: {
-      key: key ?? (plain as Serializer<never> as Serializer<K>),
-      value: value ?? (plain as Serializer<never> as Serializer<V>),
+      key: key ?? (plain as Serializer<never>),
+      value: value ?? (plain as Serializer<never>),
     },
     partitioner: options.partitioner,
   }

@@ -58,13 +58,16 @@ export function prepareRecord<K, V>(
 
 /** The same record with bytes of its own, for one that has to wait for its place. */
 export function copyRecord(record: PreparedRecord): PreparedRecord {
-  const copy = (bytes: Uint8Array | null): Uint8Array | null => (bytes === null ? null : Buffer.from(bytes))
   return {
     ...record,
     key: copy(record.key),
     value: copy(record.value),
     headers: record.headers?.map(([name, value]) => [name, copy(value)] as const),
   }
+}
+
+function copy(bytes: Uint8Array | null): Uint8Array | null {
+  return bytes === null ? null : Buffer.from(bytes)
 }
 
 function serialize<T>(serializer: Serializer<T>, value: T, topic: string, what: string): Uint8Array {

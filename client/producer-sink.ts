@@ -30,34 +30,34 @@ export class ProducerSink<K, V> extends Writable {
     return this.#acknowledged
   }
 
-  override _write(chunk: unknown, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+  override _write(chunk: unknown, _encoding: BufferEncoding, answer: (error?: Error | null) => void): void {
     try {
       this.#add(chunk)
     } catch (error) {
-      return done(toTidemarkError(error, 'INVALID_ARGUMENT', 'a chunk of the stream'))
+      return answer(toTidemarkError(error, 'INVALID_ARGUMENT', 'a chunk of the stream'))
     }
-    this.#whenReady(done)
+    this.#whenReady(answer)
   }
 
-  override _writev(chunks: readonly { readonly chunk: unknown }[], done: (error?: Error | null) => void): void {
+  override _writev(chunks: readonly { readonly chunk: unknown }[], answer: (error?: Error | null) => void): void {
     try {
       for (const { chunk } of chunks) this.#add(chunk)
     } catch (error) {
-      return done(toTidemarkError(error, 'INVALID_ARGUMENT', 'a chunk of the stream'))
+      return answer(toTidemarkError(error, 'INVALID_ARGUMENT', 'a chunk of the stream'))
     }
-    this.#whenReady(done)
+    this.#whenReady(answer)
   }
 
-  override _final(done: (error?: Error | null) => void): void {
+  override _final(answer: (error?: Error | null) => void): void {
     this.#target.drain(this.#gone.signal).then(
-      () => done(this.errored),
-      (error: unknown) => done(toTidemarkError(error, 'CONNECTION_FAILED', 'the stream could not be ended')),
+      () => answer(this.errored),
+      (error: unknown) => answer(toTidemarkError(error, 'CONNECTION_FAILED', 'the stream could not be ended')),
     )
   }
 
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+  override _destroy(error: Error | null, answer: (error?: Error | null) => void): void {
     this.#gone.abort(error ?? undefined)
-    done(error)
+    answer(error)
   }
 
   #add(chunk: unknown): void {
@@ -71,11 +71,11 @@ export class ProducerSink<K, V> extends Writable {
     )
   }
 
-  #whenReady(done: (error?: Error | null) => void): void {
-    if (this.#target.isReady()) return done()
+  #whenReady(answer: (error?: Error | null) => void): void {
+    if (this.#target.isReady()) return answer()
     this.#target.ready(this.#gone.signal).then(
-      () => done(),
-      (error: unknown) => done(toTidemarkError(error, 'CONNECTION_FAILED', 'the producer')),
+      () => answer(),
+      (error: unknown) => answer(toTidemarkError(error, 'CONNECTION_FAILED', 'the producer')),
     )
   }
 }

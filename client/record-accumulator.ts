@@ -323,7 +323,7 @@ export class RecordAccumulator {
         return undefined
       }
       queue.session.begin(this.#identity)
-      this.#restampAll(queue)
+      this.#restamp(queue, -1)
     }
     return batch
   }
@@ -434,12 +434,11 @@ export class RecordAccumulator {
     if (isUnknown) batch.mayBeAppended = true
     if (isUnknown && !isIdempotent) {
       const text = `${where(queue)}: the broker may or may not have appended the records: ${error.message}`
-      return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...at(queue) }))
+      return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...placeOf(queue) }))
     }
     batch.failures += 1
-    const isRetriable = error.retriable || (isUnknown && isIdempotent)
-    if (!isRetriable || batch.failures > retry.retries || now >= batch.openedAt + deliveryTimeoutMs) {
-      return this.#fail(queue, batch, isRetriable ? this.#givenUp(queue, batch, error) : error)
+    if (!error.retriable || batch.failures > retry.retries || now >= batch.openedAt + deliveryTimeoutMs) {
+      return this.#fail(queue, batch, error.retriable ? this.#givenUp(queue, batch, error) : error)
     }
     this.#sendAgain(queue, batch, now + backoffMs(batch.failures, retry, this.#random))
   }
@@ -455,7 +454,7 @@ export class RecordAccumulator {
     if (error.code === 'UNKNOWN_PRODUCER_ID' && batch.mayBeAppended) {
       const text = `${where(queue)}: the broker has forgotten this producer; the records may have been appended before`
       this.#loseSession(queue)
-      return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...at(queue) }))
+      return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...placeOf(queue) }))
     }
     batch.sessionRestarts += 1
     if (batch.sessionRestarts > SESSION_RESTARTS_MAX) {
@@ -503,18 +502,18 @@ export class RecordAccumulator {
   #afterAnswer(queue: PartitionQueue): void {
     if (queue.inFlight.length === 0) {
       if (queue.hole !== undefined && queue.session.identity !== undefined) {
-        const first = queue.resend[0]
-        const isBeforeHole = first !== undefined && first.order < queue.hole.order
-        queue.session.rewind(isBeforeHole ? first.baseSequence : queue.hole.baseSequence)
-        this.#restampAll(queue)
+        queue.session.rewind(queue.hole.baseSequence)
+        this.#restamp(queue, queue.hole.order)
       }
       queue.hole = undefined
     }
     if (queue.isEmpty) this.#active.delete(queue)
   }
 
-  #restampAll(queue: PartitionQueue): void {
+  /** Numbers anew what is sent again and was first sent after that place. What is before it may be in the log. */
+  #restamp(queue: PartitionQueue, afterOrder: number): void {
     for (const batch of queue.resend) {
+      if (batch.order <= afterOrder) continue
       const bytes = batch.bytes
       assert(bytes !== undefined, 'a batch that is sent again is finished')
       const stamp = queue.session.stamp(batch.recordCount)
@@ -549,8 +548,8 @@ export class RecordAccumulator {
     const reason = cause === undefined ? '' : `: ${cause.message}`
     const text = `${where(queue)}: ${attempts}, ${fate}${reason}`
     // An error that says for certain what is wrong is worth more than that time ran out.
-    if (cause !== undefined && !batch.mayBeAppended) return errorOf(cause.code, text, { cause, ...at(queue) })
-    return errorOf('TIMEOUT', text, { cause, ...at(queue) })
+    if (cause !== undefined && !batch.mayBeAppended) return errorOf(cause.code, text, { cause, ...placeOf(queue) })
+    return errorOf('TIMEOUT', text, { cause, ...placeOf(queue) })
   }
 }
 
@@ -562,6 +561,6 @@ function where(queue: PartitionQueue): string {
   return `${queue.topic}-${queue.partition}`
 }
 
-function at(queue: PartitionQueue): { topic: string; partition: number } {
+function placeOf(queue: PartitionQueue): { topic: string; partition: number } {
   return { topic: queue.topic, partition: queue.partition }
 }

@@ -137,7 +137,7 @@ function readField<T>(bytes: Uint8Array, reader: Deserializer<T> | undefined, to
 }
 
 function toBuffer(bytes: Uint8Array): Buffer {
-  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 function toHeaders(list: readonly RecordHeader[]): Headers {

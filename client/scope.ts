@@ -24,7 +24,7 @@ export class Scope {
   readonly #controller = new AbortController()
   readonly #undo: (() => void)[] = []
   readonly #endsAt: number
-  #timer: Timer | undefined
+  readonly #timer: Timer | undefined
 
   constructor(environment: ClientEnvironment, options: ScopeOptions) {
     this.#environment = environment

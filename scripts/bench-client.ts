@@ -34,7 +34,10 @@ async function runBroker(): Promise<void> {
   const broker = await startBroker(flags.memory ? { dataDir: 'memory' } : {})
   process.send?.(broker.brokers)
   process.once('disconnect', () => {
-    broker.stop().finally(() => process.exit(0))
+    broker.stop().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    )
   })
 }
 
@@ -100,7 +103,7 @@ async function main(): Promise<void> {
   const child: ChildProcess = fork(process.argv[1] ?? '', ['--broker', ...(flags.memory ? ['--memory'] : [])])
   try {
     const brokers = await new Promise<string>((resolve, reject) => {
-      child.once('message', (message) => resolve(String(message)))
+      child.once('message', (message) => resolve(typeof message === 'string' ? message : ''))
       child.once('exit', (code) => reject(new Error(`the broker ended with ${String(code)}`)))
     })
     await using client = connect({ brokers })

@@ -97,7 +97,7 @@ export class FakeBroker {
   }
 
   async listen(): Promise<void> {
-    const server = createServer((socket) => this.#serve(socket))
+    const server = createServer({ noDelay: true }, (socket) => this.#serve(socket))
     this.#server = server
     await new Promise<void>((resolve) => server.listen(this.port, '127.0.0.1', resolve))
     const address = server.address()

@@ -160,7 +160,7 @@ describe('an idempotent producer', () => {
     await expect(producer.send({ topic: 't', messages: [{ value: 'a' }] })).rejects.toMatchObject({
       name: 'TimeoutError',
       code: 'TIMEOUT',
-      message: expect.stringContaining('may have been appended'),
+      message: containing('may have been appended'),
     })
   })
 
@@ -328,10 +328,10 @@ describe('an abort', () => {
     const client = clientOf(broker)
     const controller = new AbortController()
     const promise = wait(client, controller.signal)
-    const outcome = expect(promise).rejects.toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: 'enough' })
+    promise.catch(() => undefined)
     await pause()
     controller.abort('enough')
-    await outcome
+    await expect(promise).rejects.toMatchObject({ name: 'AbortError', code: 'ABORTED', cause: 'enough' })
     await expect(wait(client, AbortSignal.abort('enough'))).rejects.toMatchObject({ code: 'ABORTED' })
     await client.close({ timeoutMs: 10 }).catch(() => undefined)
   })
@@ -386,4 +386,8 @@ describe('a topic that is not there', () => {
 
 function pause(): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), 20))
+}
+
+function containing(text: string): unknown {
+  return expect.stringContaining(text)
 }

@@ -87,7 +87,7 @@ describe('a producer and a reader', () => {
       const [meta] = await producer.send({ topic: 'spread', messages: [{ value: 'x' }] })
       seen.add(meta?.partition)
     }
-    expect([...seen].sort()).toEqual([0, 1, 2, 3])
+    expect([...seen].sort((a = -1, b = -1) => a - b)).toEqual([0, 1, 2, 3])
   })
 
   it('ask a partitioner of the application and refuse a partition that is none', async () => {
