@@ -13,7 +13,6 @@ import type { Environment } from './environment.ts'
 import type { ClusterSnapshot } from './metrics/kafka-exporter.ts'
 import type { RequestContext, Requests } from './requests/requests.ts'
 import type { Disk } from './storage/disk.ts'
-import type { Partition } from './replication/partition.ts'
 import { must } from '../shared/assert.ts'
 import { TidemarkError } from '../shared/errors.ts'
 import { brokerId } from '../shared/ids.ts'
@@ -27,6 +26,7 @@ import { CONNECTION_LIMITS } from './network/connection-limits.ts'
 import { Listener } from './network/listener.ts'
 import { NativeAdapter } from './protocols/native/native-adapter.ts'
 import { DelayedOperations } from './replication/delayed-operations.ts'
+import { registerPartitionGauges, topicSnapshots } from './replication/partition-metrics.ts'
 import { PartitionManager } from './replication/partition-manager.ts'
 import { TurnWriter } from './replication/turn-writer.ts'
 import { RequestRouter } from './requests/request-router.ts'
@@ -34,7 +34,7 @@ import { LogDirectory } from './storage/log-directory.ts'
 import { MemoryDisk } from './storage/memory-disk.ts'
 import { MeteredDisk } from './storage/metered-disk.ts'
 
-export const BROKER_SOFTWARE = 'tidemark/0.1.0'
+const BROKER_SOFTWARE = 'tidemark/0.1.0'
 /** Where a broker that keeps nothing keeps it. */
 const MEMORY_PATH = '/memory'
 const TURNS_AFTER_STOP = 2
@@ -215,7 +215,8 @@ class RunningBroker implements Broker {
     const router = this.#makeRouter(coordinator, partitions)
     await this.#startListener(router)
     await this.#join(coordinator)
-    this.#registerGauges(directory, partitions, router)
+    this.#registerGauges(directory, router)
+    registerPartitionGauges(this.#meter, partitions)
     this.#phase = 'serving'
     const tookMs = Math.round(this.#environment.clock.monotonic() - startedMs)
     this.#logger.info({ listen: this.brokers, brokerId: this.brokerId, cluster: this.cluster, tookMs }, 'serving')
@@ -429,46 +430,15 @@ class RunningBroker implements Broker {
     this.#onImmediate?.()
   }
 
-  #registerGauges(directory: LogDirectory, partitions: PartitionManager, router: RequestRouter): void {
+  #registerGauges(directory: LogDirectory, router: RequestRouter): void {
     const meter = this.#meter
     const startedAt = this.#environment.clock.now() / 1000
-    const count = (is: (partition: Partition) => boolean) => (): number => {
-      let total = 0
-      for (const partition of partitions.all()) if (is(partition)) total += 1
-      return total
-    }
     meter.gauge('tidemark_build_info', { version: BROKER_SOFTWARE, node: process.version }, () => 1)
     meter.gauge('tidemark_start_time_seconds', {}, () => startedAt)
-    meter.gauge('tidemark_partitions', {}, () => partitions.partitionCount)
-    meter.gauge(
-      'tidemark_partition_leader',
-      {},
-      count(() => true),
-    )
-    meter.gauge(
-      'tidemark_offline_partitions',
-      {},
-      () => partitions.unopenedCount + count(({ state }) => state === 'offline')(),
-    )
-    meter.gauge(
-      'tidemark_read_only_partitions',
-      {},
-      count(({ state }) => state === 'read-only'),
-    )
-    meter.gauge('tidemark_under_replicated_partitions', {}, () => 0)
-    meter.gauge(
-      'tidemark_under_min_isr_partitions',
-      {},
-      count(({ config }) => config.minInSyncReplicas > 1),
-    )
+    meter.gauge('tidemark_event_loop_utilization_ratio', {}, () => this.#environment.eventLoopUtilization())
     meter.gauge('tidemark_waiting_fetches', {}, () => router.waitingFetches)
     meter.gauge('tidemark_disk_free_bytes', {}, () => directory.space.freeBytes)
     meter.gauge('tidemark_disk_read_only', {}, () => (directory.space.state === 'full' ? 1 : 0))
-    meter.gauge('tidemark_quarantined_ranges', {}, () => {
-      let ranges = 0
-      for (const partition of partitions.all()) ranges += partition.quarantinedRanges
-      return ranges
-    })
   }
 
   #snapshot(): ClusterSnapshot {
@@ -476,22 +446,7 @@ class RunningBroker implements Broker {
     const partitions = this.#partitions
     if (coordinator === undefined || partitions === undefined) return { brokers: [], topics: [] }
     const brokers = coordinator.brokers().map((one) => ({ id: one.brokerId, address: formatAddress(one) }))
-    const topics = [...coordinator.topics.list()].map(({ name, topicId, partitions: count }) => ({
-      topic: name,
-      partitions: Array.from({ length: count }, (_, partition) => {
-        const leadership = coordinator.leaderships.of(topicId, partition)
-        const open = partitions.find(name, topicId, partition)
-        return {
-          partition,
-          leader: leadership?.leader,
-          replicas: leadership?.replicas ?? [],
-          inSyncReplicas: leadership?.inSyncReplicas ?? [],
-          logStartOffset: open?.logStartOffset ?? 0,
-          highWatermark: open?.highWatermark ?? 0,
-        }
-      }),
-    }))
-    return { brokers, topics }
+    return { brokers, topics: topicSnapshots(coordinator, partitions) }
   }
 }
 

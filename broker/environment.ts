@@ -2,6 +2,7 @@
 // nothing else, so whoever makes an environment decides what its outside is.
 
 import { hostname } from 'node:os'
+import { performance } from 'node:perf_hooks'
 import { NodeDisk } from './storage/node-disk.ts'
 import type { Disk } from './storage/disk.ts'
 import type { CoordinatorFactory } from './coordination/coordinator.ts'
@@ -22,6 +23,8 @@ export interface Environment {
   readonly coordinator: CoordinatorFactory
   /** What other machines call this one; told to clients when the broker listens on all addresses. */
   readonly hostname: string
+  /** Share of the time since the last call that the event loop was busy, from 0 to 1. */
+  eventLoopUtilization(): number
 }
 
 /** The real world: this machine's clock, disk and network, and a broker that is its own cluster. */
@@ -34,5 +37,16 @@ export function systemEnvironment(): Environment {
     transport: new NodeTransport(),
     coordinator: (context) => new InProcessCoordinator(context),
     hostname: hostname(),
+    eventLoopUtilization: measureEventLoop(),
+  }
+}
+
+function measureEventLoop(): () => number {
+  let last = performance.eventLoopUtilization()
+  return () => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, last)
+    last = now
+    return Number.isFinite(utilization) ? utilization : 0
   }
 }

@@ -1,6 +1,7 @@
 // What the package offers to whoever runs a broker in a process of their own: `import { createBroker } from 'tidemark/broker'`.
 
-export type { Address, BrokerOptions, BrokerSettings, OptionDescription, OptionRow } from './config.ts'
+export type { Address, BrokerOptions, BrokerSettings, OptionDescription } from './config.ts'
+export type { OptionRow } from './option-table.ts'
 export { OPTIONS } from './config.ts'
 export type { Broker, BrokerServices } from './broker.ts'
 export { createBroker } from './broker.ts'

@@ -135,6 +135,19 @@ describe('a topic with durability fsync', () => {
     expect((await asker.fetch([from('safe', 0)]))[0]?.values).toEqual(['late', 'next'])
   })
 
+  it('refuses what would have to wait when too much waits already, before it appends anything', async () => {
+    await broker.stop()
+    await start({ delayedOperationsMax: 1 })
+    await asker.createTopic('safe', { config: { durability: 'fsync' } })
+    disk.holdSyncs()
+    const waiting = asker.produce('safe', ['first'])
+    expect((await asker.produce('safe', ['second'])).refusal?.error).toBe('BROKER_OVERLOADED')
+    expect((await asker.produce('t', ['waits for no sync'])).refusal).toBeUndefined()
+    disk.letSyncs()
+    expect((await waiting).refusal).toBeUndefined()
+    expect((await asker.produce('safe', ['third'])).baseOffset).toBe(1)
+  })
+
   it('acknowledges nothing that a failed sync was to keep, and goes on serving what it had', async () => {
     await asker.produce('safe', ['kept'])
     disk.failsSyncs = true
