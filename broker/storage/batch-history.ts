@@ -148,6 +148,7 @@ export class BatchHistory {
 
   #loadProducers(endOffset: Offset, now: TimestampMs): ProducerState {
     const state = new ProducerState({ producersMax: this.#context.producersMax })
+    if (endOffset === 0) return state
     const from = restoreProducers(this.#context, this.#directory, this.#snapshots(), endOffset, state)
     this.#snapshotOffset = from?.offset ?? -1
     replayProducers(this.#context, this.#segments, state, { from, endOffset, now })

@@ -230,8 +230,7 @@ export class PartitionLog {
     if (verdict !== undefined) return verdict
     const baseOffset = this.#logEndOffset
     this.#history.assignEpoch(epoch, baseOffset)
-    let at = 0
-    while (at < records.length) at += this.#stage(this.#staging, records, at, { epoch, now })
+    for (let at = 0; at < records.length; ) at += this.#stage(this.#staging, records, at, { epoch, now })
     this.#lastAppendMs = now
     const logAppendTime = this.#config.timestampType === 'LogAppendTime' ? now : undefined
     return { kind: 'appended', baseOffset, endOffset: this.#logEndOffset, logAppendTime }
@@ -362,7 +361,9 @@ export class PartitionLog {
   applyRetention(now: TimestampMs): Promise<{ readonly segments: number; readonly bytes: number }> {
     return this.#alone(async () => {
       this.#history.loadedProducers?.expire(now, this.#context.producerExpirationMs)
-      const to = await this.#retainedFrom(now)
+      const to = await this.#retainedFrom(now).catch((error: unknown) => {
+        throw failureOf(error, `${this.directory} cannot be read`)
+      })
       if (to === undefined) return { segments: 0, bytes: 0 }
       return this.#moveLogStart(to, 'retention')
     })
@@ -605,7 +606,8 @@ export class PartitionLog {
   /** The new log start offset that retention asks for; undefined when everything stays. */
   async #retainedFrom(now: TimestampMs): Promise<Offset | undefined> {
     this.#retention ??= new Retention()
-    const load = (segment: Segment): Promise<void> => this.#loadIndexes(segment)
+    const load = (segment: Segment): Promise<void> =>
+      this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
     const removable = await this.#retention.removable(this.#segments, this.#config, now, load)
     if (removable === 0) return undefined
     const kept = this.#segments.at(removable)
@@ -617,14 +619,6 @@ export class PartitionLog {
     }
     this.#rollAt(this.#writtenEndOffset)
     return this.#writtenEndOffset
-  }
-
-  async #loadIndexes(segment: Segment): Promise<void> {
-    try {
-      await this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
-    } catch (error) {
-      throw failureOf(error, `${this.directory} cannot be read`)
-    }
   }
 
   #rollAt(offset: Offset): void {
@@ -673,11 +667,14 @@ export class PartitionLog {
     this.#writtenEndOffset = cut.offset
     this.#logEndOffset = cut.offset
     this.#isUntouched = false
-    if (cut.offset < this.#logStartOffset) this.#logStartOffset = cut.offset
+    const isStartLowered = cut.offset < this.#logStartOffset
+    if (isStartLowered) this.#logStartOffset = cut.offset
     await this.#writer.cut(cut)
     this.#history.truncate(cut.offset, now)
     await this.#maybeSaveEpochs()
     await disk.syncDirectory(this.directory)
+    // The batch that the start lay in is gone as a whole: what is appended in its place must not count as trimmed.
+    if (isStartLowered) await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, cut.offset)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
     const { active } = this.#segments
     this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)

@@ -1,0 +1,110 @@
+// One log on a disk that loses, tears and reorders what was not synced, at every moment of many short lives. After each
+// power loss the log is a prefix of what was appended, nothing synced is missing, nothing is quarantined, and a second
+// recovery finds what the first has left. The failing seed and operation stand in the message.
+
+import { describe, expect, it } from 'vitest'
+import { parseTopicConfig } from '../../broker/storage/log-config.ts'
+import type { LogCheckpoint } from '../../broker/storage/partition-log.ts'
+import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { recoverLog } from '../../broker/storage/recovery.ts'
+import { createStorageContext } from '../../broker/storage/storage-context.ts'
+import { seededRandom } from '../../shared/random.ts'
+import type { CrashChoice } from '../simulation/sim-disk.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
+import { at, batch, DIRECTORY, epoch, NOW, numbered, readAll, SetClock } from './log-fixture.ts'
+
+const CONFIG = parseTopicConfig({ 'segment.bytes': '1024', 'index.interval.bytes': '100' })
+const LIVES = 12
+const STEPS = 40
+
+/** What was known when the power went, and the disk at that moment. */
+interface Moment {
+  readonly disk: SimDisk
+  readonly checkpoint: LogCheckpoint
+  readonly appended: readonly string[]
+  readonly syncedEnd: number
+  readonly start: number
+}
+
+/** Lives for a while, and is photographed before some of its operations on the disk. */
+async function live(seed: number): Promise<Moment[]> {
+  const random = seededRandom(seed)
+  const clock = new SetClock()
+  const disk = new SimDisk({ clock })
+  disk.makeDirectory('data')
+  const log = PartitionLog.create(createStorageContext(disk, { hotTailBytes: 0 }), DIRECTORY, CONFIG)
+  for (const path of ['.', 'data', DIRECTORY]) await disk.syncDirectory(path)
+  const appended: string[] = []
+  const moments: Moment[] = []
+  let syncedEnd = 0
+  let start = 0
+  let sequence = 0
+  // What the directory's checkpoint file says: never newer than what was synced.
+  let saved = log.checkpoint()
+  const photograph = (): void => {
+    if (random.integer(3) > 0) return
+    moments.push({ disk: disk.fork(), checkpoint: saved, appended: [...appended], syncedEnd, start })
+  }
+  disk.options = { clock, onOperation: photograph }
+  for (let step = 0; step < STEPS; step++) {
+    const kind = random.integer(10)
+    if (kind < 6) {
+      const value = `${appended.length} `.padEnd(random.integer(500), 'x')
+      const isNumbered = random.integer(2) === 0
+      const bytes = isNumbered ? numbered([value], 5, sequence++) : batch([value])
+      appended.push(value)
+      expect(log.append(bytes, epoch(Math.floor(step / 15)), NOW).kind).toBe('appended')
+      if (random.integer(2) === 0) expect(log.write()).toBeUndefined()
+    } else if (kind < 8) {
+      expect(log.write()).toBeUndefined()
+      await log.sync()
+      syncedEnd = log.recoveryPoint
+      if (random.integer(2) === 0) saved = log.checkpoint()
+    } else if (kind === 8) {
+      const to = log.logStartOffset + random.integer(log.writtenEndOffset - log.logStartOffset + 1)
+      // A trim may have happened as soon as it has begun.
+      await log.advanceLogStartOffset(at(to))
+      start = log.logStartOffset
+    } else {
+      log.snapshotProducers(NOW)
+    }
+  }
+  photograph()
+  return moments
+}
+
+function recover(disk: SimDisk, checkpoint: LogCheckpoint): ReturnType<typeof recoverLog> {
+  const { recoveryPoint, logStartOffset } = checkpoint
+  const context = createStorageContext(disk, { hotTailBytes: 0 })
+  const options = { context, directory: DIRECTORY, config: CONFIG, now: NOW }
+  return recoverLog({ ...options, recoveryPoint, logStartOffset, kernelLived: false })
+}
+
+describe('after a power loss', () => {
+  it('a log is a prefix of what was appended, with all that was synced', async () => {
+    let recoveries = 0
+    for (let seed = 1; seed <= LIVES; seed++) {
+      for (const [index, moment] of (await live(seed)).entries()) {
+        const random = seededRandom(seed * 1_000 + index)
+        const choices: CrashChoice[] = [{ kind: 'none' }, { kind: 'data' }, { kind: 'names', sizes: true }]
+        for (let times = 0; times < 5; times++) choices.push({ kind: 'random', random })
+        for (const choice of choices) {
+          const what = `seed ${seed}, moment ${index}, ${choice.kind}`
+          const disk = moment.disk.crash(choice)
+          const first = await recover(disk, moment.checkpoint)
+          expect(first.report.quarantined, what).toEqual([])
+          expect(first.log.logEndOffset, what).toBeGreaterThanOrEqual(moment.syncedEnd)
+          expect(first.log.logStartOffset, what).toBeGreaterThanOrEqual(moment.start)
+          const found = await readAll(first.log, first.log.logStartOffset)
+          for (const [offset, value] of found) expect(value, what).toBe(moment.appended[offset])
+          expect(found.length, what).toBe(first.log.logEndOffset - first.log.logStartOffset)
+          const again = await recover(disk, moment.checkpoint)
+          expect(again.report, what).toMatchObject({ truncatedBytes: 0, quarantined: [] })
+          expect(again.log.logEndOffset, what).toBe(first.log.logEndOffset)
+          recoveries++
+        }
+      }
+    }
+    expect(recoveries).toBeGreaterThan(500)
+  })
+})
