@@ -7,7 +7,7 @@ import type { ResponseOf } from '../../shared/protocol/api.ts'
 import type { OptionDescription } from '../config.ts'
 import type { HealthCheck } from './health.ts'
 import { Hono } from 'hono'
-import { errorCodeOf } from '../../shared/errors.ts'
+import { errorCodeOf, TidemarkError } from '../../shared/errors.ts'
 import { verdictOf } from './health.ts'
 
 export interface AdminSources {
@@ -75,6 +75,10 @@ export function createRoutes(sources: AdminSources, logger: Logger): Hono {
     context.json({ error: `there is nothing at ${context.req.path}; / lists what there is` }, 404),
   )
   app.onError((error, context) => {
+    // As while the broker is starting: nothing to look for in the log, and nothing that could not be said.
+    if (error instanceof TidemarkError && error.retriable) {
+      return context.json({ error: error.message, code: error.code }, 503)
+    }
     logger.error({ error, path: context.req.path }, 'admin request failed')
     return context.json({ error: 'the broker failed to answer; its log has the details' }, 500)
   })

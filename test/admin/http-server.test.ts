@@ -159,6 +159,13 @@ describe('the admin port', () => {
     expect(headers['content-security-policy']).toContain("default-src 'none'")
   })
 
+  it('says 503 and why while the broker cannot answer yet', async () => {
+    const starting = new TidemarkError('LEADER_NOT_AVAILABLE', 'the broker is starting')
+    const answer = await ask(await start({ describeTopics: () => Promise.reject(starting) }), '/api/v1/topics')
+    expect(answer.status).toBe(503)
+    expect(JSON.parse(answer.text)).toEqual({ error: 'the broker is starting', code: 'LEADER_NOT_AVAILABLE' })
+  })
+
   it('keeps to itself why it failed', async () => {
     const server = await start({ scrape: () => Promise.reject(new TidemarkError('DISK_FAILED', 'secret path')) })
     const answer = await ask(server, '/metrics')
