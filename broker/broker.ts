@@ -116,6 +116,7 @@ class RunningBroker implements Broker {
   #stopping: Promise<void> | undefined
   readonly #incarnation: string
   #isImmediate = false
+  #stopDeadlineMs = 0
   #onImmediate: (() => void) | undefined
   readonly #immediate = new Promise<void>((resolve) => {
     this.#onImmediate = resolve
@@ -365,7 +366,7 @@ class RunningBroker implements Broker {
 
   /** Takes no more connections and requests, and lets what has been asked be answered. */
   async #stopListener(listener: Listener, router: RequestRouter, isImmediate: boolean): Promise<void> {
-    const closed = listener.stop({ drainMs: isImmediate ? 0 : this.#options.stopTimeoutMs })
+    const closed = listener.stop({ drainMs: isImmediate ? 0 : this.#stopTimeLeftMs() })
     router.stop()
     if (isImmediate) return closed
     await Promise.race([closed, this.#immediate])
@@ -377,7 +378,7 @@ class RunningBroker implements Broker {
     router.stop()
     if (!isImmediate) {
       const timeIsUp = new AbortController()
-      const time = sleep(this.#environment.timers, this.#options.stopTimeoutMs, timeIsUp.signal)
+      const time = sleep(this.#environment.timers, this.#stopTimeLeftMs(), timeIsUp.signal)
       await Promise.race([router.whenIdle(), this.#immediate, time])
       timeIsUp.abort()
       await Promise.allSettled([time])
@@ -408,6 +409,7 @@ class RunningBroker implements Broker {
 
   async #stop(): Promise<void> {
     this.#phase = 'stopping'
+    this.#stopDeadlineMs = this.#environment.clock.monotonic() + this.#options.stopTimeoutMs
     for (let entry = this.#started.pop(); entry !== undefined; entry = this.#started.pop()) {
       const startedMs = this.#environment.clock.monotonic()
       try {
@@ -423,6 +425,11 @@ class RunningBroker implements Broker {
     for (let turn = 0; turn < TURNS_AFTER_STOP; turn += 1) {
       await new Promise<void>((resolve) => this.#environment.timers.atEndOfTurn(resolve))
     }
+  }
+
+  /** What is left of the time that requests have to be answered. */
+  #stopTimeLeftMs(): number {
+    return Math.max(1, Math.ceil(this.#stopDeadlineMs - this.#environment.clock.monotonic()))
   }
 
   #goImmediate(): void {

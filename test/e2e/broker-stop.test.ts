@@ -95,8 +95,25 @@ describe('a stop', () => {
     expect(broker.broker.isReady).toBe(false)
   })
 
-  it('tells its readiness before it closes anything', async () => {
+  it('waits for requests no longer than it may', async () => {
+    await broker.stop()
+    broker = await startBroker({ dataDir: '/data', diskReserveBytes: 0, environment: { disk }, stopTimeoutMs: 50 })
+    client = await BrokerClient.connect(broker.port)
+    await client.createTopic('slow', { config: [['durability', 'fsync']] })
+    disk.holdSyncs()
+    const records = batch(['held'])
+    const produced = client.raw.request('produce', produceOf('slow', records), records)
+    await client.raw.ask('clusterInfo', {})
     const stopped = broker.stop()
+    await client.raw.closed()
+    // Its connections are gone though nothing was answered; what is left is the disk's.
+    expect(client.raw.frames.filter(({ correlationId }) => correlationId === produced)).toEqual([])
+    disk.letSyncs()
+    await stopped
+  })
+
+  it('tells its readiness before it closes anything', async () => {
+    const stopped = broker.broker.stop()
     expect(broker.broker.isReady).toBe(false)
     expect(broker.broker.readiness().find(({ name }) => name === 'serving')).toMatchObject({ detail: 'stopping' })
     await stopped

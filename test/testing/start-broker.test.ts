@@ -89,6 +89,15 @@ describe('startBroker', () => {
     expect(handles()).toEqual(before)
   })
 
+  it('tells clients the name of the machine when it listens on all of its addresses', async () => {
+    await using broker = await startBroker({
+      dataDir: 'memory',
+      listen: '0.0.0.0:0',
+      environment: { hostname: 'machine.test' },
+    })
+    expect(broker.brokers).toBe(`machine.test:${broker.port}`)
+  })
+
   it('keeps its address and its records when it is started again', async () => {
     await using broker = await startBroker({ dataDir: 'memory' })
     const { brokers } = broker
@@ -112,7 +121,21 @@ describe('startBroker', () => {
     const response = await fetch(`http://${host}:${port}/readyz?verbose`)
     expect(response.status).toBe(200)
     expect(await response.text()).toContain('[+] serving')
+    const client = await BrokerClient.connect(broker.port)
+    await client.createTopic('t', { partitions: 2 })
+    await client.produce('t', ['a', 'b', 'c'])
+    await client.readAll('t', 1)
+    client.close()
     const metrics = await (await fetch(`http://${host}:${port}/metrics`)).text()
-    expect(metrics).toContain('tidemark_partitions 0')
+    expect(metrics.split('\n')).toEqual(
+      expect.arrayContaining([
+        'tidemark_partitions 2',
+        'tidemark_partition_leader 2',
+        'tidemark_records_in_total{topic="t"} 3',
+        'tidemark_records_out_total{topic="t"} 2',
+        'tidemark_log_append_duration_seconds_count 1',
+        'kafka_topic_partition_current_offset{topic="t",partition="0"} 3',
+      ]),
+    )
   })
 })
