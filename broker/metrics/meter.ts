@@ -44,14 +44,6 @@ export type LabelsArgument<Name extends MetricName> = (typeof CATALOGUE)[Name]['
 export const SERIES_PER_METRIC_MAX = 2_000
 export const OVERFLOW_LABEL = '(other)'
 
-/** Counts nothing: what a broker does without being measured, to measure what measuring costs. */
-export const silentMeter: Meter = {
-  counter: () => ({ add: () => undefined }),
-  histogram: () => ({ observe: () => undefined }),
-  gauge: () => ({ remove: () => undefined }),
-  forgetTopic: () => undefined,
-}
-
 type Labels = Readonly<Record<string, string>>
 
 /** One series as the reader of a meter sees it. */

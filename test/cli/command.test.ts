@@ -84,7 +84,7 @@ describe('the table of commands', () => {
 
   it('explains every group, and loads what it names', async () => {
     const groups = COMMANDS.flatMap(({ path }) => (path.length > 1 ? [path[0]] : []))
-    expect([...new Set(groups)].toSorted()).toEqual(Object.keys(GROUPS).toSorted())
+    expect(new Set(groups)).toEqual(new Set(Object.keys(GROUPS)))
     for (const row of COMMANDS) expect(await row.load()).toBeTypeOf('function')
   })
 })
