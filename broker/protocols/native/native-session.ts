@@ -6,7 +6,7 @@
 
 import type { FetchOutcome, PendingFetch, PlainRequest, ProduceOutcome } from '../../requests/requests.ts'
 import type { ProtocolConnection, ProtocolSession } from '../../network/protocol-adapter.ts'
-import type { NativeHost } from './native-adapter.ts'
+import type { NativeHost } from './native-host.ts'
 import { type ErrorCode, ERRORS, TidemarkError } from '../../../shared/errors.ts'
 import { CLIENT_ID_BYTES_MAX, REQUEST_VALUES_MAX } from '../../../shared/limits.ts'
 import {
