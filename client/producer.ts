@@ -4,15 +4,13 @@
 
 import { prepareCodec } from '../shared/compression/codec.ts'
 import type { TidemarkError } from '../shared/errors.ts'
-import { partitionForKey } from '../shared/murmur2.ts'
-import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
 import type { Timer } from '../shared/time.ts'
 import type { Cluster } from './cluster.ts'
-import type { Connection } from './connection.ts'
-import { errorFromWire, errorOf, toTidemarkError } from './errors.ts'
+import { errorOf, toTidemarkError } from './errors.ts'
 import { checkOptions, topicName, WAIT_RULES } from './options.ts'
-import { nextStickyPartition, type Partitioner } from './partitioner.ts'
-import type { ProducerBatch, RecordMetadata } from './producer-batch.ts'
+import type { Partitioner } from './partitioner.ts'
+import { ProduceLanes } from './produce-lanes.ts'
+import type { RecordMetadata } from './producer-batch.ts'
 import { type ProducerOptions, type ProducerSettings, readProducerOptions } from './producer-options.ts'
 import {
   copyRecord,
@@ -22,22 +20,14 @@ import {
   type Serializers,
 } from './producer-record.ts'
 import { ProducerSink } from './producer-sink.ts'
-import { type BatchAnswer, PartitionQueue, type PlannedRequest, RecordAccumulator } from './record-accumulator.ts'
+import { ProducerTopic } from './producer-topic.ts'
+import { type BatchAnswer, type PartitionQueue, type PlannedRequest, RecordAccumulator } from './record-accumulator.ts'
 import { backoffMs } from './retry.ts'
 import { inScope, type Scope, type WaitOptions } from './scope.ts'
 
 export interface SendRequest<K, V> {
   readonly topic: string
   readonly messages: readonly ProducerRecord<K, V>[]
-}
-
-interface TopicState {
-  readonly name: string
-  readonly queues: PartitionQueue[]
-  /** Version of the metadata that the queues were made from. */
-  version: number
-  /** Where records without a key go, until its batch is closed. */
-  sticky: number
 }
 
 /** A record whose topic's partitions are not known yet. */
@@ -49,12 +39,6 @@ interface Unplaced {
   reject(error: TidemarkError): void
 }
 
-/** The way to one broker. While a connection is made, requests wait here in their order. */
-interface Lane {
-  isConnecting: boolean
-  readonly waiting: PlannedRequest[]
-}
-
 const SEND_RULES = { topic: topicName, messages: (value: unknown) => (Array.isArray(value) ? undefined : 'an array') }
 
 export class Producer<K = unknown, V = unknown> {
@@ -63,11 +47,11 @@ export class Producer<K = unknown, V = unknown> {
   readonly #serializers: Serializers<K, V>
   readonly #partitioner: Partitioner | undefined
   readonly #accumulator: RecordAccumulator
-  readonly #topics = new Map<string, TopicState>()
+  readonly #topics = new Map<string, ProducerTopic>()
   readonly #unplaced = new Map<string, Unplaced[]>()
   /** One search for a topic at a time. */
   readonly #searches = new Map<string, Promise<void>>()
-  readonly #lanes = new Map<number, Lane>()
+  readonly #lanes: ProduceLanes
   readonly #roomWaiters: (() => void)[] = []
   readonly #codecReady: Promise<void>
   readonly #stopping = new AbortController()
@@ -92,6 +76,15 @@ export class Producer<K = unknown, V = unknown> {
     this.#onClosed = onClosed
     this.#now = () => cluster.environment.clock.monotonic()
     this.#accumulator = new RecordAccumulator(settings.accumulator, cluster.environment.random)
+    const { signal } = this.#stopping
+    this.#lanes = new ProduceLanes(
+      cluster,
+      { acks: settings.accumulator.acks, signal },
+      {
+        onAnswer: (request, answers) => this.#onAnswer(request, answers),
+        onLost: (request, error) => this.#onLost(request, error),
+      },
+    )
     this.#codecReady = prepareCodec(settings.accumulator.codec)
     this.#codecReady.catch(() => undefined)
   }
@@ -257,10 +250,8 @@ export class Producer<K = unknown, V = unknown> {
     return state === undefined ? this.#wait(topic, record, isAwaited) : this.#place(state, record, isAwaited)
   }
 
-  #place(state: TopicState, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
-    const partition = this.#partitionOf(state, record)
-    const queue = state.queues[partition]
-    if (queue === undefined) throw this.#noPartition(state, partition)
+  #place(state: ProducerTopic, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
+    const queue = state.queueOf(record, this.#partitioner)
     const batch = this.#accumulator.append(queue, record, this.#now)
     const promise = batch.promiseOf(record.timestamp)
     if (isAwaited) batch.isUrgent = true
@@ -270,28 +261,6 @@ export class Producer<K = unknown, V = unknown> {
     if (queue.open === batch) this.#schedulePump()
     else this.#pump()
     return promise
-  }
-
-  #partitionOf(state: TopicState, record: PreparedRecord): number {
-    if (record.partition !== undefined) return record.partition
-    const { key, value } = record
-    const partitionCount = state.queues.length
-    if (this.#partitioner !== undefined) {
-      const chosen = this.#partitioner({ topic: state.name, key, value, partitionCount })
-      if (chosen !== undefined) return chosen
-    }
-    if (key !== null) return partitionForKey(key, partitionCount)
-    if (state.queues[state.sticky]?.open === undefined) this.#moveSticky(state)
-    return state.sticky
-  }
-
-  /** To another partition, if possible one that has a leader. */
-  #moveSticky(state: TopicState): void {
-    const { metadata, environment } = this.#cluster
-    for (let tries = 0; tries < 3; tries += 1) {
-      state.sticky = nextStickyPartition(state.sticky, state.queues.length, environment.random)
-      if (metadata.leaderOf(state.name, state.sticky)?.leader !== undefined) return
-    }
   }
 
   #wait(topic: string, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
@@ -317,10 +286,7 @@ export class Producer<K = unknown, V = unknown> {
           { signal: this.#stopping.signal, timeoutMs: this.#settings.accumulator.deliveryTimeoutMs },
           (scope) => this.#cluster.topic(topic, scope, { createMissing: true }),
         )
-        const queues = metadata.partitions.map(({ partition }) => new PartitionQueue(topic, partition))
-        const { environment } = this.#cluster
-        const sticky = environment.random.integer(queues.length)
-        const state = { name: topic, queues, version: this.#cluster.metadata.version, sticky }
+        const state = new ProducerTopic(this.#cluster, metadata)
         this.#topics.set(topic, state)
         this.#placeAll(state)
       } catch (error) {
@@ -332,7 +298,7 @@ export class Producer<K = unknown, V = unknown> {
     this.#searches.set(topic, run())
   }
 
-  #placeAll(state: TopicState): void {
+  #placeAll(state: ProducerTopic): void {
     const list = this.#unplaced.get(state.name) ?? []
     this.#unplaced.delete(state.name)
     for (const unplaced of list) {
@@ -382,14 +348,15 @@ export class Producer<K = unknown, V = unknown> {
   /** Sends what is to be sent now and sees to it that somebody comes back when there is more. */
   #pump(): void {
     if (this.#isOver) return
-    const { accumulator, cluster } = { accumulator: this.#accumulator, cluster: this.#cluster }
+    const accumulator = this.#accumulator
+    const { metadata } = this.#cluster
     if (accumulator.fatal !== undefined) return this.#giveUp(accumulator.fatal)
     const requests = accumulator.plan(this.#now(), (queue) => this.#leaderOf(queue))
-    for (const request of requests) this.#dispatch(request)
+    for (const request of requests) this.#lanes.send(request)
     if (accumulator.needsIdentity) this.#fetchIdentity()
     const stale = accumulator.takeStaleTopics()
     for (const topic of this.#topics.keys()) {
-      if (!accumulator.isEmpty && cluster.metadata.isStale(topic) && !stale.includes(topic)) stale.push(topic)
+      if (!accumulator.isEmpty && metadata.isStale(topic) && !stale.includes(topic)) stale.push(topic)
     }
     if (stale.length > 0) this.#refresh(stale)
     if (accumulator.usedBytes <= this.#settings.bufferBytes / 2) this.#wakeRoomWaiters()
@@ -412,72 +379,6 @@ export class Producer<K = unknown, V = unknown> {
 
   #leaderOf(queue: PartitionQueue): number | undefined {
     return this.#cluster.metadata.leaderOf(queue.topic, queue.partition)?.leader
-  }
-
-  #dispatch(request: PlannedRequest): void {
-    let lane = this.#lanes.get(request.broker)
-    if (lane === undefined) {
-      lane = { isConnecting: false, waiting: [] }
-      this.#lanes.set(request.broker, lane)
-    }
-    const connection = lane.isConnecting ? undefined : this.#cluster.connectionNow(request.broker, 'control')
-    if (connection !== undefined) return this.#transmit(connection, request)
-    lane.waiting.push(request)
-    if (!lane.isConnecting) this.#connect(request.broker, lane)
-  }
-
-  #connect(broker: number, lane: Lane): void {
-    lane.isConnecting = true
-    const { closing, environment, settings } = this.#cluster
-    const options = { signal: this.#stopping.signal, closing, timeoutMs: settings.requestTimeoutMs, what: 'connect' }
-    inScope(environment, options, (scope) => this.#cluster.connection(broker, 'control', scope)).then(
-      (connection) => {
-        lane.isConnecting = false
-        for (const request of lane.waiting.splice(0)) this.#transmit(connection, request)
-      },
-      (error: unknown) => {
-        lane.isConnecting = false
-        const failure = toTidemarkError(error, 'CONNECTION_FAILED', `broker ${broker}`)
-        for (const request of lane.waiting.splice(0)) this.#onLost(request, failure)
-      },
-    )
-  }
-
-  #transmit(connection: Connection, request: PlannedRequest): void {
-    const message = this.#messageOf(request)
-    const tail: Uint8Array[] = []
-    for (const { bytes } of request.batches) if (bytes !== undefined) tail.push(bytes)
-    if (message.acks === 0) {
-      connection.tell(message, tail).then(
-        () => this.#onAnswer(request, request.batches.map(acknowledgedByNobody)),
-        (error: unknown) => this.#onLost(request, toTidemarkError(error, 'CONNECTION_FAILED', 'produce')),
-      )
-      return
-    }
-    connection.ask('produce', message, { tail }).then(
-      ({ body }) => this.#onAnswer(request, this.#answersOf(request, body)),
-      (error: unknown) => this.#onLost(request, toTidemarkError(error, 'UNKNOWN_SERVER_ERROR', 'produce')),
-    )
-  }
-
-  #messageOf(request: PlannedRequest): RequestOf<'produce'> {
-    const { metadata, settings } = this.#cluster
-    return {
-      acks: this.#settings.accumulator.acks,
-      // Less than the connection waits, so that a broker that is slow can still say so.
-      timeoutMs: Math.max(1, Math.floor(settings.requestTimeoutMs * 0.8)),
-      partitions: request.batches.map(({ topic, partition, bytes }) => ({
-        topic,
-        topicId: metadata.topic(topic)?.topicId,
-        partition,
-        leaderEpoch: metadata.leaderOf(topic, partition)?.leaderEpoch,
-        bytes: bytes?.length ?? 0,
-      })),
-    }
-  }
-
-  #answersOf(request: PlannedRequest, body: ResponseOf<'produce'>): BatchAnswer[] {
-    return request.batches.map((batch, index) => answerOf(batch, body.partitions[index]))
   }
 
   #onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[]): void {
@@ -519,7 +420,7 @@ export class Producer<K = unknown, V = unknown> {
     this.#cluster.metadata.refresh(topics, false).then(
       () => {
         this.#isRefreshing = false
-        this.#growTopics()
+        for (const state of this.#topics.values()) state.grow()
         const isHelped = topics.every((topic) => this.#cluster.metadata.topic(topic) !== undefined)
         if (isHelped && !this.#hasLeaderless(topics)) this.#pump()
         else this.#pumpAfterPause()
@@ -534,16 +435,6 @@ export class Producer<K = unknown, V = unknown> {
   #hasLeaderless(topics: readonly string[]): boolean {
     const { metadata } = this.#cluster
     return topics.some((topic) => metadata.topic(topic)?.partitions.some(({ leader }) => leader === undefined) === true)
-  }
-
-  /** Partitions that were added since. */
-  #growTopics(): void {
-    for (const state of this.#topics.values()) {
-      const partitions = this.#cluster.metadata.topic(state.name)?.partitions ?? []
-      for (let partition = state.queues.length; partition < partitions.length; partition += 1) {
-        state.queues.push(new PartitionQueue(state.name, partition))
-      }
-    }
   }
 
   /** What the pump needs could not be had; it tries again, at growing intervals. */
@@ -569,24 +460,4 @@ export class Producer<K = unknown, V = unknown> {
     }
     return errorOf('BUFFER_FULL', `the producer holds ${this.bufferedBytes} bytes of ${bufferBytes}; await ready()`)
   }
-
-  #noPartition(state: TopicState, partition: number): TidemarkError {
-    const text = `${state.name} has the partitions 0 to ${state.queues.length - 1}, not ${String(partition)}`
-    return errorOf('INVALID_ARGUMENT', text, { topic: state.name })
-  }
-}
-
-const acknowledgedByNobody = (): BatchAnswer => ({ kind: 'appended', baseOffset: -1, logAppendTime: undefined })
-
-function answerOf(batch: ProducerBatch, part: ResponseOf<'produce'>['partitions'][number] | undefined): BatchAnswer {
-  const { topic, partition } = batch
-  if (part === undefined) {
-    const error = errorOf('MALFORMED_FRAME', 'an answer without the partition', { topic, partition })
-    return { kind: 'refused', error }
-  }
-  if (part.error === 0) {
-    return { kind: 'appended', baseOffset: part.baseOffset ?? -1, logAppendTime: part.logAppendTime }
-  }
-  const text = part.message === undefined ? undefined : `${topic}-${partition}: ${part.message}`
-  return { kind: 'refused', error: errorFromWire(part.error, text, { topic, partition }) }
 }

@@ -31,6 +31,8 @@ export interface Transport {
 }
 
 const READ_BUFFER_BYTES = 64 * 1024
+/** Up to here joining the chunks costs less than handing them to the system one by one. */
+const JOINED_BYTES_MAX = 8 * 1024
 
 export const systemTransport: Transport = {
   open(address, events) {
@@ -70,6 +72,9 @@ class SocketWire implements Wire {
   write(chunks: readonly Uint8Array[]): boolean {
     if (this.#socket.destroyed) return true
     if (chunks.length === 1 && chunks[0] !== undefined) return this.#socket.write(chunks[0])
+    let bytes = 0
+    for (const chunk of chunks) bytes += chunk.length
+    if (bytes <= JOINED_BYTES_MAX) return this.#socket.write(Buffer.concat(chunks, bytes))
     let isRoom = true
     this.#socket.cork()
     for (const chunk of chunks) isRoom = this.#socket.write(chunk)
