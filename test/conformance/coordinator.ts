@@ -18,7 +18,7 @@ import { systemClock, systemTimers } from '../../shared/time.ts'
 export type OpenCoordinator = (context: CoordinatorContext) => Promise<Coordinator>
 
 /** A store in memory that can be told to fail. */
-export class MapStore implements CatalogueStore {
+class MapStore implements CatalogueStore {
   readonly topics = new Map<string, TopicDefinition>()
   failure: Error | undefined
 
@@ -42,7 +42,7 @@ export class MapStore implements CatalogueStore {
 const SELF = brokerId(1)
 const ids = seededRandom(20_261)
 
-export function contextOver(store: CatalogueStore): CoordinatorContext {
+function contextOver(store: CatalogueStore): CoordinatorContext {
   return {
     cluster: 'conformance',
     brokerId: SELF,

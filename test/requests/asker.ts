@@ -16,7 +16,7 @@ import type { TopicId } from '../../shared/ids.ts'
 import { batch } from '../storage/log-fixture.ts'
 import { unpack } from '../e2e/broker-client.ts'
 
-export const CONTEXT: RequestContext = {
+const CONTEXT: RequestContext = {
   connectionId: 1,
   protocol: 'native',
   remote: 'test',
