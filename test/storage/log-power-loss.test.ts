@@ -11,7 +11,7 @@ import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { seededRandom } from '../../shared/random.ts'
 import type { CrashChoice } from '../simulation/sim-disk.ts'
 import { SimDisk } from '../simulation/sim-disk.ts'
-import { at, batch, DIRECTORY, epoch, NOW, numbered, readAll, SetClock } from './log-fixture.ts'
+import { at, batch, DIRECTORY, epoch, NOW, numbered, readAll, recordsIn, SetClock } from './log-fixture.ts'
 
 const CONFIG = parseTopicConfig({ 'segment.bytes': '1024', 'index.interval.bytes': '100' })
 const LIVES = 12
@@ -80,6 +80,34 @@ function recover(disk: SimDisk, checkpoint: LogCheckpoint): ReturnType<typeof re
   return recoverLog({ ...options, recoveryPoint, logStartOffset, kernelLived: false })
 }
 
+/** What a recovery has cut off must not come back: the log is appended to, synced, and loses power once more. */
+async function goOn(disk: SimDisk, log: PartitionLog, choice: CrashChoice, what: string): Promise<void> {
+  const before = await readAll(log, log.logStartOffset)
+  const end = log.logEndOffset
+  // As large as what was cut off may have been, so that what comes back would fit behind it; now and then a new segment.
+  const values = ['again '.padEnd(what.length * 7, 'y'), 'and again '.padEnd(what.length * 13, 'z')]
+  const expected = [...before, ...values.map((value, index): [number, string] => [end + index, value])]
+  const start = log.checkpoint()
+  for (const value of values) {
+    expect(log.append(batch([value]), epoch(1_000), NOW).kind, what).toBe('appended')
+    expect(log.write(), what).toBeUndefined()
+  }
+  const unsynced = await recover(disk.crash(choice), start)
+  expect(unsynced.report.quarantined, what).toEqual([])
+  const survived = await readAll(unsynced.log, log.logStartOffset)
+  expect(survived, what).toEqual(expected.slice(0, Math.max(survived.length, before.length)))
+  await log.sync()
+  const { log: found, report } = await recover(disk.crash(choice), log.checkpoint())
+  expect(report, what).toMatchObject({ truncatedBytes: 0, quarantined: [], logEndOffset: log.logEndOffset })
+  // Each by itself, so that each is looked for in the index.
+  for (const record of expected) {
+    const [offset] = record
+    const slice = await found.read(at(offset), 1, at(offset + 1))
+    expect(recordsIn(slice.bytes), what).toEqual([record])
+    slice.release()
+  }
+}
+
 describe('after a power loss', () => {
   it('a log is a prefix of what was appended, with all that was synced', async () => {
     let recoveries = 0
@@ -101,6 +129,7 @@ describe('after a power loss', () => {
           const again = await recover(disk, moment.checkpoint)
           expect(again.report, what).toMatchObject({ truncatedBytes: 0, quarantined: [] })
           expect(again.log.logEndOffset, what).toBe(first.log.logEndOffset)
+          await goOn(disk, again.log, choice, what)
           recoveries++
         }
       }

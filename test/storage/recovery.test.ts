@@ -7,8 +7,9 @@ import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import type { LogPlace } from '../../broker/storage/log-files.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import type { Disk } from '../../broker/storage/disk.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
 import type { Bench } from './log-fixture.ts'
-import { at, batch, DIRECTORY, EPOCH, epoch, newLog, NOW, numbered, put, readAll } from './log-fixture.ts'
+import { at, batch, DIRECTORY, EPOCH, epoch, newLog, NOW, numbered, put, readAll, SetClock } from './log-fixture.ts'
 
 const SEGMENT_0 = `${DIRECTORY}/00000000000000000000.log`
 
@@ -181,5 +182,23 @@ describe('recovery', () => {
     expect(log.latestEpoch).toBe(2)
     expect(log.epochEndOffset(epoch(0))).toEqual({ epoch: 0, endOffset: 25 })
     expect(log.epochEndOffset(epoch(1))).toEqual({ epoch: 1, endOffset: 50 })
+  })
+
+  it('makes a cut durable before anything can be appended, so that what was cut off cannot come back', async () => {
+    const clock = new SetClock()
+    const disk = new SimDisk({ clock })
+    disk.makeDirectory('data')
+    const bench = newLog({}, { disk })
+    for (const value of ['a', 'b', 'c']) put(bench.log, batch([value]))
+    bench.log.close()
+    patch(disk, SEGMENT_0, (bytes) => bytes.slice(0, bytes.length - 5))
+    const operations: string[] = []
+    disk.options = { clock, onOperation: ({ kind, path }) => operations.push(`${kind} ${path}`) }
+    const { report } = await recover(bench, { kernelLived: false })
+    expect(report.truncatedAt).toBe(2)
+    const cut = operations.indexOf(`truncate ${SEGMENT_0}`)
+    expect(cut).toBeGreaterThanOrEqual(0)
+    expect(operations.indexOf(`synced ${SEGMENT_0}`)).toBeGreaterThan(cut)
+    expect(operations.indexOf(`directory-synced ${DIRECTORY}`)).toBeGreaterThan(cut)
   })
 })
