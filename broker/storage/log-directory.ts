@@ -96,13 +96,16 @@ export class LogDirectory {
   static async open(options: LogDirectoryOptions): Promise<LogDirectory> {
     const { disk, path } = options
     return describingFailures(path, async () => {
-      const made = makeDirectories(disk, path)
+      disk.makeDirectory(path)
       const lock = disk.lock(path)
       try {
-        for (const directory of made) await disk.syncDirectory(parentOf(directory))
+        if (disk.stat(`${path}/identity`) === undefined) await syncAncestors(disk, path)
         const identity = await claimDirectory(disk, path, options, options)
         const topics = TopicStore.open(disk, `${path}/topics`, options.clock)
         const directories = new PartitionDirectories(disk, path, options.logger)
+        // The process before may have been killed between a rename and its sync: what is seen is made durable before
+        // anything is built on it.
+        await disk.syncDirectory(`${path}/topics`)
         await disk.syncDirectory(path)
         const directory = new LogDirectory(options, lock, identity, topics, directories)
         await directory.#openLogs()
@@ -446,15 +449,16 @@ export class LogDirectory {
   }
 }
 
-/** Makes the directory; returns those that were missing, outermost first. */
-function makeDirectories(disk: Disk, path: string): string[] {
-  const made: string[] = []
-  for (let missing = path; disk.stat(missing) === undefined; missing = parentOf(missing)) {
-    made.unshift(missing)
-    if (parentOf(missing) === missing) break
+/** Makes the name of the directory durable, and those above it, whoever has made them. */
+async function syncAncestors(disk: Disk, path: string): Promise<void> {
+  for (let directory = path; parentOf(directory) !== directory; directory = parentOf(directory)) {
+    try {
+      await disk.syncDirectory(parentOf(directory))
+    } catch (error) {
+      // A directory that may not even be looked into is older than this one.
+      if (!(error instanceof DiskError) || (error.code !== 'EACCES' && error.code !== 'EPERM')) throw error
+    }
   }
-  disk.makeDirectory(path)
-  return made
 }
 
 async function describingFailures<T>(path: string, work: () => Promise<T>): Promise<T> {

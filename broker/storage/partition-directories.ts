@@ -80,7 +80,6 @@ export class PartitionDirectories {
     now: TimestampMs,
   ): Promise<Set<string>> {
     const claimed = new Set<string>()
-    let isChanged = false
     for (const name of this.#disk.list(this.#logs)) {
       if (name.endsWith(DELETED_SUFFIX)) continue
       const parsed = parsePartitionDirectoryName(name)
@@ -89,7 +88,6 @@ export class PartitionDirectories {
         claimed.add(name)
         continue
       }
-      isChanged = true
       if (claim === 'deleted') {
         // The tombstone was read; whether it is durable too is not known. The directories must not go before it is.
         if (parsed !== undefined) await confirmDeleted(parsed.topicId)
@@ -97,7 +95,7 @@ export class PartitionDirectories {
       } else if (parsed !== undefined && this.#holdsNothing(name)) this.#disk.removeTree(this.pathOf(name))
       else await this.#loseAndFind(name, now)
     }
-    if (isChanged) await this.sync()
+    await this.sync()
     return claimed
   }
 

@@ -230,7 +230,7 @@ export class PartitionLog {
     if (verdict !== undefined) return verdict
     const baseOffset = this.#logEndOffset
     this.#history.assignEpoch(epoch, baseOffset)
-    for (let at = 0; at < records.length; ) at += this.#stage(this.#staging, records, at, { epoch, now })
+    for (let at = 0; at < records.length;) at += this.#stage(this.#staging, records, at, { epoch, now })
     this.#lastAppendMs = now
     const logAppendTime = this.#config.timestampType === 'LogAppendTime' ? now : undefined
     return { kind: 'appended', baseOffset, endOffset: this.#logEndOffset, logAppendTime }

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { enumerateCrashes } from '../simulation/crash-enumeration.ts'
 import { STEPS } from '../simulation/crash-workload.ts'
 
-const STATES_MIN = 12_000
+const STATES_MIN = 10_500
 const OPTIONS = { steps: 40, randomChoices: 2, share: 0.2 }
 const COMMAND = 'node dist/scripts/crash-states.js'
 

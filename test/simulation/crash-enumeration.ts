@@ -4,7 +4,10 @@
 import type { LogDirectory } from '../../broker/storage/log-directory.ts'
 import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
+import type { LeaderEpoch, TimestampMs } from '../../shared/ids.ts'
+import { encodeBatch } from '../../shared/record-batch/encode.ts'
 import type { CrashOracle, Ending } from './crash-oracle.ts'
+import { readRecords } from './crash-oracle.ts'
 import { CrashWorkload, DATA_DIRECTORY, openDirectory } from './crash-workload.ts'
 import type { CrashChoice, SimOperation } from './sim-disk.ts'
 import { SimDisk } from './sim-disk.ts'
@@ -121,6 +124,29 @@ function* statesOf(moment: Moment, randomChoices: number, random: Random): Itera
   }
 }
 
+/** Appends and syncs after the recovery, and has the power fail again: what the recovery took away must not come back. */
+async function liveOn(directory: LogDirectory, disk: SimDisk, random: Random): Promise<string[]> {
+  const owed = new Map<string, string>()
+  for (const log of directory.logs()) {
+    const records = [{ key: null, value: Buffer.from('after the crash'), timestamp: 0 }]
+    const result = log.append(encodeBatch(records, {}), 0 as LeaderEpoch, 0 as TimestampMs)
+    if (result.kind !== 'appended' || log.write() !== undefined) return [`${log.directory} takes no append`]
+    await log.sync()
+    owed.set(log.directory, JSON.stringify(await readRecords(log)))
+  }
+  const again = await openDirectory(disk.crash({ kind: 'random', random }), new SimTime(), 1)
+  const faults: string[] = []
+  for (const log of again.logs()) {
+    const found = JSON.stringify(await readRecords(log))
+    if (found !== owed.get(log.directory)) {
+      faults.push(`${log.directory} after the next power loss: ${found}, not ${owed.get(log.directory)}`)
+    }
+    owed.delete(log.directory)
+  }
+  for (const missing of owed.keys()) faults.push(`${missing} is gone after the next power loss`)
+  return faults
+}
+
 async function checkState(
   state: CrashState,
   oracle: CrashOracle,
@@ -139,7 +165,7 @@ async function checkState(
     directory = await openDirectory(left, time, seed)
     const second = await oracle.check(directory, 'none')
     if (second.found !== first.found) return [`found: ${first.found}`, `found at the second start: ${second.found}`]
-    return []
+    return number % 5 === 0 ? await liveOn(directory, left, seededRandom(number)) : []
   } catch (error) {
     return [`start failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`]
   }

@@ -252,9 +252,9 @@ export class CrashWorkload {
     if (log === undefined || model === undefined || topic === undefined || partition === undefined) return
     if (log.state.kind !== 'online') return
     const to = log.logStartOffset + this.#random.integer(log.logEndOffset - log.logStartOffset + 1)
-    model.cutRequested = to
-    // A batch is cut off whole, so that the cut may come to lie lower.
-    model.cutRequested = Math.max(log.logStartOffset, to - 3)
+    // A batch is cut off whole, so that the cut may come to lie lower, and the log start with it.
+    model.cutRequested = Math.max(0, to - 3)
+    model.startAcknowledged = Math.min(model.startAcknowledged, model.cutRequested)
     model.lastBatch = undefined
     this.#sequences.delete(model)
     const owed = model.values
@@ -264,7 +264,8 @@ export class CrashWorkload {
     model.possible = new Map([...model.possible].filter(([offset]) => offset < end))
     model.writtenEnd = end
     model.durableEnd = Math.min(model.durableEnd, end)
-    model.startRequested = Math.min(model.startRequested, end)
+    model.startRequested = log.logStartOffset
+    model.startAcknowledged = log.logStartOffset
     model.cutRequested = undefined
   }
 
