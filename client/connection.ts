@@ -44,7 +44,7 @@ interface Waiting {
 /** Requests without an answer on one connection; one more is refused. */
 const WAITING_MAX = 16_384
 const NOTHING = new Uint8Array(0)
-export const SOFTWARE = 'tidemark-js/0.1.0'
+const SOFTWARE = 'tidemark-js/0.1.0'
 
 type State = 'connecting' | 'open' | 'closed'
 
@@ -211,6 +211,7 @@ export class Connection {
 
   #write(api: ApiName, request: unknown, tail: readonly Uint8Array[]): number {
     const row = APIS[api]
+    if (api !== 'hello') this.#checkSpoken(api)
     let tailBytes = 0
     for (const part of tail) tailBytes += part.length
     this.#correlationId = this.#correlationId === 0xffff_ffff ? 1 : this.#correlationId + 1
@@ -311,6 +312,17 @@ export class Connection {
         ? new NotConnectedError(`${this.name}: no connection could be made: ${reason}`, details)
         : errorOf('CONNECTION_FAILED', `${this.name}: the connection broke: ${reason}`, details),
     )
+  }
+
+  /** @throws UNSUPPORTED_VERSION when the broker has not said that it speaks our version of the request. */
+  #checkSpoken(api: ApiName): void {
+    const { number, versionMax } = APIS[api]
+    const spoken = this.#hello?.apis.find((one) => one.api === number)
+    if (spoken !== undefined && spoken.versionMin <= versionMax && versionMax <= spoken.versionMax) return
+    const theirs = spoken === undefined ? 'does not know it' : `speaks ${spoken.versionMin} to ${spoken.versionMax}`
+    throw errorOf('UNSUPPORTED_VERSION', `${api} in version ${versionMax}: ${this.name} ${theirs}`, {
+      broker: this.name,
+    })
   }
 
   #checkOpen(api: ApiName): void {

@@ -64,7 +64,6 @@ export const isBoolean: Rule = (value) => (typeof value === 'boolean' ? undefine
 export const isFunction: Rule = (value) => (typeof value === 'function' ? undefined : 'a function')
 export const isObject: Rule = (value) => (isRecord(value) ? undefined : 'an object')
 export const isSignal: Rule = (value) => (value instanceof AbortSignal ? undefined : 'an AbortSignal')
-export const anything: Rule = () => undefined
 export const topicName: Rule = (value) =>
   typeof value === 'string' && value.length > 0 ? undefined : 'a topic name, a string that is not empty'
 

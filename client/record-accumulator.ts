@@ -43,7 +43,7 @@ export type BatchAnswer =
   | { readonly kind: 'refused'; readonly error: TidemarkError }
 
 /** Bytes that a waiting record costs besides its own: its promise, its place in lists. */
-export const RECORD_OVERHEAD_BYTES = 96
+const RECORD_OVERHEAD_BYTES = 96
 /** Bytes that a record's frame within a batch may take, for the estimate of whether it fits. */
 const RECORD_FRAME_BYTES = 24
 /** Batches of one request, at most; an array of the protocol has its limit. */

@@ -275,8 +275,10 @@ describe('a reader ends in an error', () => {
       cause: { name: 'SyntaxError' },
     })
   })
+})
 
-  it('when the client closes', async () => {
+describe('a client that closes', () => {
+  it('ends its readers', async () => {
     await using broker = await FakeBroker.start()
     broker.cluster.addTopic('t')
     const client = clientOf(broker)
