@@ -53,10 +53,10 @@ async function live(seed: number): Promise<Moment[]> {
       const isNumbered = random.integer(2) === 0
       const bytes = isNumbered ? numbered([value], 5, sequence++) : batch([value])
       appended.push(value)
-      expect(log.append(bytes, epoch(Math.floor(step / 15)), NOW).kind).toBe('appended')
-      if (random.integer(2) === 0) expect(log.write()).toBeUndefined()
+      append(log, bytes, Math.floor(step / 15))
+      if (random.integer(2) === 0) write(log)
     } else if (kind < 8) {
-      expect(log.write()).toBeUndefined()
+      write(log)
       await log.sync()
       syncedEnd = log.recoveryPoint
       if (random.integer(2) === 0) saved = log.checkpoint()
@@ -71,6 +71,16 @@ async function live(seed: number): Promise<Moment[]> {
   }
   photograph()
   return moments
+}
+
+function append(log: PartitionLog, bytes: Uint8Array, leaderEpoch: number): void {
+  const result = log.append(bytes, epoch(leaderEpoch), NOW)
+  if (result.kind !== 'appended') throw new Error(JSON.stringify(result))
+}
+
+function write(log: PartitionLog): void {
+  const failure = log.write()
+  if (failure !== undefined) throw failure
 }
 
 function recover(disk: SimDisk, checkpoint: LogCheckpoint): ReturnType<typeof recoverLog> {
