@@ -38,7 +38,8 @@ export interface ProducerOptions<K, V> {
   /** Milliseconds from taking a record to its outcome, with all retries. Default 120,000. */
   readonly deliveryTimeoutMs?: number | undefined
   /** Default: text and bytes. */
-  readonly serializers?: { readonly key?: Serializer<K> | undefined; readonly value?: Serializer<V> | undefined }
+  readonly serializers?:
+    { readonly key?: Serializer<K> | undefined; readonly value?: Serializer<V> | undefined } | undefined
   readonly partitioner?: Partitioner | undefined
 }
 

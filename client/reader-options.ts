@@ -30,10 +30,8 @@ export interface ReadOptions<K, V> {
   /** Milliseconds that a broker waits for records before it answers that there are none. Default 5,000. */
   readonly maxWaitMs?: number | undefined
   /** Default: the bytes as they are, as Buffers. */
-  readonly deserializers?: {
-    readonly key?: Deserializer<K> | undefined
-    readonly value?: Deserializer<V> | undefined
-  }
+  readonly deserializers?:
+    { readonly key?: Deserializer<K> | undefined; readonly value?: Deserializer<V> | undefined } | undefined
   /** Whether to compare the checksum of every batch. Default true. */
   readonly checkCrc?: boolean | undefined
   /** What to do when an offset is not there (any more): end in an error, or go on at an end of the partition. */

@@ -210,7 +210,7 @@ export class FakeBroker {
       case 'createTopics':
         return { body: this.#createTopics(request.body as RequestOf<'createTopics'>) }
       case 'describeTopics':
-        return { body: { topics: [] } }
+        return { body: this.#describeTopics(request.body as RequestOf<'describeTopics'>) }
       default:
         throw new Error(`the fake broker does not know ${request.api}`)
     }
@@ -320,6 +320,11 @@ export class FakeBroker {
           partitions.push({ ...empty, ...range, error: ERRORS.OFFSET_OUT_OF_RANGE.number })
           continue
         }
+        const lost = log.quarantined
+        if (lost !== undefined && fetchOffset >= lost.startOffset && fetchOffset < lost.endOffset) {
+          partitions.push({ ...empty, ...range, error: ERRORS.QUARANTINED.number })
+          continue
+        }
         if (left <= 0) continue
         const batches = log.read(fetchOffset, Math.min(left, maxBytes))
         const bytes = batches.reduce((sum, batch) => sum + batch.length, 0)
@@ -350,6 +355,36 @@ export class FakeBroker {
         if (typeof log === 'string') return { ...empty, error: ERRORS[log].number, offset: undefined }
         return { ...empty, error: 0, offset: at === -2 ? log.logStartOffset : log.endOffset }
       }),
+    }
+  }
+
+  #describeTopics(request: RequestOf<'describeTopics'>): ResponseOf<'describeTopics'> {
+    const names = request.topics ?? [...this.cluster.topics.keys()]
+    return {
+      topics: names.map((topic) => ({
+        topic,
+        error: 0,
+        message: undefined,
+        topicId: undefined,
+        replicationFactor: 1,
+        config: [],
+        partitions: (this.cluster.topics.get(topic)?.logs ?? []).map((log, partition) => ({
+          partition,
+          leader: 0,
+          leaderEpoch: 0,
+          replicas: [],
+          inSyncReplicas: [],
+          logStartOffset: log.logStartOffset,
+          highWatermark: log.endOffset,
+          logEndOffset: log.endOffset,
+          recoveryPoint: 0,
+          segments: 1,
+          bytes: 0,
+          state: 'online',
+          reason: undefined,
+          quarantined: log.quarantined === undefined ? [] : [log.quarantined],
+        })),
+      })),
     }
   }
 

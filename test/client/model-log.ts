@@ -4,6 +4,7 @@
 import type { ErrorCode } from '../../shared/errors.ts'
 import { offset as toOffset } from '../../shared/ids.ts'
 import {
+  baseOffsetAt,
   baseSequenceAt,
   batchBytes,
   checkBatch,
@@ -28,6 +29,7 @@ export type AppendOutcome = { readonly baseOffset: number } | { readonly error: 
 export class ModelLog {
   readonly batches: Uint8Array[] = []
   logStartOffset = 0
+  quarantined: { readonly startOffset: number; readonly endOffset: number } | undefined
   #nextOffset = 0
   readonly #producers = new Map<string, Remembered[]>()
 
@@ -74,6 +76,7 @@ export class ModelLog {
     let bytes = 0
     for (const batch of this.batches) {
       if (endOffsetAt(batch, 0) <= from) continue
+      if (baseOffsetAt(batch, 0) === this.quarantined?.startOffset) break
       if (found.length > 0 && bytes + batch.length > maxBytes) break
       found.push(batch)
       bytes += batch.length

@@ -203,6 +203,23 @@ describe('a reader ends in an error', () => {
     expect(await take(client.read('t', { from: 100, to: 'end', onOutOfRange: 'latest' }), 99)).toEqual([])
   })
 
+  it('when offsets were lost to corruption, with the next one that can be read, or passes over them', async () => {
+    await using broker = await FakeBroker.start()
+    const topic = broker.cluster.addTopic('t')
+    fill(topic, 9)
+    const log = topic.logs[0]
+    if (log !== undefined) log.quarantined = { startOffset: 3, endOffset: 6 }
+    await using client = clientOf(broker)
+    await expect(client.read('t', { from: 4 }).next()).rejects.toMatchObject({
+      name: 'QuarantinedError',
+      code: 'QUARANTINED',
+      nextOffset: 6,
+      message: 't-0: offset 4 was lost to corruption; the next readable offset is 6',
+    })
+    const skipping = client.read('t', { to: 'end', onQuarantined: 'skip' })
+    expect(offsetsOf(await take(skipping, 99))).toEqual([0, 1, 2, 6, 7, 8])
+  })
+
   it('when there is no such topic or partition', async () => {
     await using broker = await FakeBroker.start()
     broker.cluster.addTopic('t', 2)
