@@ -264,7 +264,8 @@ export class PartitionLog {
    * failure is final: the log is read-only from then on. @throws STORAGE_ERROR
    */
   sync(): Promise<void> {
-    if (!this.#writer.hasUnsynced && !this.#history.hasUnsavedEpochs && this.#nextSync === undefined) {
+    const isMarked = this.#recoveryPoint.offset === this.#writtenEndOffset && this.#nextSync === undefined
+    if (isMarked && !this.#writer.hasUnsynced && !this.#history.hasUnsavedEpochs) {
       return this.#state.kind === 'read-only' ? Promise.reject(this.#state.reason) : IDLE
     }
     this.#nextSync ??= this.#alone(() => {
