@@ -89,11 +89,13 @@ describe('NodeDisk', () => {
   it('takes over from a process whose number now belongs to another', () => {
     writeLock({ pid: process.pid, startTime: '1' })
     disk.lock(root).release()
+    expect(fs.readdirSync(root)).toEqual([])
   })
 
   it('takes over from a holder of before the machine was started anew', () => {
     writeLock({ pid: process.pid, bootId: 'another' })
     disk.lock(root).release()
+    expect(fs.readdirSync(root)).toEqual([])
   })
 
   it('believes a holder in another container that was there a moment ago, and takes over when it has been silent', () => {
@@ -154,8 +156,8 @@ describe('NodeDisk', () => {
       )
       await Promise.all(children.map((child) => once(child.stdout, 'data')))
       const answers = children.map(async (child) => {
-        const [chunk]: unknown[] = await once(child.stdout, 'data')
-        return String(chunk).trim()
+        const chunks: unknown[] = await once(child.stdout, 'data')
+        return String(chunks[0]).trim()
       })
       for (const child of children) child.stdin.write('go')
       const told = await Promise.all(answers)
