@@ -457,7 +457,6 @@ export class PartitionLog {
     // Both are complete from now on, so that no later append has to look at the log.
     this.#history.producers(this.#writtenEndOffset, now)
     this.#history.epochs(this.#writtenEndOffset)
-    this.#tail ??= new HotTail(this.#context.tails)
     const active = this.#segments.active
     active.lookUpFirstAppend(this.#context.files)
     return new Staging(active.baseOffset, active.size, active.firstAppendMs)
@@ -465,7 +464,7 @@ export class PartitionLog {
 
   /** Why the records must not be appended, or that they were appended before; undefined when they are next. */
   #check(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult | undefined {
-    const latestEpoch = this.#history.epochs(this.#writtenEndOffset).latest
+    const { latestEpoch } = this
     if (latestEpoch !== undefined && epoch < latestEpoch) {
       return refusal('FENCED_LEADER_EPOCH', `the log is in leader epoch ${latestEpoch}, the append in ${epoch}`)
     }
