@@ -30,6 +30,7 @@ export class Cluster {
   readonly metadata: MetadataCache
   readonly #pool: ConnectionPool
   readonly #closing = new AbortController()
+  #lastFailure: TidemarkError | undefined
 
   constructor(environment: ClientEnvironment, settings: ClientSettings) {
     this.environment = environment
@@ -38,6 +39,11 @@ export class Cluster {
     this.metadata = new MetadataCache(environment.clock, settings.metadataMaxAgeMs, (topics, createMissing) =>
       this.#askMetadata(topics, createMissing),
     )
+  }
+
+  /** What went wrong the last time that something was tried again; for messages. */
+  get lastFailure(): TidemarkError | undefined {
+    return this.#lastFailure
   }
 
   get logger(): Logger {
@@ -106,18 +112,20 @@ export class Cluster {
    */
   async retrying<T>(what: string, scope: Scope, isRepeatable: boolean, attempt: () => Promise<T>): Promise<T> {
     const { retry } = this.settings
+    let last: TidemarkError | undefined
     for (let failures = 1; ; failures += 1) {
       try {
         return await attempt()
       } catch (thrown) {
         const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', what)
-        if (scope.isOver) throw withCause(scope, error)
+        if (scope.isOver) throw withCause(scope, thrown === scope.signal.reason ? (last ?? error) : error)
+        last = error
         if (!isRepeatable && isOutcomeUnknown(error)) {
           throw errorOf('OUTCOME_UNKNOWN', `${what}: ${error.message}; it may have been done`, { cause: error })
         }
         if (!error.retriable || failures > retry.retries) throw error
         this.logger.debug({ what, failures, reason: error.message }, 'trying again')
-        await scope.sleep(backoffMs(failures, retry, this.environment.random))
+        await this.#pauseAfter(error, failures, scope)
         if (isMetadataStale(error.code)) await this.#refreshQuietly(error.topic === undefined ? [] : [error.topic])
       }
     }
@@ -127,6 +135,7 @@ export class Cluster {
   async topic(name: string, scope: Scope, options: { readonly createMissing: boolean }): Promise<TopicMetadata> {
     const known = this.metadata.topic(name)
     if (known !== undefined && !this.metadata.isStale(name)) return known
+    let last: TidemarkError | undefined
     for (let tries = 1; ; tries += 1) {
       let failure: TidemarkError | undefined
       try {
@@ -136,7 +145,7 @@ export class Cluster {
         failure = this.metadata.refusalOf(name)
       } catch (error) {
         failure = toTidemarkError(error, 'CONNECTION_FAILED', `metadata of ${name}`)
-        if (scope.isOver) throw withCause(scope, failure)
+        if (scope.isOver) throw withCause(scope, error === scope.signal.reason ? (last ?? failure) : failure)
       }
       failure ??= errorOf('UNKNOWN_TOPIC_OR_PARTITION', `topic ${name} was not described`, { topic: name })
       const isUnknown = failure.code === 'UNKNOWN_TOPIC_OR_PARTITION'
@@ -144,7 +153,8 @@ export class Cluster {
         throw errorOf(failure.code, `there is no topic ${name}`, { topic: name, cause: failure })
       }
       if (!failure.retriable && !isPassing(failure.code)) throw failure
-      await scope.sleep(backoffMs(tries, this.settings.retry, this.environment.random))
+      last = failure
+      await this.#pauseAfter(failure, tries, scope)
     }
   }
 
@@ -163,6 +173,16 @@ export class Cluster {
       const { leader: brokerId, leaderEpoch } = known
       return leaderEpoch === undefined ? { brokerId } : { brokerId, leaderEpoch }
     })
+  }
+
+  /** @throws what ends the scope, with the error as its cause: a timeout alone does not say what is wrong. */
+  async #pauseAfter(error: TidemarkError, failures: number, scope: Scope): Promise<void> {
+    this.#lastFailure = error
+    try {
+      await scope.sleep(backoffMs(failures, this.settings.retry, this.environment.random))
+    } catch {
+      throw withCause(scope, error)
+    }
   }
 
   async #askMetadata(topics: readonly string[], createMissing: boolean): Promise<ResponseOf<'metadata'>> {

@@ -62,6 +62,8 @@ export class Producer<K = unknown, V = unknown> {
   #isFetchingIdentity = false
   #isRefreshing = false
   #failuresOfHelp = 0
+  /** Of the last request, if it was lost; for messages. */
+  #lastFailure: TidemarkError | undefined
   #closed: Promise<void> | undefined
   #isOver = false
   readonly #onClosed: () => void
@@ -327,13 +329,21 @@ export class Producer<K = unknown, V = unknown> {
   }
 
   async #drain(scope: Scope): Promise<void> {
-    while (this.#searches.size > 0) await scope.race(Promise.all(this.#searches.values()))
-    await scope.race(
-      new Promise<void>((resolve) => {
-        this.#accumulator.flush(resolve)
-        this.#pump()
-      }),
-    )
+    try {
+      while (this.#searches.size > 0) await scope.race(Promise.all(this.#searches.values()))
+      await scope.race(
+        new Promise<void>((resolve) => {
+          this.#accumulator.flush(resolve)
+          this.#pump()
+        }),
+      )
+    } catch (thrown) {
+      const error = toTidemarkError(thrown, 'TIMEOUT', 'flush')
+      const cause = this.#lastFailure ?? this.#cluster.lastFailure
+      if (error.code !== 'TIMEOUT' || cause === undefined) throw error
+      const text = `${error.message}; ${this.bufferedBytes} bytes are held; the last error was: ${cause.message}`
+      throw errorOf('TIMEOUT', text, { cause })
+    }
   }
 
   #schedulePump(): void {
@@ -383,12 +393,14 @@ export class Producer<K = unknown, V = unknown> {
 
   #onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[]): void {
     this.#failuresOfHelp = 0
+    this.#lastFailure = undefined
     this.#accumulator.onAnswer(request, answers, this.#now())
     this.#pump()
   }
 
   #onLost(request: PlannedRequest, error: TidemarkError): void {
     this.#cluster.logger.debug({ broker: request.broker, reason: error.message }, 'a produce request was lost')
+    this.#lastFailure = error
     this.#accumulator.onLost(request, error, this.#now())
     this.#pump()
   }

@@ -63,6 +63,8 @@ export class PartitionQueue {
   open: ProducerBatch | undefined
   /** Nothing is sent before, by the monotonic clock. */
   notBefore = 0
+  /** What the last request was refused or lost with; for messages. */
+  lastError: TidemarkError | undefined
   /** The oldest batch that will never be in the log: those behind it take its numbers when all in flight are answered. */
   hole: ProducerBatch | undefined
 
@@ -421,6 +423,7 @@ export class RecordAccumulator {
   #onRefused(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError, now: number): void {
     const { isIdempotent, retry, deliveryTimeoutMs } = this.#options
     if (isMetadataStale(error.code)) this.#staleTopics.add(queue.topic)
+    queue.lastError = error
     if (error.code === 'DUPLICATE_SEQUENCE_NUMBER') {
       // It is in the log, only too long ago for the broker to know where.
       return this.#settle(queue, batch, { kind: 'appended', baseOffset: -1, logAppendTime: undefined })
@@ -438,7 +441,7 @@ export class RecordAccumulator {
     }
     batch.failures += 1
     if (!error.retriable || batch.failures > retry.retries || now >= batch.openedAt + deliveryTimeoutMs) {
-      return this.#fail(queue, batch, error.retriable ? this.#givenUp(queue, batch, error) : error)
+      return this.#fail(queue, batch, error.retriable ? this.#givenUp(queue, batch, now) : error)
     }
     this.#sendAgain(queue, batch, now + backoffMs(batch.failures, retry, this.#random))
   }
@@ -528,28 +531,29 @@ export class RecordAccumulator {
       while (list[0] !== undefined && now >= list[0].openedAt + deadline) {
         const batch = list[0]
         list.shift()
-        this.#fail(queue, batch, this.#givenUp(queue, batch, undefined))
+        this.#fail(queue, batch, this.#givenUp(queue, batch, now))
       }
       if (list[0] !== undefined) this.#wakeNoLaterThan(list[0].openedAt + deadline)
     }
     const open = queue.open
     if (open !== undefined && now >= open.openedAt + deadline) {
       queue.open = undefined
-      this.#fail(queue, open, this.#givenUp(queue, open, undefined))
+      this.#fail(queue, open, this.#givenUp(queue, open, now))
     } else if (open !== undefined) {
       this.#wakeNoLaterThan(open.openedAt + deadline)
     }
     if (queue.inFlight.length === 0) this.#afterAnswer(queue)
   }
 
-  #givenUp(queue: PartitionQueue, batch: ProducerBatch, cause: TidemarkError | undefined): TidemarkError {
+  #givenUp(queue: PartitionQueue, batch: ProducerBatch, now: number): TidemarkError {
+    const cause = queue.lastError
     const attempts = batch.failures === 0 ? 'never sent' : `${batch.failures} attempts failed`
     const fate = batch.mayBeAppended ? 'the records may have been appended' : 'the records were not appended'
-    const reason = cause === undefined ? '' : `: ${cause.message}`
+    const reason = cause === undefined ? '' : `; the last error was: ${cause.message}`
     const text = `${where(queue)}: ${attempts}, ${fate}${reason}`
-    // An error that says for certain what is wrong is worth more than that time ran out.
-    if (cause !== undefined && !batch.mayBeAppended) return errorOf(cause.code, text, { cause, ...placeOf(queue) })
-    return errorOf('TIMEOUT', text, { cause, ...placeOf(queue) })
+    const isLate = now >= batch.openedAt + this.#options.deliveryTimeoutMs
+    const code = isLate || cause === undefined ? 'TIMEOUT' : cause.code
+    return errorOf(batch.mayBeAppended ? 'TIMEOUT' : code, text, { cause, ...placeOf(queue) })
   }
 }
 

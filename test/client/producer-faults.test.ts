@@ -337,6 +337,22 @@ describe('an abort', () => {
   })
 })
 
+describe('a cluster that cannot be reached', () => {
+  it('is told of with the reason, not only with the time', async () => {
+    const broker = await FakeBroker.start()
+    await broker.stop()
+    const client = clientOf(broker)
+    const refused = { code: 'TIMEOUT', message: containing('ECONNREFUSED'), cause: { code: 'CONNECTION_FAILED' } }
+    await expect(client.admin().listTopics({ timeoutMs: 150 })).rejects.toMatchObject(refused)
+    await expect(client.read('t').ready({ timeoutMs: 150 })).rejects.toMatchObject({ code: 'TIMEOUT' })
+    const producer = client.producer()
+    const promise = producer.enqueue('t', { value: 'a' })
+    await expect(producer.flush({ timeoutMs: 150 })).rejects.toMatchObject(refused)
+    await client.close({ timeoutMs: 10 }).catch(() => undefined)
+    await expect(promise).rejects.toMatchObject({ code: 'CLIENT_CLOSED' })
+  })
+})
+
 describe('a stream into a topic', () => {
   it('turns chunks into records and ends when they are acknowledged', async () => {
     await using broker = await brokerWithTopic()
