@@ -15,6 +15,7 @@ import { POOLED_BYTES_MAX } from './buffer-pool.ts'
 import type { File } from './disk.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import type { LogPlace } from './log-files.ts'
+import type { AheadRead } from './read-ahead.ts'
 import type { Segment } from './segment.ts'
 import { walkSegment } from './segment.ts'
 import type { Segments } from './segments.ts'
@@ -29,6 +30,8 @@ interface Place {
   nextOffset: number
   segmentBase: number
   position: number
+  /** What stands there, already being read. */
+  ahead: AheadRead | undefined
 }
 
 export class LogReader {
@@ -46,6 +49,7 @@ export class LogReader {
 
   /** Places behind a truncation are no places any more. */
   forgetPlaces(): void {
+    for (const place of this.#places) this.#dropAhead(place)
     this.#places.length = 0
     this.#nextPlace = 0
   }
@@ -61,6 +65,7 @@ export class LogReader {
     if (segment === undefined) throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${fetchOffset} is below the log`)
     const place = this.#places.find((known) => known.nextOffset === fetchOffset)
     let position = place?.segmentBase === segment.baseOffset ? place.position : undefined
+    const ahead = this.#takeAhead(place)
     let wantedBytes = maxBytes
     if (position === undefined) {
       await this.loadIndexes(segment, indexIntervalBytes)
@@ -77,8 +82,13 @@ export class LogReader {
         { segment, file, end, segmentEndOffset, fetchOffset, maxBytes, endOffset },
         position,
         wantedBytes,
+        ahead,
       )
-      this.#remember(place, slice.endOffset, segment, slice.nextPosition)
+      const nextPlace = this.#remember(place, slice.endOffset, segment, slice.nextPosition)
+      // Whoever has read on from a place once will do it again, unless it has reached the end.
+      if (place !== undefined && end - slice.nextPosition >= maxBytes) {
+        nextPlace.ahead = this.#context.readAhead.begin(segment.file, nextPlace.position, maxBytes)
+      }
       return slice
     } finally {
       this.#context.files.release(segment.file)
@@ -150,17 +160,19 @@ export class LogReader {
     if (segment.isSealed) indexes.touch(segment)
   }
 
-  async #search(request: SearchRequest, from: number, bytes: number): Promise<FileSlice> {
+  async #search(request: SearchRequest, from: number, bytes: number, begun: AheadRead | undefined): Promise<FileSlice> {
     const buffers = this.#context.buffers
     let position = from
     let wantedBytes = Math.max(bytes, BATCH_HEADER_BYTES)
+    let ahead = await this.#usableAhead(begun, request, from, wantedBytes)
     for (;;) {
-      const length = Math.min(wantedBytes, request.end - position)
+      const length = ahead?.length ?? Math.min(wantedBytes, request.end - position)
       if (length < BATCH_HEADER_BYTES) throw this.#corrupt(request, position, 'the segment ends before the offset')
-      const buffer = buffers.take(length)
+      const buffer = ahead?.buffer ?? buffers.take(length)
       let isGiven = false
       try {
-        const read = await request.file.readAt(buffer.subarray(0, length), position)
+        const read = ahead?.length ?? (await request.file.readAt(buffer.subarray(0, length), position))
+        ahead = undefined
         if (read < length) throw this.#corrupt(request, position, `${length - read} bytes are missing`)
         const found = findBatch(buffer, length, request.fetchOffset)
         if (found.kind === 'broken') throw this.#corrupt(request, position + found.at, 'no batch begins there')
@@ -215,12 +227,40 @@ export class LogReader {
     return new FileSlice(this.#context.buffers, buffer, { start, end: at }, endOffset, position + at)
   }
 
-  #remember(place: Place | undefined, nextOffset: Offset, segment: Segment, position: number): void {
+  #takeAhead(place: Place | undefined): AheadRead | undefined {
+    const ahead = place?.ahead
+    if (place === undefined || ahead === undefined) return undefined
+    place.ahead = undefined
+    return this.#context.readAhead.take(ahead) ? ahead : undefined
+  }
+
+  #dropAhead(place: Place): void {
+    if (place.ahead !== undefined) this.#context.readAhead.drop(place.ahead)
+    place.ahead = undefined
+  }
+
+  /** The read that was begun ahead, if it holds what is asked for now; its buffer is given back otherwise. */
+  async #usableAhead(
+    ahead: AheadRead | undefined,
+    request: SearchRequest,
+    position: number,
+    wantedBytes: number,
+  ): Promise<AheadRead | undefined> {
+    if (ahead === undefined) return undefined
+    const read = await ahead.done
+    const readable = request.end - position
+    const isThere = ahead.entry === request.segment.file && ahead.position === position && ahead.length <= readable
+    if (isThere && read === ahead.length && read >= Math.min(wantedBytes, readable)) return ahead
+    this.#context.buffers.give(ahead.buffer)
+    return undefined
+  }
+
+  #remember(place: Place | undefined, nextOffset: Offset, segment: Segment, position: number): Place {
     let slot = place
     if (slot === undefined) {
       slot = this.#places[this.#nextPlace]
       if (slot === undefined) {
-        slot = { nextOffset: 0, segmentBase: 0, position: 0 }
+        slot = { nextOffset: 0, segmentBase: 0, position: 0, ahead: undefined }
         this.#places.push(slot)
       }
       this.#nextPlace = (this.#nextPlace + 1) % PLACES_MAX
@@ -228,6 +268,8 @@ export class LogReader {
     slot.nextOffset = nextOffset
     slot.segmentBase = segment.baseOffset
     slot.position = segment.skipLost(position)
+    this.#dropAhead(slot)
+    return slot
   }
 
   async #searchTime(

@@ -6,6 +6,7 @@ import type { TidemarkError } from '../../shared/errors.ts'
 import { BufferPool } from './buffer-pool.ts'
 import type { Disk } from './disk.ts'
 import { FilePool } from './file-pool.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { HotTailBudget } from './hot-tail.ts'
 import { IndexBudget } from './index-budget.ts'
 import { PRODUCER_EXPIRATION_MS_DEFAULT, PRODUCERS_MAX_DEFAULT } from './producer-state.ts'
@@ -32,6 +33,7 @@ export interface StorageContext {
   readonly disk: Disk
   readonly files: FilePool
   readonly buffers: BufferPool
+  readonly readAhead: ReadAhead
   readonly tails: HotTailBudget
   readonly indexes: IndexBudget
   readonly events: LogEvents
@@ -52,10 +54,13 @@ export interface StorageContextOptions {
 }
 
 export function createStorageContext(disk: Disk, options: StorageContextOptions = {}): StorageContext {
+  const files = new FilePool(disk, options.openFilesMax === undefined ? {} : { openFilesMax: options.openFilesMax })
+  const buffers = new BufferPool(options.readBufferBytes === undefined ? {} : { freeBytesMax: options.readBufferBytes })
   return {
     disk,
-    files: new FilePool(disk, options.openFilesMax === undefined ? {} : { openFilesMax: options.openFilesMax }),
-    buffers: new BufferPool(options.readBufferBytes === undefined ? {} : { freeBytesMax: options.readBufferBytes }),
+    files,
+    buffers,
+    readAhead: new ReadAhead(files, buffers),
     tails: new HotTailBudget(options.hotTailBytes === undefined ? {} : { limitBytes: options.hotTailBytes }),
     indexes: new IndexBudget(options.indexBytes === undefined ? {} : { limitBytes: options.indexBytes }),
     events: options.events ?? {},
