@@ -199,7 +199,7 @@ const WORK: Record<string, (gigabytes: number) => Promise<Row[]>> = {
 
   open: () =>
     inDirectory(async (dataDir) => {
-      const broker = await start(dataDir)
+      const broker = await start(dataDir, ['--partitions-max', '10000'])
       await createTopics(broker.brokers, 100, 100)
       await touchPartitions(broker.brokers, 100, 100)
       await new Promise((resolve) => setTimeout(resolve, 3_000))
