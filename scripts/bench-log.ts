@@ -35,7 +35,7 @@ async function benchAppend(name: string, batchSize: number, batchesPerTurn: numb
   const log = PartitionLog.create(context, `${directory}/${name}`, parseTopicConfig({}))
   const records = batchOf(batchSize)
   await measure(`append + write, ${name} batches, ${batchesPerTurn} a turn`, bytes, () => {
-    for (let written = 0; written < bytes; ) {
+    for (let written = 0; written < bytes;) {
       for (let count = 0; count < batchesPerTurn; count++) {
         if (log.append(records, EPOCH, NOW).kind !== 'appended') throw new Error('not appended')
         written += records.length

@@ -42,10 +42,6 @@ export function partitionId(value: number): PartitionId {
   return safeInteger(value, INT32_MAX, 'partition') as PartitionId
 }
 
-export function producerId(value: number): ProducerId {
-  return safeInteger(value, Number.MAX_SAFE_INTEGER, 'producer id') as ProducerId
-}
-
 export function topicId(value: string): TopicId {
   if (!UUID_PATTERN.test(value)) throw new RangeError('a topic id is a lower-case UUID')
   return value as TopicId

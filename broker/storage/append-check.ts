@@ -84,7 +84,7 @@ export function checkRecords(
  * Why the batch that begins at `at` and may use the bytes up to `end` must not be appended at `now`; undefined when it may.
  * After it has passed, no reading function of the header throws for this batch.
  */
-export function checkAppend(
+function checkAppend(
   records: Uint8Array,
   at: number,
   end: number,

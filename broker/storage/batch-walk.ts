@@ -8,7 +8,7 @@ import { BATCH_HEADER_BYTES, BATCH_MAGIC } from '../../shared/record-batch/forma
 import { baseOffsetAt, batchBytes, checkBatch, lastOffsetDeltaAt, magicAt } from '../../shared/record-batch/header.ts'
 import type { File } from './disk.ts'
 
-export const WALK_CHUNK_BYTES = 1024 * 1024
+const WALK_CHUNK_BYTES = 1024 * 1024
 
 /**
  * What is seen of each batch. Answers whether to stop behind it; or, as a text, why it is no batch of this log after all.

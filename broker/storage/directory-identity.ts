@@ -10,7 +10,7 @@ import { readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 
 /** The format of the whole directory; grows when an older version could not read it any more. */
-export const FORMAT_VERSION = 1
+const FORMAT_VERSION = 1
 
 export interface DirectoryIdentity {
   readonly formatVersion: number

@@ -5,7 +5,6 @@ import type { Offset } from '../../shared/ids.ts'
 
 const OFFSET_DIGITS = 20
 const NAME_PATTERN = /^(\d{20})\.(log|index|timeindex|producers)$/
-const KEPT_PATTERN = /^(\d{20})-(\d+)\.(corrupt|truncated)$/
 
 export const LEADER_EPOCHS_FILE = 'leader-epochs'
 export const LOG_START_FILE = 'log-start'
@@ -14,18 +13,12 @@ export const QUARANTINE_FILE = 'quarantine'
 export const SYNC_FAILED_FILE = 'sync-failed'
 
 export type LogFileKind = 'log' | 'index' | 'timeindex' | 'producers'
-export type KeptFileKind = 'corrupt' | 'truncated'
+type KeptFileKind = 'corrupt' | 'truncated'
 
 export interface LogFileName {
   readonly kind: LogFileKind
   /** The base offset of a segment and its indexes; the end offset of a snapshot. */
   readonly offset: Offset
-}
-
-export interface KeptFileName {
-  readonly kind: KeptFileKind
-  readonly baseOffset: Offset
-  readonly position: number
 }
 
 export function logFile(baseOffset: Offset): string {
@@ -56,15 +49,6 @@ export function parseLogFileName(name: string): LogFileName | undefined {
   const value = Number(match[1])
   if (!Number.isSafeInteger(value)) return undefined
   return { kind: match[2] as LogFileKind, offset: value as Offset }
-}
-
-export function parseKeptFileName(name: string): KeptFileName | undefined {
-  const match = KEPT_PATTERN.exec(name)
-  if (match === null) return undefined
-  const baseOffset = Number(match[1])
-  const position = Number(match[2])
-  if (!Number.isSafeInteger(baseOffset) || !Number.isSafeInteger(position)) return undefined
-  return { kind: match[3] as KeptFileKind, baseOffset: baseOffset as Offset, position }
 }
 
 function digits(value: number): string {

@@ -9,7 +9,7 @@ import { DiskError } from './disk.ts'
 import type { Linked } from './least-recently-used.ts'
 import { RecencyList } from './least-recently-used.ts'
 
-export const OPEN_FILES_MAX_DEFAULT = 5_000
+const OPEN_FILES_MAX_DEFAULT = 5_000
 /** How many cold files are looked at for a clean one before a file with unsynced bytes is closed. */
 const CLEAN_SEARCH_MAX = 64
 /** Files closed when the system says that it has no descriptor left. */

@@ -15,7 +15,7 @@ const BLOCK_BYTES_MIN = 16 * 1024
 const BLOCK_BYTES_MAX = 1024 * 1024
 /** Bytes between two entries of a block's own sparse index. */
 const BLOCK_INDEX_BYTES = 4 * 1024
-export const HOT_TAIL_BYTES_DEFAULT = 64 * 1024 * 1024
+const HOT_TAIL_BYTES_DEFAULT = 64 * 1024 * 1024
 
 /** Whole batches, one behind the other. The bytes are only valid until release. */
 export interface ReadSlice {

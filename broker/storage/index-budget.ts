@@ -4,7 +4,7 @@
 import { RecencyList } from './least-recently-used.ts'
 import type { Segment } from './segment.ts'
 
-export const INDEX_BYTES_DEFAULT = 64 * 1024 * 1024
+const INDEX_BYTES_DEFAULT = 64 * 1024 * 1024
 
 export class IndexBudget {
   readonly #limitBytes: number

@@ -35,7 +35,7 @@ import { createStorageContext } from './storage-context.ts'
 import type { TopicDefinition } from './topic-store.ts'
 import { TopicStore } from './topic-store.ts'
 
-export const PARTITIONS_MAX_DEFAULT = 10_000
+const PARTITIONS_MAX_DEFAULT = 10_000
 /** Logs opened or made in one turn of the event loop. */
 const LOGS_PER_TURN = 64
 /** Logs synced and closed at once: at a stop nobody else needs the threads. */

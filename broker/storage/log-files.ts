@@ -72,7 +72,7 @@ export function placeLost(segments: readonly Segment[], quarantine: Quarantine):
 }
 
 /** The value of a small file; undefined when there is none or it is damaged, which the events are told. */
-export function readCache(context: StorageContext, directory: string, name: string): unknown {
+function readCache(context: StorageContext, directory: string, name: string): unknown {
   try {
     return readCheckpoint(context.disk, `${directory}/${name}`)
   } catch (error) {

@@ -5,7 +5,7 @@
 
 import { crc32c } from '../../shared/crc32c.ts'
 
-export const INDEX_MAGIC = 0x544d4958
+const INDEX_MAGIC = 0x544d4958
 /** Entry count, segment bytes, largest timestamp, checksum, magic. */
 export const INDEX_FOOTER_BYTES = 24
 const ENTRY_BYTES = 8

@@ -8,7 +8,7 @@ import { assert } from '../../shared/assert.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import type { FilePool, PooledFile } from './file-pool.ts'
 
-export const READ_AHEAD_BYTES_DEFAULT = 16 * 1024 * 1024
+const READ_AHEAD_BYTES_DEFAULT = 16 * 1024 * 1024
 
 /** A read that was begun before it was asked for. */
 export class AheadRead {

@@ -76,7 +76,7 @@ function mayBeExpired(segment: AgedSegment, config: LogConfig, now: TimestampMs)
 }
 
 /** Whether all of the segment's records are older than retention.ms. Never so when their age is not known. */
-export function isExpired(segment: AgedSegment, config: LogConfig, now: TimestampMs): boolean {
+function isExpired(segment: AgedSegment, config: LogConfig, now: TimestampMs): boolean {
   if (config.retentionMs === undefined || segment.size === 0) return false
   if (segment.largestTimestamp === undefined || segment.lastAppendMs === undefined) return false
   const hasTimestamp = segment.largestTimestamp >= 0
@@ -85,6 +85,6 @@ export function isExpired(segment: AgedSegment, config: LogConfig, now: Timestam
 }
 
 /** Whether the log keeps retention.bytes even without its oldest segment. */
-export function isAboveSize(logBytes: number, oldest: AgedSegment, config: LogConfig): boolean {
+function isAboveSize(logBytes: number, oldest: AgedSegment, config: LogConfig): boolean {
   return config.retentionBytes !== undefined && logBytes - oldest.size >= config.retentionBytes
 }

@@ -54,7 +54,7 @@ export const WORKLOADS: readonly Workload[] = [
 const recordsOf64k = batchOf(RECORDS_A_BATCH)
 const recordsOf1k = batchOf(1)
 /** As many whole batches as a fetch of 1 MiB brings; both sides send so much. */
-export const FETCHED_BYTES = Math.floor(FETCH_BYTES / recordsOf64k.length) * recordsOf64k.length
+const FETCHED_BYTES = Math.floor(FETCH_BYTES / recordsOf64k.length) * recordsOf64k.length
 /** Batches of 64 KiB in the topic that is fetched from. */
 export const FETCH_TOPIC_BATCHES = Math.floor((256 * MIB) / recordsOf64k.length)
 

@@ -24,7 +24,7 @@ import { initProducerIdRequest, initProducerIdResponse, produceRequest, produceR
 import type { AnyField, Field, ValueOf } from './schema.ts'
 import { optional, string, struct, int32 } from './schema.ts'
 
-export interface ApiRow {
+interface ApiRow {
   readonly number: number
   readonly versionMin: number
   readonly versionMax: number
@@ -46,7 +46,7 @@ export const APIS = {
   trim: row(10, trimRequest, trimResponse),
   describeTopics: row(11, describeTopicsRequest, describeTopicsResponse),
   clusterInfo: row(12, clusterInfoRequest, clusterInfoResponse),
-} as const
+} as const satisfies Record<string, ApiRow>
 
 export type ApiName = keyof typeof APIS
 export type RequestOf<Name extends ApiName> = ValueOf<(typeof APIS)[Name]['request']>

@@ -24,7 +24,7 @@ export const PRODUCER_EPOCH_AT = 51
 export const BASE_SEQUENCE_AT = 53
 export const RECORD_COUNT_AT = 57
 /** The checksum covers everything from here to the end of the batch, so that offset and epoch can be patched. */
-export const CRC_START_AT = ATTRIBUTES_AT
+export const CRC_START_AT = 21
 
 export const CODEC_MASK = 0x07
 /** Set when the broker stamped the batch with its own clock; all records then carry the maximum timestamp. */
@@ -32,8 +32,6 @@ export const LOG_APPEND_TIME_BIT = 0x08
 export const TRANSACTIONAL_BIT = 0x10
 /** Set when the batch holds a marker for the machinery and nothing for applications. */
 export const CONTROL_BIT = 0x20
-/** Set by compaction: the base timestamp is the time at which tombstones may go. */
-export const DELETE_HORIZON_BIT = 0x40
 
 /** Stands in the fields of producer id, epoch and sequence when the producer is not idempotent. */
 export const NO_PRODUCER_ID = -1
