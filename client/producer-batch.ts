@@ -9,7 +9,7 @@ import type { BatchBuilder } from '../shared/record-batch/encode.ts'
 export interface RecordMetadata {
   readonly topic: string
   readonly partition: number
-  /** -1 when it is not known: with acks 0, or for a duplicate of long ago. */
+  /** -1 with acks 0, when nobody knows it. */
   readonly offset: number
   /** Milliseconds since 1970: the record's own, or the broker's where the topic says so. */
   readonly timestamp: number

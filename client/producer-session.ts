@@ -20,15 +20,27 @@ const SEQUENCES = 0x8000_0000
 export class ProducerSession {
   #identity: ProducerIdentity | undefined
   #nextSequence = 0
+  #isConfirmed = false
 
   get identity(): ProducerIdentity | undefined {
     return this.#identity
+  }
+
+  /** Whether the broker has appended a batch of this identity, and so knows where its numbers are. */
+  get isConfirmed(): boolean {
+    return this.#isConfirmed
   }
 
   /** Begins anew: the broker has seen nothing of this identity in this partition. */
   begin(identity: ProducerIdentity): void {
     this.#identity = identity
     this.#nextSequence = 0
+    this.#isConfirmed = false
+  }
+
+  /** A batch has been appended. */
+  confirm(): void {
+    this.#isConfirmed = true
   }
 
   /** The identity is of no further use. */

@@ -245,7 +245,7 @@ export class RecordAccumulator {
       const answer = answers[index]
       assert(queue !== undefined && answer !== undefined, 'every batch of a request has its queue and its answer')
       if (batch.outcome !== undefined) continue
-      if (answer.kind === 'appended') this.#settle(queue, batch, answer)
+      if (answer.kind === 'appended') this.#onAppended(queue, batch, answer)
       else this.#onRefused(queue, batch, answer.error, now)
       this.#afterAnswer(queue)
     }
@@ -338,6 +338,9 @@ export class RecordAccumulator {
       // After a failure one batch at a time goes, until all that failed have their outcome: what was sent behind one of
       // them comes back first, and none of them may be overtaken by more batches than the broker remembers.
       if (queue.resend.length > 0 || queue.inFlight[0]?.isSentAgain === true) return 0
+      // A broker that has not seen the session takes whatever comes first for its beginning: were the first batch refused,
+      // the second would be appended in its place, and the first could never follow.
+      if (this.#options.isIdempotent && !queue.session.isConfirmed) return 0
     }
     if (this.#options.acks === 0 || this.#options.isIdempotent) return this.#options.inFlightMax
     // Without sequence numbers a retry would be overtaken by what is in flight behind it.
@@ -420,14 +423,18 @@ export class RecordAccumulator {
     batch.settle(outcome)
   }
 
+  #onAppended(queue: PartitionQueue, batch: ProducerBatch, outcome: BatchOutcome): void {
+    queue.session.confirm()
+    // The broker counts from here: numbers before it cannot be given to anybody any more.
+    if (queue.hole !== undefined && queue.hole.order < batch.order) queue.hole = undefined
+    this.#settle(queue, batch, outcome)
+  }
+
   #onRefused(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError, now: number): void {
     const { isIdempotent, retry, deliveryTimeoutMs } = this.#options
     if (isMetadataStale(error.code)) this.#staleTopics.add(queue.topic)
     queue.lastError = error
-    if (error.code === 'DUPLICATE_SEQUENCE_NUMBER') {
-      // It is in the log, only too long ago for the broker to know where.
-      return this.#settle(queue, batch, { kind: 'appended', baseOffset: -1, logAppendTime: undefined })
-    }
+    if (error.code === 'DUPLICATE_SEQUENCE_NUMBER') return this.#onOldSequence(queue, batch, error, now)
     if (error.code === 'INVALID_PRODUCER_EPOCH') {
       this.#fatal = error
       return this.#fail(queue, batch, error)
@@ -466,6 +473,18 @@ export class RecordAccumulator {
     }
     this.#loseSession(queue)
     this.#sendAgain(queue, batch, now + backoffMs(batch.sessionRestarts, this.#options.retry, this.#random))
+  }
+
+  /**
+   * The broker takes the batch for one of long ago. It remembers more batches than can be behind one whose answer is
+   * missing, so this is never an acknowledgement: the broker has lost count, say because the topic was made anew, and has
+   * taken what came behind for the first it sees.
+   */
+  #onOldSequence(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError, now: number): void {
+    if (!batch.mayBeAppended) return this.#onSessionError(queue, batch, error, now)
+    const text = `${where(queue)}: the broker has lost count of this producer; the records may have been appended before`
+    this.#loseSession(queue)
+    this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...placeOf(queue) }))
   }
 
   /** The partition gets a new identity. All that was stamped is stamped again; see #nextOf. */

@@ -32,6 +32,12 @@ export class ModelLog {
   quarantined: { readonly startOffset: number; readonly endOffset: number } | undefined
   #nextOffset = 0
   readonly #producers = new Map<string, Remembered[]>()
+  readonly #isLenient: boolean
+
+  /** A lenient one takes any number from a producer that it does not know, as the broker does. */
+  constructor(isLenient = false) {
+    this.#isLenient = isLenient
+  }
 
   get endOffset(): number {
     return this.#nextOffset
@@ -52,9 +58,10 @@ export class ModelLog {
       const baseSequence = baseSequenceAt(bytes, 0)
       const duplicate = known.find((one) => one.baseSequence === baseSequence)
       if (duplicate !== undefined) return { baseOffset: duplicate.baseOffset }
-      const expected = known.at(-1)?.nextSequence ?? 0
+      const expected = known.at(-1)?.nextSequence ?? (this.#isLenient ? baseSequence : 0)
       if (baseSequence !== expected) {
         const message = `sequence ${baseSequence}, expected ${expected}`
+        if (this.#isLenient && baseSequence < expected) return { error: 'DUPLICATE_SEQUENCE_NUMBER', message }
         if (known.length === 0) return { error: 'UNKNOWN_PRODUCER_ID', message }
         return { error: 'OUT_OF_ORDER_SEQUENCE_NUMBER', message }
       }

@@ -47,6 +47,14 @@ function sequences(requests: readonly PlannedRequest[]): number[] {
   return requests.flatMap(({ batches }) => batches.map(({ bytes }) => baseSequenceAt(bytes ?? new Uint8Array(61), 0)))
 }
 
+/** Has the first batch of the partition appended, with sequence 0, so that the window opens. */
+function begin(accumulator: RecordAccumulator, queue: PartitionQueue): void {
+  add(accumulator, queue, BIG)
+  const [first, ...others] = accumulator.plan(0, leader)
+  if (first === undefined || others.length > 0) throw new Error('one request')
+  accumulator.onAnswer(first, [appended(0)], 0)
+}
+
 describe('an accumulator', () => {
   it('lets a record linger for company, and sends the batch when the time is up', () => {
     const accumulator = make()
@@ -74,11 +82,24 @@ describe('an accumulator', () => {
   it('closes a batch by bytes and sends at most the window of requests', () => {
     const accumulator = make()
     const queue = new PartitionQueue('t', 0)
+    begin(accumulator, queue)
     for (let count = 0; count < 8; count += 1) add(accumulator, queue, BIG)
     const requests = accumulator.plan(0, leader)
-    expect(sequences(requests)).toEqual([0, 1, 2, 3, 4])
-    if (requests[0] !== undefined) accumulator.onAnswer(requests[0], [appended(0)], 1)
-    expect(sequences(accumulator.plan(1, leader))).toEqual([5])
+    expect(sequences(requests)).toEqual([1, 2, 3, 4, 5])
+    if (requests[0] !== undefined) accumulator.onAnswer(requests[0], [appended(1)], 1)
+    expect(sequences(accumulator.plan(1, leader))).toEqual([6])
+  })
+
+  it('sends nothing behind the first batch of a session until that is appended', () => {
+    const accumulator = make()
+    const queue = new PartitionQueue('t', 0)
+    for (let count = 0; count < 3; count += 1) add(accumulator, queue, BIG)
+    const [first, ...others] = accumulator.plan(0, leader)
+    expect(others).toEqual([])
+    if (first !== undefined) accumulator.onAnswer(first, [refused('MESSAGE_TOO_LARGE')], 1)
+    const [second, ...behind] = accumulator.plan(1, leader)
+    expect(sequences(second === undefined ? [] : [second])).toEqual([0])
+    expect(behind).toEqual([])
   })
 
   it('counts what it holds and gives it back when a batch is settled', () => {
@@ -95,6 +116,7 @@ describe('an accumulator', () => {
   it('sends a failed batch and those behind it again, in order, when all are back', () => {
     const accumulator = make()
     const queue = new PartitionQueue('t', 0)
+    begin(accumulator, queue)
     for (let count = 0; count < 3; count += 1) add(accumulator, queue, BIG)
     const [one, two, three] = accumulator.plan(0, leader)
     if (one === undefined || two === undefined || three === undefined) throw new Error('three requests')
@@ -103,7 +125,7 @@ describe('an accumulator', () => {
     expect(accumulator.plan(1_000, leader)).toEqual([])
     accumulator.onAnswer(two, [refused('OUT_OF_ORDER_SEQUENCE_NUMBER')], 2)
     accumulator.onAnswer(three, [refused('OUT_OF_ORDER_SEQUENCE_NUMBER')], 3)
-    for (const sequence of [0, 1, 2]) {
+    for (const sequence of [1, 2, 3]) {
       const [again, ...others] = accumulator.plan(1_000, leader)
       expect(sequences(again === undefined ? [] : [again])).toEqual([sequence])
       expect(others).toEqual([])
@@ -114,6 +136,7 @@ describe('an accumulator', () => {
   it('closes up the sequence over a batch that was refused for good', async () => {
     const accumulator = make()
     const queue = new PartitionQueue('t', 0)
+    begin(accumulator, queue)
     const promise = add(accumulator, queue, BIG).promiseOf(1)
     for (let count = 0; count < 2; count += 1) add(accumulator, queue, BIG)
     const [one, two, three] = accumulator.plan(0, leader)
@@ -122,10 +145,25 @@ describe('an accumulator', () => {
     accumulator.onAnswer(two, [refused('OUT_OF_ORDER_SEQUENCE_NUMBER')], 2)
     accumulator.onAnswer(three, [refused('OUT_OF_ORDER_SEQUENCE_NUMBER')], 3)
     const [again] = accumulator.plan(1_000, leader)
-    expect(sequences(again === undefined ? [] : [again])).toEqual([0])
-    if (again !== undefined) accumulator.onAnswer(again, [appended(0)], 1_000)
-    expect(sequences(accumulator.plan(1_000, leader))).toEqual([1])
+    expect(sequences(again === undefined ? [] : [again])).toEqual([1])
+    if (again !== undefined) accumulator.onAnswer(again, [appended(1)], 1_000)
+    expect(sequences(accumulator.plan(1_000, leader))).toEqual([2])
     await expect(promise).rejects.toMatchObject({ code: 'INVALID_RECORD' })
+  })
+
+  it('keeps the numbers as they are when what was sent behind a refused batch is appended all the same', () => {
+    const accumulator = make()
+    const queue = new PartitionQueue('t', 0)
+    begin(accumulator, queue)
+    for (let count = 0; count < 3; count += 1) add(accumulator, queue, BIG)
+    const [one, two, three] = accumulator.plan(0, leader)
+    if (one === undefined || two === undefined || three === undefined) throw new Error('three requests')
+    // The topic was made anew in between: the broker knows nothing of the session, and begins with what comes.
+    accumulator.onAnswer(one, [refused('INVALID_RECORD')], 1)
+    accumulator.onAnswer(two, [appended(0)], 2)
+    accumulator.onAnswer(three, [appended(1)], 3)
+    add(accumulator, queue, BIG)
+    expect(sequences(accumulator.plan(1_000, leader))).toEqual([4])
   })
 
   it('begins a new session when the broker has lost count', () => {
@@ -149,13 +187,35 @@ describe('an accumulator', () => {
     }
   })
 
-  it('takes a duplicate of long ago for appended, at an offset nobody knows', async () => {
+  it('sends with a new identity what was refused and is taken for a duplicate of long ago when it comes again', () => {
     const accumulator = make()
     const queue = new PartitionQueue('t', 0)
+    begin(accumulator, queue)
+    for (let count = 0; count < 2; count += 1) add(accumulator, queue, BIG)
+    const [one, two] = accumulator.plan(0, leader)
+    if (one === undefined || two === undefined) throw new Error('two requests')
+    accumulator.onAnswer(one, [refused('UNKNOWN_TOPIC_OR_PARTITION')], 1)
+    accumulator.onAnswer(two, [appended(0)], 2)
+    const [again] = accumulator.plan(1_000, leader)
+    if (again !== undefined) accumulator.onAnswer(again, [refused('DUPLICATE_SEQUENCE_NUMBER')], 1_000)
+    expect(one.batches[0]?.outcome).toBeUndefined()
+    accumulator.plan(2_000, leader)
+    accumulator.provideIdentity({ producerId: 8, producerEpoch: 0 })
+    const [anew] = accumulator.plan(2_000, leader)
+    const bytes = anew?.batches[0]?.bytes ?? new Uint8Array(61)
+    expect([producerIdAt(bytes, 0), baseSequenceAt(bytes, 0)]).toEqual([8, 0])
+  })
+
+  it('does not claim that a batch is stored which may have arrived and is taken for a duplicate of long ago', async () => {
+    const accumulator = make()
+    const queue = new PartitionQueue('t', 0)
+    begin(accumulator, queue)
     const promise = add(accumulator, queue, BIG).promiseOf(5)
     const [request] = accumulator.plan(0, leader)
-    if (request !== undefined) accumulator.onAnswer(request, [refused('DUPLICATE_SEQUENCE_NUMBER')], 1)
-    expect(await promise).toEqual({ topic: 't', partition: 0, offset: -1, timestamp: 5 })
+    if (request !== undefined) accumulator.onLost(request, errorOf('CONNECTION_FAILED', 'it broke'), 1)
+    const [again] = accumulator.plan(1_000, leader)
+    if (again !== undefined) accumulator.onAnswer(again, [refused('DUPLICATE_SEQUENCE_NUMBER')], 1_000)
+    await expect(promise).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', topic: 't', partition: 0 })
   })
 
   it('is fenced for good by a newer session', async () => {
@@ -265,7 +325,6 @@ function toldOf(batch: ProducerBatch, records: readonly string[], values: readon
     const isCertain = outcome.error.message.includes('were not appended')
     return isCertain && records.some((value) => values.includes(value)) ? 'not appended, but it is there' : 'the truth'
   }
-  if (outcome.baseOffset < 0) return 'the truth'
   const there = values.slice(outcome.baseOffset, outcome.baseOffset + records.length)
   return there.join() === records.join() ? 'the truth' : `appended at ${outcome.baseOffset}, where ${there.join()} is`
 }
@@ -276,13 +335,16 @@ describe('an idempotent producer, whatever becomes of its requests', () => {
       fates: fc.array(fate, { maxLength: 120 }),
       records: fc.integer({ min: 1, max: 60 }),
       partitions: fc.integer({ min: 1, max: 3 }),
+      isLenient: fc.boolean(),
+      /** Records that are written between one answer and the next: more than one, and batches queue up on their way. */
+      burst: fc.integer({ min: 1, max: 8 }),
       forgetAt: fc.option(fc.integer({ min: 0, max: 60 }), { nil: -1 }),
       delivery: fc.constantFrom(1_000_000, 400),
     })
     fc.assert(
-      fc.property(story, ({ fates, records, partitions, forgetAt, delivery }) => {
+      fc.property(story, ({ fates, records, partitions, isLenient, burst, forgetAt, delivery }) => {
         const accumulator = make({ deliveryTimeoutMs: delivery, batchBytes: 130 })
-        const logs = Array.from({ length: partitions }, () => new ModelLog())
+        const logs = Array.from({ length: partitions }, () => new ModelLog(isLenient))
         const queues = logs.map((_, partition) => new PartitionQueue('t', partition))
         const expected = new Map<ProducerBatch, string[]>()
         const inFlight: PlannedRequest[] = []
@@ -292,7 +354,7 @@ describe('an idempotent producer, whatever becomes of its requests', () => {
         let forgotten = forgetAt
         for (let now = 0, steps = 0; written < records || !accumulator.isEmpty; now += 7, steps += 1) {
           if (steps > 5_000) throw new Error('the producer comes to no end')
-          if (written < records) {
+          for (let count = 0; count < burst && written < records; count += 1) {
             const queue = queues[written % partitions]
             if (queue === undefined) throw new Error('a queue')
             const value = `record ${String(written).padStart(6, '0')}`
@@ -345,6 +407,8 @@ describe('an idempotent producer, whatever becomes of its requests', () => {
               fates: ['answer-lost', 'timed-out-after-append', 'arrives', 'request-lost', 'request-lost', 'throttled'],
               records: 11,
               partitions: 1,
+              isLenient: false,
+              burst: 1,
               forgetAt: -1,
               delivery: 1_000_000,
             },
@@ -364,6 +428,21 @@ describe('an idempotent producer, whatever becomes of its requests', () => {
               ],
               records: 9,
               partitions: 1,
+              isLenient: false,
+              burst: 1,
+              forgetAt: -1,
+              delivery: 1_000_000,
+            },
+          ],
+          // Seen: the first batch was refused for good, the broker took the second for the beginning of the session, and
+          // the numbers that closed up over the first were those of a duplicate, acknowledged and never stored.
+          [
+            {
+              fates: ['refused-for-good'],
+              records: 20,
+              partitions: 1,
+              isLenient: true,
+              burst: 8,
               forgetAt: -1,
               delivery: 1_000_000,
             },
