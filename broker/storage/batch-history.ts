@@ -41,6 +41,7 @@ export class BatchHistory {
 
   /** Takes over what a recovery has found. */
   adopt(producers: ProducerState | undefined, epochs: LeaderEpochCache | undefined): void {
+    producers?.settle()
     this.#producers = producers
     this.#epochs = epochs
     this.#hasUnsavedEpochs = epochs !== undefined && epochs.starts.length > 0
@@ -76,17 +77,16 @@ export class BatchHistory {
     this.#context.events.onNewEpoch?.(this.#directory, epoch, startOffset)
   }
 
-  /** Undoes what was staged at and above the offset. */
+  /** Undoes what was staged at and above the offset, and what a roll has noted of it. @throws DiskError */
   undo(offset: Offset): void {
-    this.#producers?.truncate(offset)
-    this.#epochs?.truncate(offset)
+    this.#producers?.undo(offset)
+    if (this.#epochs?.truncate(offset) === true) this.#hasUnsavedEpochs = true
+    if (this.#snapshotOffset > offset) this.#removeSnapshotsBehind(offset)
   }
 
   /** The log was cut at the offset: what is known of producers is made again, from a snapshot below it. */
   truncate(offset: Offset, now: TimestampMs): void {
-    for (const snapshot of this.#snapshots()) {
-      if (snapshot > offset) this.#context.disk.remove(`${this.#directory}/${producersFile(snapshot)}`)
-    }
+    this.#removeSnapshotsBehind(offset)
     if (this.#epochs?.truncate(offset) === true) this.#hasUnsavedEpochs = true
     this.#producers = this.#loadProducers(offset, now)
   }
@@ -109,6 +109,7 @@ export class BatchHistory {
   }
 
   onWritten(bytes: number): void {
+    this.#producers?.settle()
     this.#bytesSinceSnapshot += bytes
   }
 
@@ -146,12 +147,21 @@ export class BatchHistory {
     return offsets.toReversed()
   }
 
+  /** They know of batches that are not in the log any more, and would be believed as soon as it is that long again. */
+  #removeSnapshotsBehind(offset: Offset): void {
+    for (const snapshot of this.#snapshots()) {
+      if (snapshot > offset) this.#context.disk.remove(`${this.#directory}/${producersFile(snapshot)}`)
+    }
+    this.#snapshotOffset = -1
+  }
+
   #loadProducers(endOffset: Offset, now: TimestampMs): ProducerState {
     const state = new ProducerState({ producersMax: this.#context.producersMax })
     if (endOffset === 0) return state
     const from = restoreProducers(this.#context, this.#directory, this.#snapshots(), endOffset, state)
     this.#snapshotOffset = from?.offset ?? -1
     replayProducers(this.#context, this.#segments, state, { from, endOffset, now })
+    state.settle()
     return state
   }
 

@@ -497,8 +497,8 @@ export class PartitionLog {
   #undoWrite(mark: WriteMark, failure: TidemarkError): void {
     this.#logEndOffset = this.#writtenEndOffset
     this.#tail?.truncate(this.#writtenEndOffset)
-    this.#history.undo(this.#writtenEndOffset)
     try {
+      this.#history.undo(this.#writtenEndOffset)
       this.#writer.undo(mark, this.#writtenEndOffset)
       const { active } = this.#segments
       this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)

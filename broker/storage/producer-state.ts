@@ -3,7 +3,8 @@
 // no I/O; snapshots are values that others write.
 //
 // Invariants: of each producer the last PRODUCER_BATCHES_REMEMBERED batches of its newest epoch are known; their sequence
-// numbers follow one another, as do their offsets. At most producersMax producers are known.
+// numbers follow one another, as do their offsets. At most producersMax producers are known. After batches were undone only
+// the first one of them is next.
 
 import { assert } from '../../shared/assert.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
@@ -31,6 +32,8 @@ const EVICTED_SHARE = 0.1
 /** baseSequence, lastSequence, baseOffset, endOffset, crc. */
 const FIELDS = 5
 const NO_CRC = -1
+const NO_SEQUENCE = -1
+const NO_ROUND = -1
 
 export type ProducerVerdict =
   | { readonly kind: 'next' }
@@ -43,6 +46,11 @@ interface ProducerEntry {
   lastSeenMs: number
   /** The remembered batches, oldest first, FIELDS numbers each. */
   batches: number[]
+  /** The round in which it last wrote, and the sequence with which it, or its epoch, began there. */
+  round: number
+  roundSequence: number
+  /** Where it goes on when all batches that were remembered are undone; NO_SEQUENCE when that is not known. */
+  undoneSequence: number
 }
 
 const NEXT: ProducerVerdict = { kind: 'next' }
@@ -50,6 +58,8 @@ const NEXT: ProducerVerdict = { kind: 'next' }
 export class ProducerState {
   readonly #entries = new Map<number, ProducerEntry>()
   readonly #producersMax: number
+  /** Grows with every write: what was noted in the present round may still be undone. */
+  #round = 0
 
   constructor(options: { readonly producersMax?: number } = {}) {
     this.#producersMax = options.producersMax ?? PRODUCERS_MAX_DEFAULT
@@ -86,13 +96,15 @@ export class ProducerState {
     let entry = this.#entries.get(id)
     if (entry === undefined) {
       if (this.#entries.size >= this.#producersMax) this.#evict()
-      entry = { epoch, lastSeenMs: now, batches: [] }
+      entry = newEntry(epoch, now, [])
       this.#entries.set(id, entry)
     }
+    const baseSequence = baseSequenceAt(bytes, at)
+    if (entry.round !== this.#round || epoch > entry.epoch) entry.roundSequence = baseSequence
+    entry.round = this.#round
     if (epoch > entry.epoch) entry.batches.length = 0
     entry.epoch = Math.max(entry.epoch, epoch)
     entry.lastSeenMs = Math.max(entry.lastSeenMs, now)
-    const baseSequence = baseSequenceAt(bytes, at)
     // A stamped batch has another checksum than the producer gave it.
     const isStamped = (attributesAt(bytes, at) & LOG_APPEND_TIME_BIT) !== 0
     if (entry.batches.length === PRODUCER_BATCHES_REMEMBERED * FIELDS) entry.batches.splice(0, FIELDS)
@@ -105,13 +117,24 @@ export class ProducerState {
     )
   }
 
+  /** What was noted so far is written and will not be undone. */
+  settle(): void {
+    this.#round += 1
+  }
+
   /**
-   * Forgets the batches at and above the offset. Enough to undo what was staged: a producer has at most as many batches in
-   * flight as are remembered, so what must still be recognised as sent before is still known. Not enough to undo more.
+   * Undoes what was noted since it was last settled: the batches at and above the offset. Many of them may have pushed out
+   * what was remembered before, and then the first of them is still the only one that may come next: were another taken in
+   * its place, it would look like one that was sent before when it comes again.
    */
-  truncate(offset: Offset): void {
+  undo(offset: Offset): void {
     // The entry stays even without batches: its epoch still fences off the older sessions.
-    for (const entry of this.#entries.values()) cutBatches(entry.batches, offset)
+    for (const entry of this.#entries.values()) {
+      if (entry.round !== this.#round) continue
+      cutBatches(entry.batches, offset)
+      entry.undoneSequence = entry.roundSequence
+    }
+    this.settle()
   }
 
   /** Forgets who has not written for so long (milliseconds). Answers how many. */
@@ -148,7 +171,7 @@ export class ProducerState {
         return false
       }
       const [id = 0, epoch = 0, lastSeenMs = 0, ...batches] = row
-      this.#entries.set(id, { epoch, lastSeenMs, batches })
+      this.#entries.set(id, newEntry(epoch, lastSeenMs, batches))
     }
     return true
   }
@@ -168,8 +191,7 @@ function cutBatches(batches: number[], offset: Offset): void {
 function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, baseSequence: number): ProducerVerdict {
   const batches = entry.batches
   const newest = batches.length - FIELDS
-  // Everything of this epoch was undone: it begins again, from wherever its first unacknowledged batch is.
-  if (newest < 0) return NEXT
+  if (newest < 0) return checkAfterUndo(entry, bytes, at, baseSequence)
   const lastSequence = batches[newest + 1] ?? 0
   if (baseSequence === nextSequence(lastSequence, 1)) return NEXT
   const endSequence = nextSequence(baseSequence, lastOffsetDeltaAt(bytes, at))
@@ -200,6 +222,20 @@ function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, base
     'OUT_OF_ORDER_SEQUENCE_NUMBER',
     `${nameOf(bytes, at)} sends sequence ${baseSequence}, expected is ${nextSequence(lastSequence, 1)}`,
   )
+}
+
+/** Nothing that is remembered says what was written before, so that anything but the next one is a gap. */
+function checkAfterUndo(entry: ProducerEntry, bytes: Uint8Array, at: number, baseSequence: number): ProducerVerdict {
+  const expected = entry.undoneSequence
+  if (expected === NO_SEQUENCE || baseSequence === expected) return NEXT
+  return refuse(
+    'OUT_OF_ORDER_SEQUENCE_NUMBER',
+    `${nameOf(bytes, at)} sends sequence ${baseSequence}, expected is ${expected} again`,
+  )
+}
+
+function newEntry(epoch: number, lastSeenMs: number, batches: number[]): ProducerEntry {
+  return { epoch, lastSeenMs, batches, round: NO_ROUND, roundSequence: NO_SEQUENCE, undoneSequence: NO_SEQUENCE }
 }
 
 /** Sequence numbers begin again at 0 behind the last int32. */

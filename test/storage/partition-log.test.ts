@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { decodeBatch } from '../../shared/record-batch/decode.ts'
 import { encodeBatch } from '../../shared/record-batch/encode.ts'
@@ -330,6 +331,29 @@ describe('when the disk fails', () => {
     expect(disk.list(DIRECTORY).filter((name) => name.endsWith('.log'))).toEqual(['00000000000000000000.log'])
     expect(put(log, batch(['next']))).toBe(1)
     expect((await readAll(log)).map(([offset]) => offset)).toEqual([0, 1])
+  })
+
+  // A roll writes what is known of the producers so far, which is more than is left when the write is taken back. The next
+  // start believed it: a batch that had been refused, sent again, was answered as if it had been stored.
+  it('takes back what it has noted of the producers at a roll', async () => {
+    const { log, disk, failAt } = failing({ 'segment.bytes': '1024' })
+    put(log, batch(['x'.repeat(600)]))
+    let appends = 0
+    failAt((operation) => (operation.kind === 'append' && ++appends === 2 ? { code: 'EIO', bytesDone: 1 } : undefined))
+    const refused = numbered(['refused'], 7, 0)
+    log.append(refused, EPOCH, NOW)
+    log.append(batch(['y'.repeat(600)]), EPOCH, NOW)
+    expect(log.write()).toMatchObject({ code: 'STORAGE_ERROR' })
+    failAt(undefined)
+    put(log, batch(['z']))
+    put(log, batch(['z']))
+    await log.sync()
+    log.close()
+    const { recoveryPoint } = log.checkpoint()
+    const context = createStorageContext(disk)
+    const options = { context, directory: DIRECTORY, config: log.config, recoveryPoint, kernelLived: true, now: NOW }
+    const recovered = await recoverLog(options)
+    expect(recovered.log.append(refused, EPOCH, NOW)).toMatchObject({ kind: 'appended', baseOffset: 3 })
   })
 
   it('is offline when what was written cannot be cut back', async () => {

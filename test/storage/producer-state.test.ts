@@ -59,20 +59,44 @@ describe('the state of the idempotent producers', () => {
     expect(check(state, numbered(['b'], 1, 1, 2))).toMatchObject({ error: 'INVALID_PRODUCER_EPOCH' })
     expect(check(state, numbered(['b'], 1, 1, 4))).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
     expect(check(state, numbered(['b'], 1, 0, 4))).toEqual({ kind: 'next' })
+    state.settle()
     note(state, 1, numbered(['b'], 1, 0, 4))
     // What was staged is undone; the new session stays, and its first batch is sent again.
-    state.truncate(at(1))
+    state.undo(at(1))
+    expect(check(state, numbered(['c'], 1, 1, 4))).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
     expect(check(state, numbered(['a'], 1, 0, 3))).toMatchObject({ error: 'INVALID_PRODUCER_EPOCH' })
     expect(check(state, numbered(['b'], 1, 0, 4))).toEqual({ kind: 'next' })
   })
 
-  it('forgets what is cut off and knows what was before', () => {
+  it('forgets what is undone and knows what was before', () => {
     const state = new ProducerState()
     note(state, 0, numbered(['a'], 1, 0))
+    state.settle()
     note(state, 1, numbered(['b'], 1, 1))
-    state.truncate(at(1))
+    state.undo(at(1))
     expect(check(state, numbered(['a'], 1, 0))).toMatchObject({ kind: 'duplicate', baseOffset: 0 })
+    expect(check(state, numbered(['c'], 1, 2))).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
     expect(check(state, numbered(['b'], 1, 1))).toEqual({ kind: 'next' })
+  })
+
+  // A batch that was on its way behind them was taken as the first one, and those that had been undone, sent again, were
+  // answered as if they had been stored long ago.
+  it.each([1, 5, 8])('takes only the first of %i batches that are undone with all that is remembered', (count) => {
+    for (const isKnown of [true, false]) {
+      const state = new ProducerState()
+      if (isKnown) note(state, 0, numbered(['a'], 1, 16))
+      state.settle()
+      for (let number = 0; number < count; number++) note(state, 1 + number, numbered(['b'], 1, 17 + number))
+      state.undo(at(1))
+      for (const gap of [18, 17 + count, 18 + count]) {
+        expect(check(state, numbered(['c'], 1, gap))).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
+      }
+      expect(check(state, numbered(['b'], 1, 17))).toEqual({ kind: 'next' })
+      note(state, 1, numbered(['b'], 1, 17))
+      state.undo(at(1))
+      expect(check(state, numbered(['d'], 1, 18))).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
+      expect(check(state, numbered(['b'], 1, 17))).toEqual({ kind: 'next' })
+    }
   })
 
   it('is the same after a snapshot, which holds nothing at or above its offset', () => {
