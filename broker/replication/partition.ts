@@ -85,6 +85,8 @@ export class Partition implements Flushable {
   #staged: PendingAppend[] = []
   /** Written, and waiting for the sync that will cover them, in order. */
   #unsynced: PendingAppend[] = []
+  /** Bytes of what was appended in this turn. */
+  #stagedBytes = 0
   /** Bytes that have been written and not yet been shown to consumers. */
   #hiddenBytes = 0
   #isRegistered = false
@@ -107,7 +109,10 @@ export class Partition implements Flushable {
 
   /** Begins to serve: what the log holds beyond the high watermark is synced and then shown. */
   open(): void {
-    if (this.#highWatermark < this.#log.writtenEndOffset) this.#sync()
+    if (this.#highWatermark === this.#log.writtenEndOffset) return
+    // No more than this: whoever is woken by it looks for itself.
+    this.#hiddenBytes = this.#log.bytes
+    this.#sync()
   }
 
   /** Whether acknowledged means: on stable storage. */
@@ -151,7 +156,7 @@ export class Partition implements Flushable {
     append.logStartOffset = this.#log.logStartOffset
     if (result.kind === 'appended') {
       append.logAppendTime = result.logAppendTime
-      this.#hiddenBytes += request.records.byteLength
+      this.#stagedBytes += request.records.byteLength
       this.#traffic.onAppended(request.records.byteLength, result.endOffset - result.baseOffset)
     }
     // A duplicate waits like the rest: what it repeats may have been staged in this very turn.
@@ -166,7 +171,8 @@ export class Partition implements Flushable {
     const staged = this.#staged
     if (staged.length === 0) return
     this.#staged = []
-    const before = this.#log.writtenEndOffset
+    const bytes = this.#stagedBytes
+    this.#stagedBytes = 0
     let failure: TidemarkError | undefined
     try {
       failure = this.#log.write()
@@ -174,7 +180,8 @@ export class Partition implements Flushable {
       return this.#onBroken(staged, error)
     }
     if (failure !== undefined) return this.#onWriteFailed(staged, failure)
-    if (this.#log.writtenEndOffset > before) this.#space.noteAppended(this.#hiddenBytes)
+    this.#hiddenBytes += bytes
+    if (bytes > 0) this.#space.noteAppended(bytes)
     if (this.isSynced) {
       for (const append of staged) this.#unsynced.push(append)
       if (!this.#isSyncing) this.#sync()
@@ -314,7 +321,6 @@ export class Partition implements Flushable {
   }
 
   #onWriteFailed(staged: readonly PendingAppend[], failure: TidemarkError): void {
-    this.#hiddenBytes = 0
     this.#space.onAppendFailure(failure.cause)
     for (const append of staged) append.refuse(failure.code, `${this.#name}: ${failure.message}`)
   }

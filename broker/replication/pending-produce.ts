@@ -19,8 +19,6 @@ export class PendingAppend {
   baseOffset: Offset | undefined = undefined
   logStartOffset: Offset | undefined = undefined
   logAppendTime: TimestampMs | undefined = undefined
-  /** The offset after the records, or after the duplicates that they are. */
-  endOffset = 0
   isSettled = false
   readonly #produce: PendingProduce
 

@@ -148,6 +148,33 @@ describe('a topic with durability fsync', () => {
     expect((await asker.produce('safe', ['third'])).baseOffset).toBe(1)
   })
 
+  // The bytes of the failed write and of the one that waited for its sync were forgotten together.
+  it('shows what it keeps to who waits for it, whatever could not be written behind it', async () => {
+    const { topicId } = await asker.createTopic('kept', { config: { durability: 'fsync' } })
+    disk.holdSyncs()
+    const first = asker.produce('kept', ['a'])
+    await asker.produce('t', ['by its answer the turn is over'])
+    const reading = asker.beginFetch([from('kept', 1)], { maxWaitMs: 60_000 })
+    const second = asker.produce('kept', ['b'])
+    await asker.produce('t', ['by its answer the turn is over'])
+    disk.fullFor = `${topicId}-0`
+    expect((await asker.produce('kept', ['c'])).refusal?.error).toBe('DISK_FULL')
+    disk.letSyncs()
+    expect([(await first).baseOffset, (await second).baseOffset]).toEqual([0, 1])
+    expect((await reading.answer)[0]?.values).toEqual(['b'])
+  })
+
+  it('shows what a crash has left to who waits for it, when it is on stable storage', async () => {
+    disk.holdSyncs()
+    void asker.produce('safe', ['written'])
+    await asker.produce('t', ['by its answer the turn is over'])
+    await broker.restart({ crash: true })
+    const reading = new Asker(broker.broker.requests).beginFetch([from('safe', 0)], { maxWaitMs: 60_000 })
+    expect(reading.isAnswered).toBe(false)
+    disk.letSyncs()
+    expect((await reading.answer)[0]?.values).toEqual(['written'])
+  })
+
   it('acknowledges nothing that a failed sync was to keep, and goes on serving what it had', async () => {
     await asker.produce('safe', ['kept'])
     disk.failsSyncs = true
