@@ -243,7 +243,10 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
     const isEnough = this.#bytes >= this.#minBytes && (this.#bytes > 0 || this.#request.minBytes === 0)
     const isWoken = this.#availableBytes >= this.#minBytes && this.#bytes > 0
     if (isEnough || isWoken || this.#hasRefusal || this.#waitIsOver) return this.#answer()
-    if (this.#hasMoved()) return this.begin()
+    if (this.#hasMoved()) {
+      this.#releaseAll()
+      return this.begin()
+    }
     this.#wait()
   }
 
