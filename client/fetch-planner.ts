@@ -29,6 +29,8 @@ export class PartitionCursor {
   /** As last heard. */
   highWatermark: number | undefined
   isFetching = false
+  /** It is being found out where it goes on; nothing is fetched meanwhile. */
+  isMoving = false
 
   constructor(
     partition: number,
@@ -92,7 +94,7 @@ export class FetchPlanner {
     this.#wakeAt = Infinity
     const byBroker = new Map<number, PartitionCursor[]>()
     for (const cursor of this.#cursors) {
-      if (cursor.isDone || cursor.isFetching) continue
+      if (cursor.isDone || cursor.isFetching || cursor.isMoving) continue
       if (cursor.notBefore > now) {
         this.#wakeAt = Math.min(this.#wakeAt, cursor.notBefore)
         continue

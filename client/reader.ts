@@ -7,6 +7,7 @@ import { prepareCodec } from '../shared/compression/codec.ts'
 import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
 import type { Timer } from '../shared/time.ts'
 import type { Cluster } from './cluster.ts'
+import type { Answer } from './connection.ts'
 import { errorFromWire, errorOf, OffsetOutOfRangeError, QuarantinedError, toTidemarkError } from './errors.ts'
 import { FetchPlanner, PartitionCursor, type PlannedFetch } from './fetch-planner.ts'
 import { resolvePositions } from './offsets.ts'
@@ -271,17 +272,11 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     const planner = this.#planner
     if (planner === undefined) return
     try {
-      const { maxWaitMs } = this.#settings
-      const { body, tail } = await this.#cluster.askBroker(fetch.broker, 'fetch', this.#messageOf(fetch), {
-        purpose: 'fetch',
-        scope: this.#scope,
-        timeoutMs: maxWaitMs + this.#cluster.settings.requestTimeoutMs,
-      })
-      planner.onEnded(fetch)
-      if (!this.#isOver) await this.#onFetched(planner, fetch, body, tail)
+      const { body, tail } = await this.#ask(planner, fetch)
+      if (this.#isOver) return
+      this.#onFetched(planner, fetch, body, tail)
     } catch (thrown) {
       const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', `fetch from ${this.topic}`)
-      if (fetch.cursors[0]?.isFetching === true) planner.onEnded(fetch)
       if (this.#isOver) return
       if (!error.retriable) return this.#fail(error)
       this.#cluster.logger.debug({ topic: this.topic, broker: fetch.broker, reason: error.message }, 'a fetch failed')
@@ -289,6 +284,18 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     }
     this.#pump()
     this.#wake()
+  }
+
+  async #ask(planner: FetchPlanner, fetch: PlannedFetch): Promise<Answer<'fetch'>> {
+    try {
+      return await this.#cluster.askBroker(fetch.broker, 'fetch', this.#messageOf(fetch), {
+        purpose: 'fetch',
+        scope: this.#scope,
+        timeoutMs: this.#settings.maxWaitMs + this.#cluster.settings.requestTimeoutMs,
+      })
+    } finally {
+      planner.onEnded(fetch)
+    }
   }
 
   #messageOf(fetch: PlannedFetch): RequestOf<'fetch'> {
@@ -307,12 +314,7 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     }
   }
 
-  async #onFetched(
-    planner: FetchPlanner,
-    fetch: PlannedFetch,
-    body: ResponseOf<'fetch'>,
-    tail: Uint8Array,
-  ): Promise<void> {
+  #onFetched(planner: FetchPlanner, fetch: PlannedFetch, body: ResponseOf<'fetch'>, tail: Uint8Array): void {
     const now = this.#now()
     const failed = new Map<PartitionCursor, FetchedPart>()
     let at = 0
@@ -328,7 +330,7 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
       else if (bytes.length > 0) this.#onRecords(planner, cursor, bytes)
     }
     for (const cursor of fetch.cursors) if (!failed.has(cursor)) planner.onAnswered(cursor, now)
-    for (const [cursor, part] of failed) await this.#onPartitionError(planner, cursor, part)
+    for (const [cursor, part] of failed) this.#onPartitionError(planner, cursor, part)
   }
 
   #onRecords(planner: FetchPlanner, cursor: PartitionCursor, bytes: Uint8Array): void {
@@ -337,19 +339,40 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     this.#chunks.push(new RecordChunk(cursor.partition, bytes, { from, to: cursor.endOffset ?? Infinity }))
   }
 
-  async #onPartitionError(planner: FetchPlanner, cursor: PartitionCursor, part: FetchedPart): Promise<void> {
+  #onPartitionError(planner: FetchPlanner, cursor: PartitionCursor, part: FetchedPart): void {
     const { topic } = this
     const { partition, position } = cursor
     const where = { topic, partition }
     const text = `${topic}-${partition}, offset ${position}: ${part.message ?? 'refused'}`
     const error = errorFromWire(part.error, text, where)
-    if (error.code === 'OFFSET_OUT_OF_RANGE') return this.#onOutOfRange(cursor, part, error)
-    if (error.code === 'QUARANTINED') return this.#onQuarantined(cursor, error)
+    if (error.code === 'OFFSET_OUT_OF_RANGE') {
+      return this.#move(planner, cursor, () => this.#onOutOfRange(cursor, part, error))
+    }
+    if (error.code === 'QUARANTINED') return this.#move(planner, cursor, () => this.#onQuarantined(cursor, error))
     if (error.code === 'UNKNOWN_TOPIC_OR_PARTITION' && cursor.failures + 1 >= UNKNOWN_TOPIC_TRIES) {
       return this.#fail(error)
     }
     if (!error.retriable) return this.#fail(error)
     this.#pause(planner, cursor, error)
+  }
+
+  /** Others are read meanwhile, but not this one: two answers would move it twice. */
+  #move(planner: FetchPlanner, cursor: PartitionCursor, work: () => Promise<void>): void {
+    cursor.isMoving = true
+    const onMoved = (thrown?: unknown): void => {
+      cursor.isMoving = false
+      if (this.#isOver) return
+      if (thrown !== undefined) {
+        const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', `fetch from ${this.topic}`)
+        if (!error.retriable) return this.#fail(error)
+        this.#pause(planner, cursor, error)
+      }
+      this.#pump()
+      this.#wake()
+    }
+    work()
+      .then(() => onMoved(), onMoved)
+      .catch((error: unknown) => this.#fail(error))
   }
 
   async #onOutOfRange(cursor: PartitionCursor, part: FetchedPart, cause: TidemarkError): Promise<void> {

@@ -176,6 +176,35 @@ describe('a reader', () => {
     await client.close()
     await expect.poll(() => broker.openConnections).toBe(0)
   })
+
+  // While it was asked where a partition goes on, its old offset was fetched again: both answers moved it, and what was read
+  // in between was handed out twice. The other partitions were silent until the first answer had come.
+  it('moves a partition once, and reads the others meanwhile', async () => {
+    await using broker = await FakeBroker.start()
+    const topic = broker.cluster.addTopic('t', 2)
+    fill(topic, 9, 0)
+    fill(topic, 90, 1)
+    const [behind] = topic.logs
+    if (behind !== undefined) behind.logStartOffset = 3
+    let answer = (): void => undefined
+    const asked = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    broker.script = async ({ api }) => {
+      if (api === 'listOffsets') await asked
+      return undefined
+    }
+    await using client = clientOf(broker)
+    const reader = client.read('t', { from: 0, onOutOfRange: 'earliest', fetchBytes: 1_024 })
+    const others = await take(reader, 90)
+    expect(others.map(({ partition, offset }) => [partition, offset])).toEqual(range(0, 90).map((each) => [1, each]))
+    expect(broker.countOf('listOffsets')).toBe(1)
+    answer()
+    expect((await take(reader, 6)).map(({ partition, offset }) => [partition, offset])).toEqual(
+      range(3, 9).map((each) => [0, each]),
+    )
+    expect(broker.countOf('listOffsets')).toBe(1)
+  })
 })
 
 describe('a reader ends in an error', () => {
