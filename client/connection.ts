@@ -129,6 +129,8 @@ export class Connection {
       const signal = options.signal
       if (signal?.aborted === true) return reject(abortedBy(signal, api))
       const onAbort = (): void => reject(abortedBy(signal, api))
+      // Before it is sent: what cannot be sent takes the listener away again.
+      signal?.addEventListener('abort', onAbort, { once: true })
       this.#send(api, request, options, {
         onAnswer: (frame) => {
           signal?.removeEventListener('abort', onAbort)
@@ -140,7 +142,6 @@ export class Connection {
           reject(error)
         },
       })
-      signal?.addEventListener('abort', onAbort, { once: true })
     })
   }
 
