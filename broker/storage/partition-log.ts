@@ -366,7 +366,8 @@ export class PartitionLog {
         throw failureOf(error, `${this.directory} cannot be read`)
       })
       if (to === undefined) return { segments: 0, bytes: 0 }
-      return this.#moveLogStart(to, 'retention')
+      // Segments whose removal has failed may lie below what was trimmed.
+      return this.#moveLogStart(Math.max(to, this.#logStartOffset) as Offset, 'retention')
     })
   }
 

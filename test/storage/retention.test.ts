@@ -4,14 +4,21 @@ import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { CLOCK_JUMP_MS } from '../../broker/storage/retention.ts'
+import type { Disk } from '../../broker/storage/disk.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
-import { at, batch, DIRECTORY, EPOCH, newLog, NOW, put, readAll, time } from './log-fixture.ts'
+import type { SimFault, SimOperation } from '../simulation/sim-disk.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
+import { at, batch, DIRECTORY, EPOCH, newLog, NOW, put, readAll, SetClock, time } from './log-fixture.ts'
 
 const MINUTE = 60_000
 
 /** Ten segments with one record each, appended a minute after one another, with the timestamps of the producer. */
-function tenMinutes(entries: Record<string, string>, timestampOf = (index: number): number => NOW + index * MINUTE) {
-  const bench = newLog({ 'segment.bytes': '1024', ...entries })
+function tenMinutes(
+  entries: Record<string, string>,
+  timestampOf = (index: number): number => NOW + index * MINUTE,
+  options: { disk?: Disk } = {},
+) {
+  const bench = newLog({ 'segment.bytes': '1024', ...entries }, options)
   for (let index = 0; index < 10; index++) {
     put(
       bench.log,
@@ -85,6 +92,22 @@ describe('trimming', () => {
     })
     expect(again.logStartOffset).toBe(7)
     expect((await readAll(again, 7)).map(([offset]) => offset)).toEqual([7, 8, 9])
+  })
+
+  // A trim moves the start first, so that one whose removals fail leaves segments below it.
+  it('does not bring back what was trimmed when a removal has failed', async () => {
+    const clock = new SetClock()
+    const disk = new SimDisk({ clock })
+    disk.makeDirectory('data')
+    const { log } = tenMinutes({ 'retention.ms': `${5 * MINUTE}` }, undefined, { disk })
+    const fault = ({ kind }: SimOperation): SimFault | undefined => (kind === 'remove' ? { code: 'EIO' } : undefined)
+    disk.options = { clock, fault }
+    await expect(log.advanceLogStartOffset(at(7))).rejects.toMatchObject({ code: 'STORAGE_ERROR' })
+    disk.options = { clock }
+    expect(log.logStartOffset).toBe(7)
+    expect((await log.applyRetention(time(NOW + 9 * MINUTE))).segments).toBeGreaterThan(3)
+    expect(log.logStartOffset).toBe(7)
+    expect((await readAll(log, 7)).map(([offset]) => offset)).toEqual([7, 8, 9])
   })
 
   it('does not disturb a read that is under way', async () => {
