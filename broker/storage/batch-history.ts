@@ -80,7 +80,7 @@ export class BatchHistory {
   /** Undoes what was staged at and above the offset, and what a roll has noted of it. @throws DiskError */
   undo(offset: Offset): void {
     this.#producers?.undo(offset)
-    if (this.#epochs?.truncate(offset) === true) this.#hasUnsavedEpochs = true
+    this.#epochs?.truncate(offset)
     if (this.#snapshotOffset > offset) this.#removeSnapshotsBehind(offset)
   }
 
