@@ -55,7 +55,7 @@ export class ReadAhead {
     return this.#bytes
   }
 
-  /** Begins to read; undefined when the file cannot be opened or the bytes are more than all reads may hold together. */
+  /** Begins to read; undefined when the bytes are more than all reads may hold together. Failures are told by `done`. */
   begin(entry: PooledFile, position: number, length: number): AheadRead | undefined {
     if (length > this.#bytesMax) return undefined
     for (const oldest of this.#reads) {
