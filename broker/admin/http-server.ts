@@ -68,6 +68,8 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   } catch (cause) {
     throw listenError(cause, options)
   }
+  // A connection that the system could not hand over is nothing to die of.
+  server.on('error', (error) => logger.warn({ error: error.message }, 'an admin connection could not be accepted'))
   const address = server.address()
   const port = address === null || typeof address === 'string' ? options.port : address.port
   let stopped: Promise<void> | undefined
