@@ -8,7 +8,6 @@ import type { MetricConfiguration, Registry } from 'prom-client'
 import type { MetricName, MetricRow } from './catalogue.ts'
 import type { ClusterSnapshot } from './kafka-exporter.ts'
 import type { Series, SlotMeter } from './meter.ts'
-import { performance } from 'node:perf_hooks'
 import { CATALOGUE } from './catalogue.ts'
 import { kafkaExporterMetrics } from './kafka-exporter.ts'
 
@@ -57,7 +56,6 @@ export function createExposition(sources: ExpositionSources): Exposition {
 
 async function buildRegistry(sources: ExpositionSources): Promise<Registry> {
   const client = await importPromClient()
-  if (sources.withProcessMetrics !== false) registerEventLoop(sources.meter)
   const registry = new client.Registry()
   for (const name of Object.keys(CATALOGUE) as MetricName[]) {
     const row: MetricRow = CATALOGUE[name]
@@ -75,17 +73,6 @@ async function buildRegistry(sources: ExpositionSources): Promise<Registry> {
   }
   if (sources.withProcessMetrics !== false) client.collectDefaultMetrics({ register: registry })
   return registry
-}
-
-/** Busy since the last scrape; since the first one, for the first. */
-function registerEventLoop(meter: SlotMeter): void {
-  let last = performance.eventLoopUtilization()
-  meter.gauge('tidemark_event_loop_utilization_ratio', {}, () => {
-    const now = performance.eventLoopUtilization()
-    const { utilization } = performance.eventLoopUtilization(now, last)
-    last = now
-    return utilization
-  })
 }
 
 function register(

@@ -92,7 +92,6 @@ describe('a scrape', () => {
     const { text, contentType } = await exposition.render()
     expect(text).toMatch(/^process_resident_memory_bytes \d+$/m)
     expect(text).toMatch(/^nodejs_eventloop_lag_seconds /m)
-    expect(text).toMatch(/^tidemark_event_loop_utilization_ratio [01]/m)
     expect(contentType).toMatch(/^text\/plain/)
   })
 })

@@ -127,6 +127,7 @@ describe('startBroker', () => {
     await client.readAll('t', 1)
     client.close()
     const metrics = await (await fetch(`http://${host}:${port}/metrics`)).text()
+    expect(metrics).toMatch(/^tidemark_event_loop_utilization_ratio (?:0|1|0\.\d+)$/m)
     expect(metrics.split('\n')).toEqual(
       expect.arrayContaining([
         'tidemark_partitions 2',
