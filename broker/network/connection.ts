@@ -156,6 +156,15 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     this.#window.settleOutput(granted)
   }
 
+  onReadBegun(granted: number): void {
+    this.#window.beginComing(granted)
+  }
+
+  onReadDone(granted: number): void {
+    this.#window.endComing(granted)
+    if (this.#throttle === 'output') this.#joinTurn()
+  }
+
   closeAfterFlush(reason: CloseReason): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     this.#state = 'closing'
@@ -282,7 +291,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   #mayGoOn(): boolean {
     if (this.#state !== 'open' || this.#isDraining) return false
     if (!this.#window.hasRoom) return this.#stall('in-flight')
-    if (this.#outputBytes() > this.#host.limits.outputBytesMax) return this.#stall('output')
+    if (this.#comingOutputBytes() > this.#host.limits.outputBytesMax) return this.#stall('output')
     // What was granted ahead is for the very next frame, and may be all that the budget has.
     if (this.#grantedAhead === 0 && this.#host.budget.isExhausted) {
       this.#waitForBudget(0)
@@ -314,7 +323,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     if (reason === 'in-flight' && !this.#window.hasRoom) return
     if (reason === 'memory' && this.#isWaitingForBudget) return
     // Low water: half of the cap, so that a reader just at the cap is not woken for each of its reads.
-    if (reason === 'output' && this.#outputBytes() > limits.outputBytesMax / 2) return
+    if (reason === 'output' && this.#comingOutputBytes() > limits.outputBytesMax / 2) return
     throttled[reason].add((this.now() - this.#throttledAt) / 1_000)
     this.#throttle = undefined
     if (!this.#mayGoOn()) return
@@ -326,6 +335,11 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
 
   #outputBytes(): number {
     return this.output.bytes + this.#writtenBytes
+  }
+
+  /** With what is being read from the disk: a peer that asks and does not read must not fill the memory in between. */
+  #comingOutputBytes(): number {
+    return this.#outputBytes() + this.#window.comingBytes
   }
 
   #joinTurn(): void {

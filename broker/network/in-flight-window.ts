@@ -14,12 +14,15 @@ export interface WindowLimits {
 
 /** The least an answer may be granted: it bounds the output at requestsMax times this beyond outputBytesMax. */
 const GRANT_BYTES_MIN = 64 * 1024
+/** What an answer from the disk counts for at least: one batch comes even if it is longer than what was granted. */
+const COMING_BYTES_MIN = 1024 * 1024
 
 export class InFlightWindow {
   readonly #limits: WindowLimits
   #requests = 0
   #bytes = 0
   #expectedOutputBytes = 0
+  #comingBytes = 0
 
   constructor(limits: WindowLimits) {
     this.#limits = limits
@@ -35,6 +38,11 @@ export class InFlightWindow {
 
   get expectedOutputBytes(): number {
     return this.#expectedOutputBytes
+  }
+
+  /** Bytes that are being read from the disk for answers: nothing holds them up any more. */
+  get comingBytes(): number {
+    return this.#comingBytes
   }
 
   /** Whether another request may begin. */
@@ -62,6 +70,15 @@ export class InFlightWindow {
     const granted = Math.min(bytesWanted, Math.max(GRANT_BYTES_MIN, Math.floor(left / 2)))
     this.#expectedOutputBytes += granted
     return granted
+  }
+
+  beginComing(granted: number): void {
+    this.#comingBytes += Math.max(granted, COMING_BYTES_MIN)
+  }
+
+  endComing(granted: number): void {
+    this.#comingBytes -= Math.max(granted, COMING_BYTES_MIN)
+    assert(this.#comingBytes >= 0, 'what has come was coming')
   }
 
   /** The answer has come; its bytes are output now. */

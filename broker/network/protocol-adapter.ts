@@ -46,6 +46,12 @@ export interface ProtocolConnection {
   /** How many bytes an answer may have, of those wanted; to be settled with the same number when it comes. */
   grantOutput(bytesWanted: number): number
   settleOutput(granted: number): void
+  /**
+   * An answer of so many bytes granted is being read from the disk and will come whether the peer reads or not, or is so
+   * no more: with much of it on its way the broker stops reading requests.
+   */
+  onReadBegun(granted: number): void
+  onReadDone(granted: number): void
   /** On the monotonic clock, the same value for the whole turn; milliseconds. */
   now(): number
   /** Sends what has been answered, reads no more and closes. */

@@ -27,6 +27,7 @@ import { FetchWaiter } from '../replication/fetch-waiters.ts'
 const WAIT_MS_MAX = 300_000
 
 type Respond = (outcomes: readonly FetchOutcome[]) => void
+type OnReading = (isReading: boolean) => void
 
 interface ReadPlan {
   readonly fetchOffset: Offset
@@ -62,8 +63,8 @@ export class FetchRequests {
     return this.#unanswered.size
   }
 
-  fetch(request: FetchRequest, respond: Respond): PendingFetch {
-    const fetch = new Fetch(this.#services, request, respond)
+  fetch(request: FetchRequest, respond: Respond, onReading?: OnReading): PendingFetch {
+    const fetch = new Fetch(this.#services, request, respond, onReading)
     this.#unanswered.add(fetch)
     fetch.begin()
     return fetch
@@ -80,6 +81,7 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
   readonly #services: FetchServices
   readonly #request: FetchRequest
   readonly #respond: Respond
+  readonly #onReading: OnReading | undefined
   readonly #maxBytes: number
   readonly #minBytes: number
   readonly #deadlineMs: number
@@ -97,11 +99,13 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
   #availableBytes = 0
   #waitIsOver = false
   #isDone = false
+  #isReading = false
 
-  constructor(services: FetchServices, request: FetchRequest, respond: Respond) {
+  constructor(services: FetchServices, request: FetchRequest, respond: Respond, onReading: OnReading | undefined) {
     this.#services = services
     this.#request = request
     this.#respond = respond
+    this.#onReading = onReading
     this.#maxBytes = Math.min(request.maxBytes, services.fetchMaxBytes)
     this.#minBytes = Math.min(request.minBytes, this.#maxBytes)
     this.#deadlineMs = services.clock.monotonic() + Math.min(request.maxWaitMs, WAIT_MS_MAX)
@@ -196,6 +200,7 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
     this.#watermarks ??= this.#request.partitions.map((part) => {
       return this.#services.partitions.find(part.topic, part.topicId, part.partition)?.highWatermark
     })
+    this.#setReading(true)
     partition.read(fetchOffset, room).then(
       (outcome) => this.#onRead(index, partition, { fetchOffset, room }, outcome),
       (error: unknown) => {
@@ -261,7 +266,14 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
     )
   }
 
+  #setReading(isReading: boolean): void {
+    if (this.#isReading === isReading) return
+    this.#isReading = isReading
+    this.#onReading?.(isReading)
+  }
+
   #wait(): void {
+    this.#setReading(false)
     const remainingMs = this.#deadlineMs - this.#services.clock.monotonic()
     this.#availableBytes = this.#bytes
     this.#releaseAll()
@@ -293,6 +305,7 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
 
   #finish(): void {
     this.#isDone = true
+    this.#setReading(false)
     this.#leave()
     this.#services.onAnswered(this)
   }

@@ -87,8 +87,9 @@ export class RequestRouter implements Requests {
     request: FetchRequest,
     _context: RequestContext,
     respond: (outcomes: readonly FetchOutcome[]) => void,
+    onReading?: (isReading: boolean) => void,
   ): PendingFetch {
-    if (!this.#isStopping) return this.#fetches.fetch(request, respond)
+    if (!this.#isStopping) return this.#fetches.fetch(request, respond, onReading)
     respond(request.partitions.map((_, index) => refuseFetch(index)))
     return NOTHING_PENDING
   }

@@ -109,12 +109,14 @@ export interface Requests {
 
   /**
    * Calls `respond` once, with the partitions that have records or a refusal: at once, or when enough has been appended,
-   * or when the wait is over. Every slice in it must be released.
+   * or when the wait is over. Every slice in it must be released. `onReading` is told when the fetch begins to wait for
+   * the disk, which will bring records soon, and when it does so no more; what waits for appends is not reading.
    */
   fetch(
     request: FetchRequest,
     context: RequestContext,
     respond: (outcomes: readonly FetchOutcome[]) => void,
+    onReading?: (isReading: boolean) => void,
   ): PendingFetch
 
   /** @throws TidemarkError when the request as a whole is refused. */

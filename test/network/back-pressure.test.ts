@@ -152,6 +152,38 @@ describe('a consumer that does not read', () => {
     expect(server.listener.heldBytes()).toBe(0)
   })
 
+  it('is read no further while answers from the disk are on their way that it would have to read first', async () => {
+    await using server = await startNativeServer({ limits: { outputBytesMax: 4 * MIB, inFlightMax: 1_000 } })
+    const { requests } = server
+    const fetch = requests.fetch.bind(requests)
+    const reads: (() => void)[] = []
+    let begun = 0
+    let isFromDisk = true
+    requests.fetch = (request, context, respond, onReading) => {
+      begun += 1
+      if (!isFromDisk) return fetch(request, context, respond)
+      onReading?.(true)
+      reads.push(() => {
+        onReading?.(false)
+        fetch(request, context, respond)
+      })
+      return { cancel: () => undefined }
+    }
+    const client = await RawClient.greet(server.port)
+    const batch = numbered(1, MIB)
+    await client.ask('produce', produceOf('t', batch), batch)
+    const fetches = 100
+    for (let index = 0; index < fetches; index += 1) client.send(requestFrame('fetch', 1_000 + index, fetchOf('t', 0)))
+    await eventually(() => begun > 0)
+    for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate)
+    // Two of 2 and 1 MiB, and then a MiB for each that is promised less: a batch comes whole.
+    expect(begun).toBeLessThanOrEqual(5)
+    isFromDisk = false
+    for (const read of reads.splice(0)) read()
+    await client.answer(1_000 + fetches - 1)
+    expect(begun).toBe(fetches)
+  })
+
   it('gives its records back when it goes', async () => {
     await using server = await startNativeServer({ limits: { outputBytesMax: MIB } })
     const client = await RawClient.greet(server.port)

@@ -56,6 +56,7 @@ export class StubRequests implements Requests {
     request: FetchRequest,
     _context: RequestContext,
     respond: (outcomes: readonly FetchOutcome[]) => void,
+    _onReading?: (isReading: boolean) => void,
   ): PendingFetch {
     this.fetches += 1
     let left = request.maxBytes

@@ -28,6 +28,8 @@ export type Read = Omit<FetchOutcome, 'records'> & { readonly values: string[]; 
 
 /** A fetch that may still be waiting. */
 export interface Fetching {
+  /** When it began to wait for the disk, and when it did so no more. */
+  readonly readings: readonly boolean[]
   readonly pending: PendingFetch
   readonly answer: Promise<Read[]>
   isAnswered: boolean
@@ -90,11 +92,15 @@ export class Asker {
       resolve = settle
     })
     let isAnswered = false
-    const pending = this.requests.fetch(request, CONTEXT, (outcomes) => {
+    const readings: boolean[] = []
+    const onReading = (isReading: boolean): void => void readings.push(isReading)
+    const respond = (outcomes: readonly FetchOutcome[]): void => {
       isAnswered = true
       resolve(outcomes.map(unpackOutcome))
-    })
+    }
+    const pending = this.requests.fetch(request, CONTEXT, respond, onReading)
     return {
+      readings,
       pending,
       answer,
       get isAnswered() {

@@ -62,6 +62,24 @@ describe('a fetch', () => {
     expect(read.map(({ values }) => values)).toEqual([['a']])
   })
 
+  it('says that it is reading while it waits for the disk, and not while it waits for appends', async () => {
+    await broker.stop()
+    await start({ hotTailBytes: 0 })
+    await asker.produce('t', ['a'])
+    const reading = asker.beginFetch([from('t', 0)])
+    expect(reading.readings).toEqual([true])
+    await reading.answer
+    expect(reading.readings).toEqual([true, false])
+    const waiting = asker.beginFetch([from('t', 0)], { maxWaitMs: 60_000, minBytes: 100_000 })
+    await asker.fetch([from('t', 0)])
+    expect(waiting.isAnswered).toBe(false)
+    expect(waiting.readings).toEqual([true, false])
+    waiting.pending.cancel()
+    const cancelled = asker.beginFetch([from('t', 0)])
+    cancelled.pending.cancel()
+    expect(cancelled.readings).toEqual([true, false])
+  })
+
   it('is not answered once it has been cancelled', async () => {
     const waiting = asker.beginFetch([from('t', 0)], { maxWaitMs: 60_000 })
     waiting.pending.cancel()

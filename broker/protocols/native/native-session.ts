@@ -235,6 +235,7 @@ export class NativeSession implements ProtocolSession {
         { ...request, partitions: request.partitions as FetchRequestPartitions, maxBytes: granted },
         this.#context,
         (outcomes) => this.#onFetched(fetch, outcomes),
+        (isReading) => (isReading ? this.#connection.onReadBegun(granted) : this.#connection.onReadDone(granted)),
       )
     } catch (error) {
       // Unless it has been answered: then the failure has nobody left to tell but the log.
