@@ -64,6 +64,9 @@ export interface PartitionOptions {
   readonly logger: Logger
 }
 
+/** Appends that may wait for one sync: a disk that hangs must not gather what clients give up on and send again. */
+const UNSYNCED_APPENDS_MAX = 50_000
+
 export class Partition implements Flushable {
   readonly topic: string
   readonly partition: number
@@ -150,6 +153,9 @@ export class Partition implements Flushable {
     }
     if (!this.#space.admitsAppend())
       return append.refuse('DISK_FULL', `${this.#name}: the disk has too little space left`)
+    if (this.#unsynced.length >= UNSYNCED_APPENDS_MAX) {
+      return append.refuse('BROKER_OVERLOADED', `${this.#name}: too many appends are waiting for the disk to sync`)
+    }
     const result = this.#log.append(request.records, this.leaderEpoch, request.now)
     if (result.kind === 'refused') return append.refuse(result.error, `${this.#name}: ${result.message}`)
     append.baseOffset = result.baseOffset
@@ -286,10 +292,13 @@ export class Partition implements Flushable {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    const waiting = [...this.#unsynced, ...this.#staged]
+    const [unsynced, staged] = [this.#unsynced, this.#staged]
     this.#unsynced = []
     this.#staged = []
-    for (const append of waiting) append.refuse('NOT_LEADER_OR_FOLLOWER', `${this.#name} is not served here any more`)
+    const text = `${this.#name} is not served here any more`
+    // What is written may be found again: a producer must not take it for refused and send it as something new.
+    for (const append of unsynced) append.refuse('REQUEST_TIMED_OUT', `${text}; the records were appended, not synced`)
+    for (const append of staged) append.refuse('NOT_LEADER_OR_FOLLOWER', text)
     this.waiters.onPartitionGone()
   }
 

@@ -24,6 +24,8 @@ export class PooledFile implements Linked<PooledFile> {
   /** Set by the owner: bytes have been appended that no sync has covered. */
   hasUnsyncedBytes = false
   isDropped = false
+  /** The log is closed, or the file gone: whoever still asks for it is told so. */
+  isRetired = false
   newer: PooledFile | undefined
   older: PooledFile | undefined
   isLinked = false
@@ -50,6 +52,7 @@ export class FilePool {
 
   /** Opens the file unless it is open. Every acquire is followed by one release. @throws DiskError */
   acquire(entry: PooledFile): File {
+    if (entry.isRetired) throw new DiskError('ENOENT', 'open', entry.path)
     const file = entry.file ?? this.#openFile(entry)
     this.#open.touch(entry)
     entry.users++
@@ -74,6 +77,12 @@ export class FilePool {
   drop(entry: PooledFile): void {
     if (entry.users === 0) this.#close(entry)
     else entry.isDropped = true
+  }
+
+  /** Closes the file, as soon as nobody uses it, for good: a read that comes late must not keep deleted bytes alive. */
+  retire(entry: PooledFile): void {
+    entry.isRetired = true
+    this.drop(entry)
   }
 
   /** Closes whatever nobody uses. */

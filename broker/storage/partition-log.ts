@@ -438,7 +438,7 @@ export class PartitionLog {
     this.#tail = undefined
     for (const segment of this.#segments) {
       this.#context.indexes.remove(segment)
-      this.#context.files.drop(segment.file)
+      this.#context.files.retire(segment.file)
     }
   }
 

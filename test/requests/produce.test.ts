@@ -148,6 +148,19 @@ describe('a topic with durability fsync', () => {
     expect((await asker.produce('safe', ['third'])).baseOffset).toBe(1)
   })
 
+  // It was refused as if it had not been appended: a plain producer sent it again, and it was there twice.
+  it('does not call refused what is written and only lacks its sync when the topic goes', async () => {
+    disk.holdSyncs()
+    const first = asker.produce('safe', ['under way'])
+    await asker.produce('t', ['by its answer the turn is over'])
+    const second = asker.produce('safe', ['written'])
+    await asker.produce('t', ['by its answer the turn is over'])
+    const deleted = asker.ask('deleteTopics', { topics: ['safe'], timeoutMs: 10_000 })
+    expect((await second).refusal?.error).toBe('REQUEST_TIMED_OUT')
+    disk.letSyncs()
+    await Promise.all([first, deleted])
+  })
+
   // The bytes of the failed write and of the one that waited for its sync were forgotten together.
   it('shows what it keeps to who waits for it, whatever could not be written behind it', async () => {
     const { topicId } = await asker.createTopic('kept', { config: { durability: 'fsync' } })
@@ -166,7 +179,7 @@ describe('a topic with durability fsync', () => {
 
   it('shows what a crash has left to who waits for it, when it is on stable storage', async () => {
     disk.holdSyncs()
-    void asker.produce('safe', ['written'])
+    asker.produce('safe', ['written']).catch(() => undefined)
     await asker.produce('t', ['by its answer the turn is over'])
     await broker.restart({ crash: true })
     const reading = new Asker(broker.broker.requests).beginFetch([from('safe', 0)], { maxWaitMs: 60_000 })

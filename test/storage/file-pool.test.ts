@@ -63,6 +63,16 @@ describe('the open files', () => {
     for (const records of read) expect(records.length).toBe(10)
     expect(context.files.openFiles).toBeLessThanOrEqual(3)
   })
+
+  // A read that came after the topic was deleted opened the file again, and kept its bytes on the disk.
+  it('are not opened again by a read that comes after the log was closed', async () => {
+    const context = createStorageContext(new MemoryDisk(new SetClock()), { hotTailBytes: 0 })
+    const log = PartitionLog.create(context, 'logs/0', parseTopicConfig({}))
+    put(log, batch(['a']))
+    log.close()
+    await expect(log.read(at(0), 1_000, at(1))).rejects.toThrow('ENOENT')
+    expect(context.files.openFiles).toBe(0)
+  })
 })
 
 describe('the buffers for reads', () => {
