@@ -58,6 +58,23 @@ export async function scrubSegment(
       position = next.position
       expected = next.offset
     }
+    const known = segment.lost.find((lost) => lost.bytes === 0 && lost.endOffset > expected)
+    if (segment.isSealed && expected < endOffset && known === undefined) {
+      // Cut off between two batches, or the next file is gone: nothing is bad, but what was there is not.
+      const reason = `the segment ends before offset ${endOffset}, which follows it`
+      const range = {
+        startOffset: expected,
+        endOffset,
+        segmentBase: segment.baseOffset,
+        position: size,
+        bytes: 0,
+        reason,
+      }
+      quarantine.add(range)
+      placeLost([segment], quarantine)
+      found.push(range)
+      context.events.onQuarantine?.(segment.directory, range)
+    }
   } finally {
     context.files.release(segment.file)
   }

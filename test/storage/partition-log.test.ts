@@ -265,6 +265,21 @@ describe('reading', () => {
     await expect(log.read(at(7), 10_000, at(12))).rejects.toMatchObject({ resumeOffset: 8 })
   })
 
+  it.each(['empty', 'gone'])('knows what is lost with a segment that is %s, and reads on behind it', async (what) => {
+    const { log, disk, context } = newLog({ 'segment.bytes': '1024' }, { hotTailBytes: 0 })
+    for (let number = 0; number < 8; number++) put(log, batch(['x'.repeat(300)]))
+    const clean = await log.closeClean(NOW)
+    if (clean === undefined) throw new Error('not clean')
+    context.files.closeIdle()
+    const path = `${DIRECTORY}/00000000000000000002.log`
+    if (what === 'empty') disk.writeFile(path, new Uint8Array(0))
+    else disk.remove(path)
+    const again = PartitionLog.open(context, DIRECTORY, log.config, clean)
+    await expect(again.read(at(2), 10_000, at(8))).rejects.toMatchObject({ code: 'QUARANTINED', resumeOffset: 4 })
+    expect((await readAll(again, 4)).map(([offset]) => offset)).toEqual([4, 5, 6, 7])
+    expect(await again.scrub()).toEqual([])
+  })
+
   it('finds the first record that is not older than a time', async () => {
     const { log } = newLog({ 'segment.bytes': '1024', 'index.interval.bytes': '100' })
     for (let number = 0; number < 100; number++) {
