@@ -1,6 +1,7 @@
 // The brokers as one thing to ask: finds the broker that a request is for, asks it, and asks again where that may help.
 // Owns the pool of connections and the metadata. Knows the errors of asking, not the meaning of what is asked.
 
+import { setMaxListeners } from 'node:events'
 import type { TidemarkError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ApiName, RequestOf, ResponseOf } from '../shared/protocol/api.ts'
@@ -35,6 +36,8 @@ export class Cluster {
   constructor(environment: ClientEnvironment, settings: ClientSettings) {
     this.environment = environment
     this.settings = settings
+    // Every call that waits listens to it: many at once are no leak.
+    setMaxListeners(0, this.closing)
     this.#pool = new ConnectionPool(environment, settings)
     this.metadata = new MetadataCache(environment.clock, settings.metadataMaxAgeMs, (topics, createMissing) =>
       this.#askMetadata(topics, createMissing),

@@ -7,6 +7,24 @@ import { json, number, string } from '../../client/serializers.ts'
 import { FakeBroker } from './fake-broker.ts'
 
 describe('a producer and a reader', () => {
+  it('wait many at once without a warning of the runtime', async () => {
+    await using broker = await FakeBroker.start()
+    broker.cluster.addTopic('t', 1)
+    await using client = connect({ brokers: [broker.address] })
+    const producer = client.producer({ serializers: { value: string }, bufferBytes: 2_000 })
+    const warnings: string[] = []
+    const onWarning = (warning: Error): void => void warnings.push(warning.message)
+    process.on('warning', onWarning)
+    try {
+      const value = 'x'.repeat(1_000)
+      await Promise.all(Array.from({ length: 40 }, () => producer.send({ topic: 't', messages: [{ value }] })))
+      await new Promise(setImmediate)
+      expect(warnings).toEqual([])
+    } finally {
+      process.off('warning', onWarning)
+    }
+  })
+
   it('hand records through with key, value, headers and timestamp', async () => {
     await using broker = await FakeBroker.start()
     broker.cluster.addTopic('orders', 1)
