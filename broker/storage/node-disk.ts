@@ -6,6 +6,7 @@
 // way: the kernel gives the number out again at once, and a late read would read a stranger's file.
 
 import * as fs from 'node:fs'
+import { dirname } from 'node:path'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import { systemRandom } from '../../shared/random.ts'
@@ -77,7 +78,7 @@ export class NodeDisk implements Disk {
   }
 
   makeDirectory(path: string): void {
-    attempt('make directory', path, () => fs.mkdirSync(path, { recursive: true }))
+    attempt('make directory', path, () => makeDirectories(path))
   }
 
   list(path: string): string[] {
@@ -496,4 +497,20 @@ function diskError(operation: string, path: string, error: unknown): DiskError {
 function codeOf(error: unknown): string {
   const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
   return typeof code === 'string' ? code : 'UNKNOWN'
+}
+
+/**
+ * With its parents. Not the runtime's own way of doing so: that one never returns where a directory that is there refuses
+ * a child as if it were not there itself, as /proc does.
+ */
+function makeDirectories(path: string): void {
+  try {
+    fs.mkdirSync(path)
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST' && fs.statSync(path).isDirectory()) return
+    const parent = dirname(path)
+    if (codeOf(error) !== 'ENOENT' || parent === path || fs.existsSync(parent)) throw error
+    makeDirectories(parent)
+    makeDirectories(path)
+  }
 }

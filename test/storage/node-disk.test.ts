@@ -50,6 +50,25 @@ describe('NodeDisk', () => {
     expect(caught).toMatchObject({ code: 'ENOENT', path: missing, cause: { syscall: 'open' } })
   })
 
+  it('makes a directory with its parents, also where a part of it is there', () => {
+    disk.makeDirectory(`${root}/a/b/c/`)
+    disk.makeDirectory(`${root}/a/b/d`)
+    expect(fs.readdirSync(`${root}/a/b`)).toEqual(['c', 'd'])
+  })
+
+  it('makes no directory where a file is in the way', () => {
+    fs.writeFileSync(`${root}/file`, '')
+    expect(() => disk.makeDirectory(`${root}/file`)).toThrow('EEXIST')
+    expect(() => disk.makeDirectory(`${root}/file/below`)).toThrow('ENOTDIR')
+  })
+
+  // The runtime's own way of making parents never returned here: a start with such a --data-dir took a whole processor and
+  // did not even heed SIGTERM.
+  it.runIf(fs.existsSync('/proc/self'))('says so where the system takes no new directory', () => {
+    expect(() => disk.makeDirectory('/proc/tidemark')).toThrow('ENOENT')
+    expect(() => disk.makeDirectory('/proc/tidemark/data')).toThrow('ENOENT')
+  })
+
   it('closes as many files as it opens, also those with calls under way', async () => {
     const descriptors = (): number => fs.readdirSync('/proc/self/fd').length
     const before = descriptors()
