@@ -162,7 +162,7 @@ function addCommand(parser: Argv, row: CommandRow, events: CommandEvents): void 
 function yargsOption(flag: FlagRow): object {
   const isSwitch = flag.type === 'switch'
   return {
-    describe: flag.about,
+    describe: flag.choices === undefined ? flag.about : `${flag.about}: ${flag.choices.join(', ')}`,
     ...(flag.alias === undefined ? {} : { alias: flag.alias }),
     ...(isSwitch ? { type: 'boolean' } : { type: 'string', requiresArg: true }),
     ...(flag.type === 'list' ? { array: true } : {}),

@@ -43,7 +43,9 @@ export async function withBrokers<T>(
   context: CommandContext,
   work: (session: BrokerSession) => Promise<T>,
 ): Promise<T> {
-  const cluster = new Cluster(systemEnvironment, readConnectOptions(connectOptions(context)))
+  // The retries are for questions. A record has its deadline, so that a broker that is started again ends no pipe.
+  const settings = { ...readConnectOptions(connectOptions(context)), areRetriesGiven: false }
+  const cluster = new Cluster(systemEnvironment, settings)
   const ask = <Name extends ApiName>(
     api: Name,
     request: RequestOf<Name>,
@@ -78,5 +80,5 @@ export function refusalOf(outcome: Outcome, what: string): TidemarkError | undef
   if (outcome.error === 0) return undefined
   const code = errorCodeOf(outcome.error)
   const message = outcome.message ?? ERRORS[code].about
-  return new TidemarkError(code, message.startsWith(what) ? message : `${what}: ${message}`)
+  return new TidemarkError(code, message.includes(what) ? message : `${what}: ${message}`)
 }

@@ -75,7 +75,7 @@ export class Arguments {
   ): Arguments {
     const values = new Map<string, Value | undefined>()
     for (const flag of flags) {
-      const fromVariable = flag.variable === undefined ? undefined : environment[flag.variable]
+      const fromVariable = flag.variable === undefined ? undefined : environment[flag.variable] || undefined
       const isGiven = raw[flag.name] !== undefined
       const place = isGiven || fromVariable === undefined ? `--${flag.name}` : (flag.variable ?? flag.name)
       values.set(flag.name, checkFlag(flag, raw[flag.name] ?? fromVariable ?? flag.default, place))
@@ -201,14 +201,19 @@ export function nearest(text: string, candidates: Iterable<string>): string | un
   return best
 }
 
+/** Letters to replace, add, leave out, or swap with their neighbours. */
 function editDistance(from: string, to: string): number {
+  let before: readonly number[] = []
   let previous = Array.from({ length: to.length + 1 }, (_, index) => index)
   for (let row = 1; row <= from.length; row++) {
     const current = [row]
     for (let column = 1; column <= to.length; column++) {
       const replaced = (previous[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1)
-      current.push(Math.min(replaced, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
+      const isSwapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]
+      const swapped = isSwapped ? (before[column - 2] ?? Infinity) + 1 : Infinity
+      current.push(Math.min(replaced, swapped, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
     }
+    before = previous
     previous = current
   }
   return previous[to.length] ?? 0

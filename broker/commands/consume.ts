@@ -88,7 +88,8 @@ function isReady(promise: Promise<unknown>): Promise<boolean> {
 function printerOf({ arguments: args }: CommandContext): RecordPrinter {
   const format = args.text('format')
   if (format !== undefined && args.isOn('json')) throw new UsageError('consume: --json and --format exclude each other')
-  if (args.isOn('json')) return printJson
+  // As everywhere else; nobody means a text that is the same for all records.
+  if (args.isOn('json') || format === 'json') return printJson
   return format === undefined ? printValueLine : compileFormat(format)
 }
 

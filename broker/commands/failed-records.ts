@@ -29,6 +29,7 @@ export class FailedRecords {
   /** `records 4-9, 12 and 3 more ranges`. */
   ranges(): string {
     const shown = this.#ranges
+      .toSorted(([first], [other]) => first - other)
       .slice(0, RANGES_SHOWN)
       .map(([first, last]) => (first === last ? first : `${first}-${last}`))
     const more = this.#ranges.length - shown.length

@@ -63,6 +63,8 @@ class ProduceRun {
   readonly #toRecord: (line: Uint8Array) => BytesRecord
   readonly #failed = new FailedRecords()
   #sent = 0
+  /** Whether there may be more input than was read. */
+  #isCutShort = false
   /** What ended the reading before the end of the input, other than a failed record. */
   #stopped: string | undefined
 
@@ -79,7 +81,10 @@ class ProduceRun {
   }
 
   async send(source: Source, splitter: RecordSplitter): Promise<void> {
-    if (!this.#mayGoOn()) return
+    if (!this.#mayGoOn()) {
+      this.#isCutShort = true
+      return
+    }
     const stream = source.open()
     // A terminal says nothing by itself when the person at it has pressed Ctrl-C.
     this.#context.signal.addEventListener('abort', () => stream.destroy(), { once: true })
@@ -91,7 +96,10 @@ class ProduceRun {
           if (this.#producer.bufferedBytes > BUFFER_BYTES / 2)
             await this.#producer.ready({ signal: this.#context.signal })
         }
-        if (!this.#mayGoOn()) return
+        if (!this.#mayGoOn()) {
+          this.#isCutShort = true
+          return
+        }
       }
       const last = splitter.finish()
       if (last !== undefined) this.#enqueue(last)
@@ -120,9 +128,8 @@ class ProduceRun {
     if (this.#stopped !== undefined) console.error(`tidemark: ${this.#stopped}`)
     if (count > 0) {
       const reason = describeError(this.#failed.reason).line
-      console.error(
-        `tidemark: not acknowledged: ${this.#failed.ranges()}: ${reason}; nothing behind ${this.#sent} was sent`,
-      )
+      const rest = this.#isCutShort ? `; nothing behind record ${this.#sent} was sent` : ''
+      console.error(`tidemark: not acknowledged: ${this.#failed.ranges()}: ${reason}${rest}`)
     }
     return count > 0 || this.#stopped !== undefined ? 1 : 0
   }

@@ -197,7 +197,12 @@ export const COMMANDS: readonly CommandRow[] = [
       { name: 'partition', alias: 'p', type: 'list', about: 'Only this partition' },
       { name: 'count', alias: 'n', type: 'integer', unit: 'count', min: 0, about: 'Stop after this many records' },
       { name: 'exit', alias: 'e', type: 'switch', about: 'Stop at the end instead of waiting for more' },
-      { name: 'format', alias: 'f', type: 'text', about: 'How a record is printed; see the examples' },
+      {
+        name: 'format',
+        alias: 'f',
+        type: 'text',
+        about: "How a record is printed: a text with kcat's letters (see the examples), or json",
+      },
       { name: 'json', alias: 'J', type: 'switch', about: 'One JSON object a line' },
       { name: 'group', alias: 'g', type: 'text', about: 'Consumer group; not there yet' },
     ],

@@ -61,10 +61,12 @@ describe('what was perhaps meant', () => {
     ['partitons', 'partitions'],
     ['part', 'partitions'],
     ['brokrs', 'brokers'],
+    ['borkers', 'brokers'],
+    ['lsit', 'list'],
     ['zzz', undefined],
     ['p', undefined],
   ])('by %s is %s', (text, meant) => {
-    expect(nearest(text, ['brokers', 'partitions', 'compression'])).toBe(meant)
+    expect(nearest(text, ['brokers', 'partitions', 'compression', 'list'])).toBe(meant)
   })
 })
 
