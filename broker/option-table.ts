@@ -38,7 +38,7 @@ export const OPTION_TABLE = {
     type: 'address',
     default: '127.0.0.1:9092',
     scope: 'process',
-    about: 'Where clients connect, both protocols on one port. Port 0 picks a free one.',
+    about: 'Where clients connect. Port 0 picks a free one.',
   },
   advertise: {
     type: 'address',
@@ -49,7 +49,7 @@ export const OPTION_TABLE = {
     type: 'address',
     default: '127.0.0.1:9644',
     scope: 'process',
-    about: 'Metrics, health and the console; off for none.',
+    about: 'Metrics, health and descriptions; off for none.',
   },
   'data-dir': {
     aliases: ['log.dir', 'log.dirs'],

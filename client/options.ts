@@ -111,7 +111,7 @@ const CONNECT_RULES = {
     (typeof value === 'string' && value !== '') ||
     (Array.isArray(value) && value.length > 0 && value.every((broker) => typeof broker === 'string'))
       ? undefined
-      : "an array of 'host:port', not empty",
+      : "'host:port', or an array of one or more",
   clientId: (value: unknown) =>
     typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= CLIENT_ID_BYTES_MAX
       ? undefined

@@ -12,7 +12,7 @@ const brokers = ['127.0.0.1:9']
 describe('connect', () => {
   it.each<[object, string]>([
     [{}, "connect: brokers must be given: an array of 'host:port'"],
-    [{ brokers: [] }, "connect: brokers must be an array of 'host:port', not empty, not an array"],
+    [{ brokers: [] }, "connect: brokers must be 'host:port', or an array of one or more, not an array"],
     [{ brokers, broker: 1 }, 'connect: there is no option broker; did you mean brokers?'],
     [{ brokers, requestTimeout: 1 }, 'connect: there is no option requestTimeout; did you mean requestTimeoutMs?'],
     [{ brokers, colour: 1 }, 'connect: there is no option colour'],
