@@ -81,6 +81,12 @@ export const ERRORS = {
   INVALID_OPTION: own(1105, -1, 'A setting is unknown or has an illegal value.'),
   ADDRESS_IN_USE: own(1106, -1, 'The address to listen on is taken.'),
   TOO_MANY_PARTITIONS: own(1107, 44, 'The broker holds as many partitions as it may.'),
+  BROKER_ID_IN_USE: own(1108, -1, 'Another broker of the cluster has this number.'),
+  COORDINATOR_NOT_USABLE: own(
+    1109,
+    -1,
+    'The brokers cannot agree by this Redis until its operator has changed something.',
+  ),
 
   CONNECTION_FAILED: own(1200, -1, 'No connection to the broker could be made, or it broke.', RETRIABLE),
   TIMEOUT: own(1201, 7, 'The deadline passed before the work was done; its outcome is unknown.', RETRIABLE),

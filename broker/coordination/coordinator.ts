@@ -7,6 +7,8 @@
 //   not known whether the change was made, and asking again with the same request id is safe.
 // - Versions and leader epochs never fall. A deleted topic id never comes back.
 // - Leadership here is a suggestion about who tries: whether a broker may act as leader is decided where the log is.
+// - While the others cannot be reached, reading goes on with what was known last, and a change rejects with
+//   COORDINATOR_NOT_AVAILABLE, which may be tried again.
 
 import type { BrokerId, LeaderEpoch, TimestampMs, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
@@ -24,6 +26,10 @@ export interface BrokerRecord {
   readonly rack: string | undefined
   readonly software: string
   readonly startedAt: TimestampMs
+  /** Of its data directory. A life with the same one is the successor of this life, not a stranger with the same number. */
+  readonly directoryId?: string
+  /** Of the operating system it runs on, drawn at every boot; absent where that cannot be known. */
+  readonly bootId?: string
 }
 
 export interface TopicDefinition {
@@ -33,6 +39,8 @@ export interface TopicDefinition {
   readonly partitions: number
   readonly replicationFactor: number
   readonly config: Readonly<Record<string, string>>
+  /** The replicas of each partition, the preferred leader first. Absent where one broker has everything. */
+  readonly assignment?: readonly (readonly BrokerId[])[]
   /** Grows by every change. */
   readonly version: number
   readonly createdAt: TimestampMs
@@ -40,13 +48,15 @@ export interface TopicDefinition {
 
 /** Who leads a partition, and who follows, as far as it is agreed on. */
 export interface Leadership {
-  /** Absent while nobody leads. */
+  /** Absent while nobody leads. Stays when its session is over, until another one is suggested. */
   readonly leader: BrokerId | undefined
   /** Of the last leader there was; absent if there was none yet. */
   readonly leaderEpoch: LeaderEpoch | undefined
   readonly replicas: readonly BrokerId[]
   /** A part of the replicas: a measure of health, not of safety. */
   readonly inSyncReplicas: readonly BrokerId[]
+  /** Grows by every change; 0 if there was none yet. */
+  readonly version: number
 }
 
 export type ClusterChange =
@@ -55,7 +65,7 @@ export type ClusterChange =
   | { readonly kind: 'topic-deleted'; readonly topic: TopicDefinition }
   | { readonly kind: 'brokers-changed' }
   | { readonly kind: 'leadership-changed'; readonly topicId: TopicId; readonly partition: number }
-  /** This broker's session is over: it must not act as leader until it has joined again. */
+  /** This broker's session is over. It is taken anew as soon as that is possible: sessionValidUntil tells. */
   | { readonly kind: 'session-lost' }
 
 export type TopicOutcome =
@@ -76,6 +86,29 @@ export type LeadershipOutcome =
 export interface TopicChange {
   readonly partitions?: number
   readonly config?: Readonly<Record<string, string>>
+  readonly assignment?: readonly (readonly BrokerId[])[]
+}
+
+export interface PartitionName {
+  readonly topicId: TopicId
+  readonly partition: number
+}
+
+/** Who should try to lead a partition from now on. */
+export interface LeaderSuggestion extends PartitionName {
+  /** Must be higher than any known one. */
+  readonly leaderEpoch: LeaderEpoch
+  /** This broker if absent. */
+  readonly leader?: BrokerId
+  /** The leader alone if absent. */
+  readonly inSyncReplicas?: readonly BrokerId[]
+  /** The version that the leadership must still have; any if absent. */
+  readonly expectedVersion?: number
+}
+
+/** A leadership of this broker that it gives back. */
+export interface Resignation extends PartitionName {
+  readonly leaderEpoch: LeaderEpoch
 }
 
 export interface TopicCatalogue {
@@ -95,6 +128,10 @@ export interface Leaderships {
   of(id: TopicId, partition: number): Leadership | undefined
   /** Suggests this broker as leader of the epoch, which must be higher than any known one. */
   claim(id: TopicId, partition: number, leaderEpoch: LeaderEpoch): Promise<LeadershipOutcome>
+  /** Suggests leaders for any number of partitions; each outcome is its own, in the order of the suggestions. */
+  suggest(requestId: string, suggestions: readonly LeaderSuggestion[]): Promise<readonly LeadershipOutcome[]>
+  /** Gives leaderships back; those that are no longer this broker's, in that epoch, are fenced. */
+  resign(requestId: string, resignations: readonly Resignation[]): Promise<readonly LeadershipOutcome[]>
   /** By the leader of the epoch only. */
   setInSyncReplicas(
     id: TopicId,
@@ -120,6 +157,13 @@ export interface Coordinator {
   brokers(): readonly BrokerRecord[]
   /** The broker that administers topics: the same on all members, as far as they agree. */
   controller(): BrokerId | undefined
+  /** The session of a broker that brokers() names: of one life from when it joined until it was lost. */
+  sessionOf(id: BrokerId): string | undefined
+  /**
+   * Marks the session of a broker as over, whose process is known to be gone, instead of waiting for it to expire.
+   * `moved-on`: the broker has begun another one meanwhile. Asking again is harmless.
+   */
+  endSession(id: BrokerId, session: string): Promise<'done' | 'moved-on'>
   /** Up to when this broker may believe itself a member, by its monotonic clock, in milliseconds. */
   sessionValidUntil(): number
   health(): CoordinatorHealth

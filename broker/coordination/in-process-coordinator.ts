@@ -14,6 +14,8 @@ import type {
   Leadership,
   LeadershipOutcome,
   Leaderships,
+  LeaderSuggestion,
+  Resignation,
   TopicCatalogue,
   TopicChange,
   TopicDefinition,
@@ -54,6 +56,15 @@ export class InProcessCoordinator implements Coordinator {
 
   controller(): BrokerId | undefined {
     return this.#self?.brokerId
+  }
+
+  sessionOf(id: BrokerId): string | undefined {
+    return this.#self?.brokerId === id ? this.#self.incarnation : undefined
+  }
+
+  /** The only session is this process's own, which is alive if it can ask. */
+  endSession(_id: BrokerId, session: string): Promise<'done' | 'moved-on'> {
+    return Promise.resolve(session === this.#self?.incarnation ? 'moved-on' : 'done')
   }
 
   sessionValidUntil(): number {
@@ -166,11 +177,19 @@ class InProcessCatalogue implements TopicCatalogue {
   }
 }
 
+interface OwnLeadership {
+  readonly leaderEpoch: LeaderEpoch
+  readonly version: number
+  readonly isLeading: boolean
+  /** Of the request that made it so, to know it again. */
+  readonly requestId: string | undefined
+}
+
 class InProcessLeaderships implements Leaderships {
   readonly #brokerId: BrokerId
   readonly #catalogue: TopicCatalogue
   readonly #notify: (change: ClusterChange) => void
-  readonly #epochs = new Map<TopicId, LeaderEpoch[]>()
+  readonly #records = new Map<TopicId, OwnLeadership[]>()
 
   constructor(brokerId: BrokerId, catalogue: TopicCatalogue, notify: (change: ClusterChange) => void) {
     this.#brokerId = brokerId
@@ -181,10 +200,11 @@ class InProcessLeaderships implements Leaderships {
   of(id: TopicId, partition: number): Leadership | undefined {
     const topic = this.#catalogue.get(id)
     if (topic === undefined || partition < 0 || partition >= topic.partitions) return undefined
-    const leaderEpoch = this.#epochs.get(id)?.[partition]
+    const record = this.#records.get(id)?.[partition]
     const replicas = [this.#brokerId]
-    const leader = leaderEpoch === undefined ? undefined : this.#brokerId
-    return { leader, leaderEpoch, replicas, inSyncReplicas: leader === undefined ? [] : replicas }
+    const leader = record?.isLeading === true ? this.#brokerId : undefined
+    const inSyncReplicas = record === undefined ? [] : replicas
+    return { leader, leaderEpoch: record?.leaderEpoch, replicas, inSyncReplicas, version: record?.version ?? 0 }
   }
 
   claim(id: TopicId, partition: number, leaderEpoch: LeaderEpoch): Promise<LeadershipOutcome> {
@@ -193,11 +213,37 @@ class InProcessLeaderships implements Leaderships {
     if (current.leaderEpoch !== undefined && leaderEpoch <= current.leaderEpoch) {
       return Promise.resolve({ kind: 'fenced', leadership: current })
     }
-    const epochs = this.#epochs.get(id) ?? []
-    epochs[partition] = leaderEpoch
-    this.#epochs.set(id, epochs)
-    this.#notify({ kind: 'leadership-changed', topicId: id, partition })
-    return Promise.resolve(this.#done(id, partition))
+    return Promise.resolve(this.#keep(id, partition, { leaderEpoch, isLeading: true, requestId: undefined }))
+  }
+
+  suggest(requestId: string, suggestions: readonly LeaderSuggestion[]): Promise<readonly LeadershipOutcome[]> {
+    const outcomes = suggestions.map((suggestion): LeadershipOutcome => {
+      const { topicId, partition, leaderEpoch, leader = this.#brokerId, expectedVersion } = suggestion
+      const current = this.of(topicId, partition)
+      if (current === undefined) return { kind: 'missing' }
+      if (this.#isRepeated(requestId, suggestion)) return { kind: 'done', leadership: current }
+      const isFenced =
+        leader !== this.#brokerId ||
+        (current.leaderEpoch !== undefined && leaderEpoch <= current.leaderEpoch) ||
+        (expectedVersion !== undefined && expectedVersion !== current.version)
+      if (isFenced) return { kind: 'fenced', leadership: current }
+      return this.#keep(topicId, partition, { leaderEpoch, isLeading: true, requestId })
+    })
+    return Promise.resolve(outcomes)
+  }
+
+  resign(requestId: string, resignations: readonly Resignation[]): Promise<readonly LeadershipOutcome[]> {
+    const outcomes = resignations.map((resignation): LeadershipOutcome => {
+      const { topicId, partition, leaderEpoch } = resignation
+      const current = this.of(topicId, partition)
+      if (current === undefined) return { kind: 'missing' }
+      if (this.#isRepeated(requestId, resignation)) return { kind: 'done', leadership: current }
+      if (current.leader === undefined || current.leaderEpoch !== leaderEpoch) {
+        return { kind: 'fenced', leadership: current }
+      }
+      return this.#keep(topicId, partition, { leaderEpoch, isLeading: false, requestId })
+    })
+    return Promise.resolve(outcomes)
   }
 
   setInSyncReplicas(
@@ -208,12 +254,26 @@ class InProcessLeaderships implements Leaderships {
   ): Promise<LeadershipOutcome> {
     const current = this.of(id, partition)
     if (current === undefined) return Promise.resolve({ kind: 'missing' })
-    const isOwn = current.leaderEpoch === leaderEpoch && inSyncReplicas.every((replica) => replica === this.#brokerId)
+    const isLed = current.leader !== undefined && current.leaderEpoch === leaderEpoch
+    const isOwn = isLed && inSyncReplicas.every((replica) => replica === this.#brokerId)
     return Promise.resolve(isOwn ? this.#done(id, partition) : { kind: 'fenced', leadership: current })
   }
 
   forget(id: TopicId): void {
-    this.#epochs.delete(id)
+    this.#records.delete(id)
+  }
+
+  #isRepeated(requestId: string, { topicId, partition, leaderEpoch }: Resignation): boolean {
+    const record = this.#records.get(topicId)?.[partition]
+    return record?.requestId === requestId && record.leaderEpoch === leaderEpoch
+  }
+
+  #keep(id: TopicId, partition: number, record: Omit<OwnLeadership, 'version'>): LeadershipOutcome {
+    const records = this.#records.get(id) ?? []
+    records[partition] = { ...record, version: (records[partition]?.version ?? 0) + 1 }
+    this.#records.set(id, records)
+    this.#notify({ kind: 'leadership-changed', topicId: id, partition })
+    return this.#done(id, partition)
   }
 
   #done(id: TopicId, partition: number): LeadershipOutcome {

@@ -15,10 +15,14 @@ import { silentLogger } from '../../shared/logger.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { systemClock, systemTimers } from '../../shared/time.ts'
 
+const SELF = brokerId(1)
+const ids = seededRandom(20_261)
+
 export type OpenCoordinator = (context: CoordinatorContext) => Promise<Coordinator>
 
-/** A store in memory that can be told to fail. */
+/** A store in memory that can be told to fail. Each belongs to a cluster of its own. */
 class MapStore implements CatalogueStore {
+  readonly cluster = `conformance-${ids.uuid()}`
   readonly topics = new Map<string, TopicDefinition>()
   failure: Error | undefined
 
@@ -39,12 +43,9 @@ class MapStore implements CatalogueStore {
   }
 }
 
-const SELF = brokerId(1)
-const ids = seededRandom(20_261)
-
-function contextOver(store: CatalogueStore): CoordinatorContext {
+function contextOver(store: MapStore): CoordinatorContext {
   return {
-    cluster: 'conformance',
+    cluster: store.cluster,
     brokerId: SELF,
     incarnation: ids.uuid(),
     store,
@@ -70,6 +71,12 @@ function selfRecord(incarnation: string): BrokerRecord {
 function topicOf(name: string, partitions = 2): TopicDefinition {
   const id = topicId(ids.uuid())
   return { topicId: id, name, partitions, replicationFactor: 1, config: {}, version: 1, createdAt: timestampMs(1) }
+}
+
+async function createOrders(coordinator: Coordinator): Promise<TopicDefinition> {
+  const topic = topicOf('orders')
+  await coordinator.topics.create('create-orders', topic)
+  return topic
 }
 
 export function describeCoordinator(name: string, open: OpenCoordinator): void {
@@ -215,6 +222,87 @@ export function describeCoordinator(name: string, open: OpenCoordinator): void {
       expect((await leaderships.claim(id, 0, leaderEpoch(3))).kind).toBe('fenced')
       expect((await leaderships.claim(id, 0, leaderEpoch(2))).kind).toBe('fenced')
       expect((await leaderships.claim(id, 0, leaderEpoch(4))).kind).toBe('done')
+      await coordinator.stop()
+    })
+
+    it('counts the changes of a leadership, so that the newer of two is known', async () => {
+      const { coordinator } = await start()
+      const { topicId: id } = await createOrders(coordinator)
+      const { leaderships } = coordinator
+      const versions = [leaderships.of(id, 0)?.version]
+      await leaderships.claim(id, 0, leaderEpoch(1))
+      versions.push(leaderships.of(id, 0)?.version)
+      await leaderships.claim(id, 0, leaderEpoch(2))
+      versions.push(leaderships.of(id, 0)?.version)
+      expect(versions).toEqual([0, 1, 2])
+      await coordinator.stop()
+    })
+
+    it('answers many suggestions at once, each by itself', async () => {
+      const { coordinator } = await start()
+      const { topicId: id } = await createOrders(coordinator)
+      const { leaderships } = coordinator
+      await leaderships.claim(id, 0, leaderEpoch(5))
+      const outcomes = await leaderships.suggest('s1', [
+        { topicId: id, partition: 0, leaderEpoch: leaderEpoch(5) },
+        { topicId: id, partition: 1, leaderEpoch: leaderEpoch(7) },
+        { topicId: id, partition: 2, leaderEpoch: leaderEpoch(0) },
+      ])
+      expect(outcomes).toMatchObject([
+        { kind: 'fenced', leadership: { leader: SELF, leaderEpoch: 5 } },
+        { kind: 'done', leadership: { leader: SELF, leaderEpoch: 7, version: 1 } },
+        { kind: 'missing' },
+      ])
+      expect(leaderships.of(id, 1)).toMatchObject({ leader: SELF, leaderEpoch: 7 })
+      await coordinator.stop()
+    })
+
+    it('makes a suggestion that is repeated once', async () => {
+      const { coordinator } = await start()
+      const { topicId: id } = await createOrders(coordinator)
+      const suggestion = { topicId: id, partition: 0, leaderEpoch: leaderEpoch(1) }
+      const first = await coordinator.leaderships.suggest('s1', [suggestion])
+      expect(first).toMatchObject([{ kind: 'done', leadership: { version: 1 } }])
+      expect(await coordinator.leaderships.suggest('s1', [suggestion])).toEqual(first)
+      expect(await coordinator.leaderships.suggest('s2', [suggestion])).toMatchObject([{ kind: 'fenced' }])
+      await coordinator.stop()
+    })
+
+    it('refuses a suggestion that was made for another version', async () => {
+      const { coordinator } = await start()
+      const { topicId: id } = await createOrders(coordinator)
+      await coordinator.leaderships.claim(id, 0, leaderEpoch(1))
+      const stale = { topicId: id, partition: 0, leaderEpoch: leaderEpoch(2), expectedVersion: 0 }
+      expect(await coordinator.leaderships.suggest('s1', [stale])).toMatchObject([{ kind: 'fenced' }])
+      const fresh = { ...stale, expectedVersion: 1 }
+      expect(await coordinator.leaderships.suggest('s2', [fresh])).toMatchObject([{ kind: 'done' }])
+      await coordinator.stop()
+    })
+
+    it('keeps the epoch of a leadership that was given back', async () => {
+      const { coordinator } = await start()
+      const { topicId: id } = await createOrders(coordinator)
+      const { leaderships } = coordinator
+      await leaderships.claim(id, 0, leaderEpoch(3))
+      const own = { topicId: id, partition: 0, leaderEpoch: leaderEpoch(3) }
+      const older = { ...own, leaderEpoch: leaderEpoch(2) }
+      expect(await leaderships.resign('q1', [older])).toMatchObject([{ kind: 'fenced' }])
+      expect(await leaderships.resign('q2', [own])).toMatchObject([{ kind: 'done' }])
+      expect(leaderships.of(id, 0)).toMatchObject({ leader: undefined, leaderEpoch: 3, version: 2 })
+      expect(await leaderships.resign('q2', [own])).toMatchObject([{ kind: 'done' }])
+      expect((await leaderships.setInSyncReplicas(id, 0, leaderEpoch(3), [SELF])).kind).toBe('fenced')
+      expect((await leaderships.claim(id, 0, leaderEpoch(3))).kind).toBe('fenced')
+      expect((await leaderships.claim(id, 0, leaderEpoch(4))).kind).toBe('done')
+      await coordinator.stop()
+    })
+
+    it('names the session of a member, and leaves one alone that has moved on', async () => {
+      const { coordinator } = await start()
+      const session = coordinator.sessionOf(SELF)
+      expect(session).toBeTypeOf('string')
+      expect(coordinator.sessionOf(brokerId(9))).toBeUndefined()
+      expect(await coordinator.endSession(brokerId(9), 'nobody/1')).toBe('done')
+      expect(coordinator.brokers()).toHaveLength(1)
       await coordinator.stop()
     })
 

@@ -133,7 +133,7 @@ const IMPLEMENTATIONS: Record<string, Places> = {
 
 /** Where each package may be imported: one file or one room each, so that it can be replaced. */
 const PACKAGES: Record<string, Places> = {
-  ioredis: ['broker/coordination/redis-coordinator.ts'],
+  ioredis: ['broker/coordination/redis-connection.ts'],
   'prom-client': ['broker/metrics/prometheus.ts'],
   yargs: ['broker/cli.ts', 'scripts'],
   '@msgpack/msgpack': ['shared/protocol/codec.ts'],

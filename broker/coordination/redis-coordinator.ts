@@ -1,0 +1,459 @@
+// Agreement between brokers by way of one Redis. Owns how the parts work together: the connection, the mirror that is read
+// locally, the session, and the changes. REDIS.md says what stands in Redis and what its loss means.
+//
+// Redis is never the truth about data: it decides who tries to lead. All that it holds can be made again from what the
+// brokers have on their disks, and is, when it turns out to have forgotten something.
+
+import { createHash } from 'node:crypto'
+import { assert } from '../../shared/assert.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import type { BrokerId, LeaderEpoch, TopicId } from '../../shared/ids.ts'
+import type { Timer } from '../../shared/time.ts'
+import { sleep } from '../../shared/time.ts'
+import type {
+  BrokerRecord,
+  ClusterChange,
+  Coordinator,
+  CoordinatorContext,
+  CoordinatorFactory,
+  CoordinatorHealth,
+  Leadership,
+  LeadershipOutcome,
+  Leaderships,
+  LeaderSuggestion,
+  Resignation,
+  TopicCatalogue,
+  TopicChange,
+  TopicDefinition,
+  TopicOutcome,
+} from './coordinator.ts'
+import { checkContract, CONTRACT_SETTINGS, type ContractSetting } from './deployment-contract.ts'
+import { RedisConnection, type RedisLink } from './redis-connection.ts'
+import { type RedisKeys, redisKeys } from './redis-keys.ts'
+import { type OnDisk, RedisMirror } from './redis-mirror.ts'
+import { leadershipFrom, textsOf, topicFrom, topicText } from './redis-records.ts'
+import { CHANGE_LEADERSHIPS, CHANGE_TOPIC, CREATE_TOPIC, DELETE_TOPIC, END_SESSION } from './redis-scripts.ts'
+import { RedisSession } from './redis-session.ts'
+import { leadershipOf } from './redis-view.ts'
+
+export interface RedisCoordinatorOptions {
+  /** redis://user:password@host:port/database, rediss:// with TLS. */
+  readonly url: string
+  readonly onDisk: OnDisk
+  /** How long a session lives that is not renewed, in milliseconds. */
+  readonly sessionTtlMs?: number
+  /** How often it is looked for what others have changed, in milliseconds. */
+  readonly pollEveryMs?: number
+  /** How long Redis is waited for at the start, in milliseconds. */
+  readonly startTimeoutMs?: number
+}
+
+const SESSION_TTL_MS = 6_000
+const POLL_EVERY_MS = 200
+const START_TIMEOUT_MS = 10_000
+const START_RETRY_MS = 100
+/** A session is renewed four times in its life, and no answer is waited for longer than until the next renewal. */
+const RENEWALS_PER_LIFE = 4
+const COMMAND_TIMEOUT_MS_MAX = 1_000
+const SUGGESTIONS_PER_SCRIPT_MAX = 2_000
+const IN_SYNC_ATTEMPTS_MAX = 5
+
+type LeadershipWork = 'suggest' | 'in-sync' | 'resign'
+
+/** What a script is told of one partition: work, topic, partition, epoch, leader, in-sync replicas, expected version. */
+type LeadershipArgs = readonly [
+  work: LeadershipWork,
+  id: TopicId,
+  partition: number,
+  epoch: number,
+  leader: number | '',
+  inSync: string,
+  expectedVersion: number | '',
+]
+
+/** Coordinators that agree by this Redis. @throws INVALID_OPTION, when it is called, for an address that is none */
+export function redisCoordinator(options: RedisCoordinatorOptions): CoordinatorFactory {
+  return (context) => new RedisCoordinator(context, options)
+}
+
+class RedisCoordinator implements Coordinator {
+  readonly topics: TopicCatalogue
+  readonly leaderships: Leaderships
+  readonly #context: CoordinatorContext
+  readonly #options: RedisCoordinatorOptions
+  readonly #link: RedisLink
+  readonly #keys: RedisKeys
+  readonly #mirror: RedisMirror
+  readonly #session: RedisSession
+  readonly #leaderships: RedisLeaderships
+  readonly #listeners = new Set<(change: ClusterChange) => void>()
+  readonly #stopping = new AbortController()
+  #pollTimer: Timer | undefined
+  /** Why the last look at Redis failed; undefined if it did not. */
+  #trouble: string | undefined
+  #hasStarted = false
+  #hasJoined = false
+
+  constructor(context: CoordinatorContext, options: RedisCoordinatorOptions) {
+    this.#context = context
+    this.#options = options
+    const ttlMs = options.sessionTtlMs ?? SESSION_TTL_MS
+    const renewEveryMs = ttlMs / RENEWALS_PER_LIFE
+    this.#keys = redisKeys(context.cluster)
+    this.#link = new RedisConnection({
+      url: options.url,
+      commandTimeoutMs: Math.min(COMMAND_TIMEOUT_MS_MAX, renewEveryMs),
+      clientName: `tidemark-${context.brokerId}`,
+      random: context.random,
+      logger: context.logger,
+      onUp: () => this.#onUp(),
+    })
+    const shared = { context, link: this.#link, keys: this.#keys }
+    this.#mirror = new RedisMirror({
+      ...shared,
+      onDisk: options.onDisk,
+      sessionTtlMs: ttlMs,
+      notify: (change) => this.#notify(change),
+      onHistory: () => this.#session.hurry(),
+    })
+    this.#session = new RedisSession({
+      ...shared,
+      mirror: this.#mirror,
+      ttlMs,
+      renewEveryMs,
+      onLost: () => this.#notify({ kind: 'session-lost' }),
+    })
+    this.topics = new RedisCatalogue(this.#mirror)
+    this.#leaderships = new RedisLeaderships(context, this.#keys, this.#mirror, this.#session)
+    this.leaderships = this.#leaderships
+  }
+
+  /**
+   * Connects, checks what kind of Redis it is, and loads what is agreed on.
+   * @throws COORDINATOR_NOT_USABLE, COORDINATOR_NOT_AVAILABLE
+   */
+  async start(): Promise<void> {
+    try {
+      this.#link.open()
+      await this.#untilUp()
+      await this.#checkContract()
+      await this.#mirror.sync()
+    } catch (error) {
+      this.#stopping.abort()
+      this.#link.close()
+      throw error
+    }
+    this.#hasStarted = true
+    this.#poll()
+  }
+
+  async join(self: BrokerRecord): Promise<void> {
+    assert(self.brokerId === this.#context.brokerId, 'a broker joins as itself')
+    await this.#session.begin(self)
+    this.#hasJoined = true
+    await this.#mirror.sync()
+  }
+
+  brokers(): readonly BrokerRecord[] {
+    return this.#stopping.signal.aborted ? [] : this.#mirror.view.brokers()
+  }
+
+  controller(): BrokerId | undefined {
+    return this.brokers()[0]?.brokerId
+  }
+
+  sessionOf(id: BrokerId): string | undefined {
+    return this.#mirror.view.sessionOf(id)
+  }
+
+  async endSession(id: BrokerId, session: string): Promise<'done' | 'moved-on'> {
+    const reply = await this.#link.run(END_SESSION, [...this.#keys.fixed, this.#keys.session(id)], [id, session])
+    await this.#mirror.sync()
+    return textsOf(reply)[0] === 'moved-on' ? 'moved-on' : 'done'
+  }
+
+  sessionValidUntil(): number {
+    return this.#session.lease.validUntil
+  }
+
+  health(): CoordinatorHealth {
+    const { where } = this.#link
+    const successor = this.#session.successor
+    if (!this.#hasJoined || this.#stopping.signal.aborted) return { isOk: false, detail: 'not joined' }
+    if (successor !== undefined) {
+      const detail = `broker-id: the broker at ${successor.host}:${successor.port} has taken the number of this one`
+      return { isOk: false, detail }
+    }
+    if (this.#trouble !== undefined) return { isOk: false, detail: this.#trouble }
+    if (!this.#session.lease.isValidAt(this.#context.clock.monotonic())) {
+      return { isOk: false, detail: `redis ${where}: the session has expired and has not been taken anew` }
+    }
+    const { republishing } = this.#mirror
+    if (republishing === undefined) return { isOk: true, detail: `redis ${where}` }
+    const heard = republishing.length === 0 ? 'none' : republishing.join(', ')
+    return { isOk: true, detail: `redis ${where} is being filled again; brokers that have done so: ${heard}` }
+  }
+
+  subscribe(listener: (change: ClusterChange) => void): { remove(): void } {
+    this.#listeners.add(listener)
+    return { remove: () => void this.#listeners.delete(listener) }
+  }
+
+  async stop(options?: { readonly immediately?: boolean }): Promise<void> {
+    if (this.#stopping.signal.aborted) return
+    try {
+      const isQuick = options?.immediately === true || !this.#link.isUp
+      if (this.#hasJoined && !isQuick) await this.#leaderships.resignAll()
+    } catch (error) {
+      this.#context.logger.warn({ error: String(error) }, 'the leaderships could not be given back')
+    }
+    this.#stopping.abort()
+    this.#pollTimer?.cancel()
+    try {
+      await this.#session.end()
+    } catch (error) {
+      this.#context.logger.warn({ error: String(error) }, 'the session could not be given back; it will expire')
+    }
+    this.#link.close()
+  }
+
+  /** Commands are refused while there is no connection; the last refusal is the reason. */
+  async #untilUp(): Promise<void> {
+    const { clock, timers } = this.#context
+    const deadlineMs = clock.monotonic() + (this.#options.startTimeoutMs ?? START_TIMEOUT_MS)
+    for (;;) {
+      try {
+        await this.#link.info('server')
+        return
+      } catch (error) {
+        const isFinal = error instanceof TidemarkError && error.code !== 'COORDINATOR_NOT_AVAILABLE'
+        if (isFinal || clock.monotonic() >= deadlineMs) throw atStart(error)
+      }
+      await sleep(timers, START_RETRY_MS, this.#stopping.signal)
+    }
+  }
+
+  async #checkContract(): Promise<void> {
+    const { logger } = this.#context
+    const sections = await Promise.all(
+      ['server', 'replication', 'persistence', 'memory'].map((section) => this.#link.info(section)),
+    )
+    const read = async (name: ContractSetting) => [name, await this.#link.setting(name)] as const
+    const entries = await Promise.all(CONTRACT_SETTINGS.map(read))
+    const settings = Object.fromEntries(entries) as Record<ContractSetting, string | undefined>
+    const findings = checkContract({ info: sections.join('\n'), settings })
+    for (const { severity, message } of findings) {
+      if (severity === 'warning') logger.warn({ redis: this.#link.where }, message)
+    }
+    const refused = findings.filter(({ severity }) => severity === 'refused').map(({ message }) => message)
+    if (refused.length === 0) return
+    throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis ${this.#link.where}: ${refused.join('; ')}`)
+  }
+
+  #poll(): void {
+    if (this.#stopping.signal.aborted) return
+    const { timers, random } = this.#context
+    const everyMs = this.#options.pollEveryMs ?? POLL_EVERY_MS
+    this.#pollTimer?.cancel()
+    this.#pollTimer = timers.after(everyMs * (0.8 + random.fraction() * 0.4), () => this.#look())
+  }
+
+  /** What was known last is read on while Redis is away. */
+  #look(): void {
+    const { logger } = this.#context
+    const look = async (): Promise<void> => {
+      try {
+        await this.#mirror.sync()
+        if (this.#trouble !== undefined) logger.info({ redis: this.#link.where }, 'Redis can be read again')
+        this.#trouble = undefined
+      } catch (error) {
+        const trouble = error instanceof Error ? error.message : String(error)
+        if (this.#trouble === undefined && !this.#stopping.signal.aborted) {
+          logger.warn({ error: trouble }, 'Redis cannot be read; what was known last is gone by')
+        }
+        this.#trouble = trouble
+      }
+      this.#poll()
+    }
+    look().catch((error: unknown) => logger.error({ error: String(error) }, 'looking at Redis failed'))
+  }
+
+  #onUp(): void {
+    if (!this.#hasStarted || this.#stopping.signal.aborted) return
+    this.#pollTimer?.cancel()
+    this.#look()
+    this.#session.hurry()
+  }
+
+  #notify(change: ClusterChange): void {
+    for (const listener of this.#listeners) listener(change)
+  }
+}
+
+class RedisCatalogue implements TopicCatalogue {
+  readonly #mirror: RedisMirror
+
+  constructor(mirror: RedisMirror) {
+    this.#mirror = mirror
+  }
+
+  list(): Iterable<TopicDefinition> {
+    return this.#mirror.view.topics.values()
+  }
+
+  byName(name: string): TopicDefinition | undefined {
+    return this.#mirror.view.byName(name)
+  }
+
+  get(id: TopicId): TopicDefinition | undefined {
+    return this.#mirror.view.topics.get(id)
+  }
+
+  async create(requestId: string, topic: TopicDefinition): Promise<TopicOutcome> {
+    const args = [hashOf('create', requestId), topic.topicId, topic.name, topicText(topic)]
+    const reply = await this.#mirror.change(CREATE_TOPIC, [], args)
+    if (reply[0] === 'deleted') {
+      throw new TidemarkError('INVALID_ARGUMENT', `topic ${topic.name}: its id is that of a deleted topic`)
+    }
+    return this.#outcomeOf(reply)
+  }
+
+  async change(requestId: string, id: TopicId, expectedVersion: number, change: TopicChange): Promise<TopicOutcome> {
+    if (this.get(id)?.version !== expectedVersion) await this.#mirror.sync()
+    const current = this.get(id)
+    // Another version than the expected one makes a conflict, so what it would be changed to does not matter.
+    const next = current === undefined ? '' : topicText({ ...current, ...change, version: expectedVersion + 1 })
+    const args = [hashOf('change', requestId), id, expectedVersion, next]
+    return this.#outcomeOf(await this.#mirror.change(CHANGE_TOPIC, [], args))
+  }
+
+  async delete(requestId: string, id: TopicId): Promise<TopicOutcome> {
+    return this.#outcomeOf(await this.#mirror.change(DELETE_TOPIC, [], [hashOf('delete', requestId), id]))
+  }
+
+  /** It is told only when this broker's own disk has it too. */
+  async #outcomeOf([kind = '', text = '']: readonly string[]): Promise<TopicOutcome> {
+    await this.#mirror.sync()
+    if (kind === 'missing') return { kind }
+    if (kind === 'done' || kind === 'exists' || kind === 'conflict') return { kind, topic: topicFrom(text) }
+    throw new TidemarkError('COORDINATOR_NOT_USABLE', `Redis answered a change of a topic with ${kind}`)
+  }
+}
+
+class RedisLeaderships implements Leaderships {
+  readonly #context: CoordinatorContext
+  readonly #keys: RedisKeys
+  readonly #mirror: RedisMirror
+  readonly #session: RedisSession
+
+  constructor(context: CoordinatorContext, keys: RedisKeys, mirror: RedisMirror, session: RedisSession) {
+    this.#context = context
+    this.#keys = keys
+    this.#mirror = mirror
+    this.#session = session
+  }
+
+  of(id: TopicId, partition: number): Leadership | undefined {
+    return this.#mirror.view.leadershipOf(id, partition)
+  }
+
+  async claim(id: TopicId, partition: number, leaderEpoch: LeaderEpoch): Promise<LeadershipOutcome> {
+    const [outcome] = await this.suggest(this.#context.random.uuid(), [{ topicId: id, partition, leaderEpoch }])
+    return outcome ?? { kind: 'missing' }
+  }
+
+  suggest(requestId: string, suggestions: readonly LeaderSuggestion[]): Promise<readonly LeadershipOutcome[]> {
+    const self = this.#context.brokerId
+    const all = suggestions.map((one): LeadershipArgs => {
+      const { topicId, partition, leaderEpoch, leader = self, inSyncReplicas = [leader], expectedVersion = '' } = one
+      return ['suggest', topicId, partition, leaderEpoch, leader, inSyncReplicas.join(','), expectedVersion]
+    })
+    return this.#change(hashOf('suggest', requestId), all)
+  }
+
+  resign(requestId: string, resignations: readonly Resignation[]): Promise<readonly LeadershipOutcome[]> {
+    const all = resignations.map(({ topicId, partition, leaderEpoch }): LeadershipArgs => [
+      'resign',
+      topicId,
+      partition,
+      leaderEpoch,
+      '',
+      '',
+      '',
+    ])
+    return this.#change(hashOf('resign', requestId), all)
+  }
+
+  /** By its version, so that a change which is applied late does not undo a later one. */
+  async setInSyncReplicas(
+    id: TopicId,
+    partition: number,
+    leaderEpoch: LeaderEpoch,
+    inSyncReplicas: readonly BrokerId[],
+  ): Promise<LeadershipOutcome> {
+    const request = hashOf('in-sync', this.#context.random.uuid())
+    let version = this.of(id, partition)?.version ?? 0
+    for (let attempt = 1; ; attempt += 1) {
+      const args: LeadershipArgs = ['in-sync', id, partition, leaderEpoch, '', inSyncReplicas.join(','), version]
+      const [outcome] = await this.#change(request, [args])
+      if (outcome?.kind !== 'fenced' || attempt === IN_SYNC_ATTEMPTS_MAX) return outcome ?? { kind: 'missing' }
+      const { leadership } = outcome
+      const isOwn = leadership.leader === this.#context.brokerId && leadership.leaderEpoch === leaderEpoch
+      if (!isOwn || leadership.version === version) return outcome
+      version = leadership.version
+    }
+  }
+
+  /** All that this broker leads. */
+  async resignAll(): Promise<void> {
+    const own: Resignation[] = []
+    for (const topic of this.#mirror.view.topics.values()) {
+      for (let partition = 0; partition < topic.partitions; partition += 1) {
+        const { leader, leaderEpoch } = this.of(topic.topicId, partition) ?? {}
+        if (leader !== this.#context.brokerId || leaderEpoch === undefined) continue
+        own.push({ topicId: topic.topicId, partition, leaderEpoch })
+      }
+    }
+    if (own.length > 0) await this.resign(this.#context.random.uuid(), own)
+  }
+
+  async #change(request: string, all: readonly LeadershipArgs[]): Promise<readonly LeadershipOutcome[]> {
+    const { brokerId } = this.#context
+    const outcomes: LeadershipOutcome[] = []
+    for (let start = 0; start < all.length; start += SUGGESTIONS_PER_SCRIPT_MAX) {
+      const part = all.slice(start, start + SUGGESTIONS_PER_SCRIPT_MAX)
+      const args = [request, brokerId, this.#session.current, ...part.flat()]
+      const [kind, ...pairs] = await this.#mirror.change(CHANGE_LEADERSHIPS, [this.#keys.session(brokerId)], args)
+      if (kind === 'no-session') {
+        throw new TidemarkError('COORDINATOR_NOT_AVAILABLE', 'this broker is not a member of the cluster at the moment')
+      }
+      await this.#mirror.sync()
+      outcomes.push(...part.map((one, index) => this.#outcomeOf(one, pairs[2 * index], pairs[2 * index + 1])))
+    }
+    return outcomes
+  }
+
+  #outcomeOf([, id, partition]: LeadershipArgs, kind: string | undefined, text: string | undefined): LeadershipOutcome {
+    const topic = this.#mirror.view.topics.get(id)
+    if (topic === undefined || (kind !== 'done' && kind !== 'fenced')) return { kind: 'missing' }
+    const record = text === undefined || text === '' ? undefined : leadershipFrom(text)
+    return { kind, leadership: leadershipOf(topic, partition, record) }
+  }
+}
+
+/** What users choose goes into a value of fixed length. */
+function hashOf(what: string, requestId: string): string {
+  return createHash('sha256').update(`${what} ${requestId}`).digest('hex').slice(0, 40)
+}
+
+/** At the start it is for the operator to do something, whatever the reason. */
+function atStart(error: unknown): unknown {
+  if (!(error instanceof TidemarkError) || error.code !== 'COORDINATOR_NOT_AVAILABLE') return error
+  return new TidemarkError(
+    'COORDINATOR_NOT_USABLE',
+    `${error.message}; is the address right, and does Redis run there?`,
+    {
+      cause: error,
+    },
+  )
+}

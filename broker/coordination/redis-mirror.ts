@@ -1,0 +1,411 @@
+// Keeps this broker's view of the cluster in step with Redis, and Redis in step with what the brokers know when it has
+// forgotten something. Owns the order of reading, judging, republishing and telling; the rules are in redis-watch.ts and
+// redis-view.ts, the changes themselves in the scripts.
+//
+// Invariants: one synchronisation at a time; a topic is in the view only once this broker's own store has it; the cursor
+// moves only past what has been taken in, so that a failing store is tried again.
+
+import { TidemarkError } from '../../shared/errors.ts'
+import type { BrokerId, TopicId } from '../../shared/ids.ts'
+import { brokerId, topicId } from '../../shared/ids.ts'
+import type { ClusterChange, CoordinatorContext } from './coordinator.ts'
+import type { RedisLink } from './redis-connection.ts'
+import type { RedisKeys } from './redis-keys.ts'
+import {
+  leadershipFrom,
+  leadershipText,
+  listOf,
+  memberFrom,
+  memberText,
+  partitionFrom,
+  textsOf,
+  topicFrom,
+  topicText,
+} from './redis-records.ts'
+import { BEGIN_HISTORY, MERGE, READ, REPUBLISHED, type RedisScript } from './redis-scripts.ts'
+import type { LeadershipRecord } from './redis-records.ts'
+import { ClusterView } from './redis-view.ts'
+import { judge, type RedisCounts, type RedisHead } from './redis-watch.ts'
+
+/** What this broker's own disk knows besides topics: all that Redis may have forgotten. */
+export interface OnDisk {
+  /** Which cluster it belongs to; undefined before it has been in one. */
+  readonly clusterId: string | undefined
+  tombstones(): Iterable<TopicId>
+  /** Of the partitions of which this broker has a replica. */
+  leaderships(): Iterable<OwnLeadershipRecord>
+}
+
+interface OwnLeadershipRecord extends LeadershipRecord {
+  readonly topicId: TopicId
+  readonly partition: number
+}
+
+export interface MirrorOptions {
+  readonly context: CoordinatorContext
+  readonly link: RedisLink
+  readonly keys: RedisKeys
+  readonly onDisk: OnDisk
+  readonly sessionTtlMs: number
+  readonly notify: (change: ClusterChange) => void
+  /** Redis has begun another history: sessions are gone, perhaps. */
+  readonly onHistory: () => void
+}
+
+interface RedisObject {
+  readonly kind: 'topic' | 'leadership' | 'broker'
+  readonly id: string
+  readonly version: number
+  /** undefined for what is gone. */
+  readonly value: string | undefined
+  readonly isDeleted: boolean
+}
+
+interface Reading {
+  readonly head: RedisHead
+  readonly republished: readonly string[]
+  readonly sessions: ReadonlyMap<BrokerId, string>
+  readonly objects: readonly RedisObject[]
+}
+
+const OBJECTS_PER_READ_MAX = 1_000
+const OBJECTS_PER_MERGE_MAX = 500
+/** Redis may change under every step; after this many it is left to the next time. */
+const STEPS_MAX = 12
+const KINDS = new Map([
+  ['t', 'topic'],
+  ['p', 'leadership'],
+  ['b', 'broker'],
+] as const)
+
+export class RedisMirror {
+  readonly view = new ClusterView()
+  readonly #options: MirrorOptions
+  #history: string | undefined
+  #clusterId: string | undefined
+  #cursor = 0
+  #counts: RedisCounts | undefined
+  #republishing: readonly string[] | undefined
+  /** Monotonic milliseconds until which sessions that Redis does not have may only be late. */
+  #sessionsLateUntil = 0
+  #running: Promise<void> = Promise.resolve()
+  #next: Promise<void> | undefined
+
+  constructor(options: MirrorOptions) {
+    this.#options = options
+    this.#clusterId = options.onDisk.clusterId
+    for (const topic of options.context.store.list()) this.view.keepTopic(topic)
+    this.#readDisk()
+  }
+
+  get clusterId(): string | undefined {
+    return this.#clusterId
+  }
+
+  /** The brokers that have republished, while Redis is being filled again; undefined otherwise. */
+  get republishing(): readonly string[] | undefined {
+    return this.#republishing
+  }
+
+  /**
+   * Takes in what is new, and republishes if Redis has lost something. Resolves when everything is in the view that was
+   * in Redis at the call. @throws COORDINATOR_NOT_AVAILABLE, COORDINATOR_NOT_USABLE, and what the store throws
+   */
+  sync(): Promise<void> {
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined
+      const run = this.#sync()
+      this.#running = run.catch(() => undefined)
+      return run
+    })
+    return this.#next
+  }
+
+  /**
+   * Runs a script that changes something, after what this broker believes. When it answers, it was done or refused in
+   * the Redis that is known here. @throws COORDINATOR_NOT_AVAILABLE: outcome unknown, or Redis is being filled again
+   */
+  async change(
+    script: RedisScript,
+    moreKeys: readonly string[],
+    args: readonly (string | number)[],
+  ): Promise<readonly string[]> {
+    const { keys, link } = this.#options
+    for (let step = 0; step < STEPS_MAX; step += 1) {
+      if (this.#history !== undefined) {
+        const all = [...keys.fixed, ...moreKeys]
+        const reply = textsOf(await link.run(script, all, [this.#history, this.#cursor, ...args]))
+        if (reply[0] === 'republishing') throw this.#unavailable('is being filled again from the disks of the brokers')
+        if (reply[0] !== 'stale') return reply
+      }
+      await this.sync()
+    }
+    throw this.#unavailable('keeps changing under this broker')
+  }
+
+  async #sync(): Promise<void> {
+    for (let step = 0; step < STEPS_MAX;) {
+      const reading = await this.#read(this.#cursor)
+      const { head } = reading
+      this.#checkHead(head)
+      const verdict = judge(head, { history: this.#history, version: this.#cursor, counts: this.#counts })
+      switch (verdict.kind) {
+        case 'doubtful':
+          step += 1
+          await this.#beginHistory(head, verdict.reason)
+          continue
+        case 'other-history':
+          step += 1
+          await this.#adopt()
+          continue
+        case 'trusted':
+          break
+      }
+      const knewBefore = this.view.members.size
+      await this.#takeIn(reading.objects)
+      if (reading.objects.length === OBJECTS_PER_READ_MAX || this.view.members.size > knewBefore) continue
+      this.#cursor = head.version
+      this.#counts = head.counts
+      this.#keepSessions(reading.sessions)
+      await this.#followRepublishing(reading)
+      return
+    }
+    throw this.#unavailable('keeps changing under this broker')
+  }
+
+  async #read(since: number): Promise<Reading> {
+    const { link, keys } = this.#options
+    const members = [...this.view.members.keys()]
+    const all = [...keys.fixed, ...members.map((id) => keys.session(id))]
+    const reply = listOf(await link.run(READ, all, [since, OBJECTS_PER_READ_MAX]))
+    const [life = '', role = '', historyLife = '', history = '', version, mode, clusterId = '', ...counts] = textsOf(
+      reply.slice(0, 11),
+    )
+    const [topics = 0, names = 0, leaderships = 0, brokers = 0] = counts.map(Number)
+    const sessions = textsOf(reply[12])
+    return {
+      head: {
+        life,
+        role,
+        historyLife,
+        history,
+        version: Number(version),
+        isRepublishing: mode === 'republishing',
+        clusterId,
+        counts: { topics, names, leaderships, brokers },
+      },
+      republished: textsOf(reply[11]),
+      sessions: new Map(members.map((id, index) => [id, sessions[index] ?? ''])),
+      objects: objectsFrom(textsOf(reply[13])),
+    }
+  }
+
+  #checkHead({ role, clusterId }: RedisHead): void {
+    const { where } = this.#options.link
+    if (role !== 'master') {
+      throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis ${where}: it is a read-only replica; name the master`)
+    }
+    if (clusterId !== '' && this.#clusterId !== undefined && clusterId !== this.#clusterId) {
+      throw new TidemarkError(
+        'COORDINATOR_NOT_USABLE',
+        `redis ${where} belongs to cluster ${clusterId}, and this broker to cluster ${this.#clusterId}; name the right redis, or another cluster`,
+      )
+    }
+  }
+
+  /** Whoever comes first begins it; for all others Redis has moved, and they read it again. */
+  async #beginHistory(head: RedisHead, reason: string): Promise<void> {
+    const { context, link, keys } = this.#options
+    this.#readDisk()
+    const knowsNothing =
+      this.view.topics.size === 0 && this.view.tombstones.size === 0 && this.view.leaderships.size === 0
+    const isNew = knowsNothing && head.history === ''
+    const [outcome] = textsOf(
+      await link.run(BEGIN_HISTORY, keys.fixed, [
+        head.history,
+        head.life,
+        context.random.uuid(),
+        this.#cursor,
+        this.#clusterId ?? context.random.uuid(),
+        knowsNothing ? 1 : 0,
+      ]),
+    )
+    if (isNew || outcome !== 'begun') return
+    context.logger.warn({ redis: link.where, reason }, 'Redis is not believed; the brokers republish what they know')
+  }
+
+  /** Reads everything of another history, and tells Redis what it lacks. */
+  async #adopt(): Promise<void> {
+    const { context } = this.#options
+    this.#readDisk()
+    const objects = new Map<string, RedisObject>()
+    let reading = await this.#read(0)
+    const { head } = reading
+    for (let since = 0; ; reading = await this.#read(since)) {
+      if (reading.head.history !== head.history || reading.head.life !== head.life) return
+      for (const object of reading.objects) {
+        objects.set(`${object.kind} ${object.id}`, object)
+        since = object.version
+      }
+      if (reading.objects.length < OBJECTS_PER_READ_MAX) break
+    }
+    const lost = this.#lostTopics(objects)
+    if (lost.length > 0 && !reading.head.isRepublishing) {
+      await this.#beginHistory(reading.head, 'it lacks topics that this broker knows')
+      return
+    }
+    const merge = [...lost, ...this.#lostMembers(objects, reading.head), ...this.#lostLeaderships(objects)]
+    if (!(await this.#merge(reading.head, merge))) return
+    if (merge.length > 0) context.logger.info({ objects: merge.length }, 'republished to Redis what it lacked')
+    await this.#takeIn([...objects.values()])
+    const isFirst = this.#history === undefined
+    this.#history = reading.head.history
+    this.#clusterId = reading.head.clusterId
+    this.#cursor = Math.max(0, ...[...objects.values()].map(({ version }) => version))
+    this.#counts = undefined
+    if (isFirst) return
+    this.#sessionsLateUntil = context.clock.monotonic() + this.#options.sessionTtlMs
+    this.#options.onHistory()
+  }
+
+  /** What the disk knows counts as much as what was seen since. */
+  #readDisk(): void {
+    const { onDisk } = this.#options
+    for (const id of onDisk.tombstones()) this.view.deleteTopic(id)
+    for (const { topicId: id, partition, ...record } of onDisk.leaderships()) {
+      this.view.keepLeadership(`${id}:${partition}`, record)
+    }
+  }
+
+  #lostTopics(objects: ReadonlyMap<string, RedisObject>): string[][] {
+    const lost: string[][] = []
+    for (const topic of this.view.topics.values()) {
+      const found = objects.get(`topic ${topic.topicId}`)
+      if (found?.isDeleted === true) continue
+      if (found?.value === undefined || topicFrom(found.value).version < topic.version) {
+        lost.push(['topic', topic.topicId, topicText(topic)])
+      }
+    }
+    // A tombstone is missed only while its topic lives: Redis forgets old ones by itself.
+    for (const id of this.view.tombstones) {
+      if (objects.get(`topic ${id}`)?.value !== undefined) lost.push(['tombstone', id, ''])
+    }
+    return lost
+  }
+
+  #lostMembers(objects: ReadonlyMap<string, RedisObject>, head: RedisHead): string[][] {
+    if (!head.isRepublishing) return []
+    const members = [...this.view.members].filter(([id]) => objects.get(`broker ${id}`)?.value === undefined)
+    return members.map(([id, member]) => ['broker', String(id), memberText(member)])
+  }
+
+  #lostLeaderships(objects: ReadonlyMap<string, RedisObject>): string[][] {
+    const newer = [...this.view.leaderships].filter(([key, mine]) => {
+      const text = objects.get(`leadership ${key}`)?.value
+      if (text === undefined) return true
+      const theirs = leadershipFrom(text)
+      const isSameEpoch = mine.leaderEpoch === theirs.leaderEpoch
+      return mine.leaderEpoch > theirs.leaderEpoch || (isSameEpoch && mine.version > theirs.version)
+    })
+    return newer.map(([key, record]) => ['leadership', key, leadershipText(record)])
+  }
+
+  /** Whether Redis still was the one that was read. */
+  async #merge(head: RedisHead, objects: readonly (readonly string[])[]): Promise<boolean> {
+    const { link, keys, context } = this.#options
+    for (let start = 0; start < objects.length; start += OBJECTS_PER_MERGE_MAX) {
+      const part = objects.slice(start, start + OBJECTS_PER_MERGE_MAX)
+      const args = [head.history, head.version, ...part.flat()]
+      const [outcome, ...homeless] = textsOf(await link.run(MERGE, keys.fixed, args))
+      if (outcome !== 'done') return false
+      for (const id of homeless) {
+        context.logger.error(
+          { topicId: id },
+          'another topic has the name of this one in Redis; it stays on disk, unused',
+        )
+      }
+    }
+    return true
+  }
+
+  async #takeIn(objects: readonly RedisObject[]): Promise<void> {
+    for (const object of objects) {
+      if (object.kind === 'topic') await this.#takeInTopic(object)
+      else if (object.kind === 'broker') this.#takeInMember(object)
+      else this.#takeInLeadership(object)
+      if (this.#history !== undefined) this.#cursor = Math.max(this.#cursor, object.version)
+    }
+  }
+
+  async #takeInTopic({ id, value, isDeleted }: RedisObject): Promise<void> {
+    const { store } = this.#options.context
+    if (isDeleted) {
+      const deleted = topicId(id)
+      if (this.view.topics.has(deleted)) await store.remove(deleted)
+      const topic = this.view.deleteTopic(deleted)
+      if (topic !== undefined) this.#options.notify({ kind: 'topic-deleted', topic })
+      return
+    }
+    if (value === undefined) return
+    const topic = topicFrom(value)
+    if (!this.view.isNewerTopic(topic)) return
+    const isNew = !this.view.topics.has(topic.topicId)
+    await store.put(topic)
+    this.view.keepTopic(topic)
+    this.#options.notify({ kind: isNew ? 'topic-created' : 'topic-changed', topic })
+  }
+
+  #takeInMember({ id, value }: RedisObject): void {
+    if (value !== undefined) this.view.members.set(brokerId(Number(id)), memberFrom(value))
+  }
+
+  #takeInLeadership({ id, value }: RedisObject): void {
+    if (value === undefined) return
+    const name = partitionFrom(id)
+    if (this.view.keepLeadership(id, leadershipFrom(value))) {
+      this.#options.notify({ kind: 'leadership-changed', ...name })
+    }
+  }
+
+  #keepSessions(sessions: ReadonlyMap<BrokerId, string>): void {
+    const mayBeLate = this.#options.context.clock.monotonic() < this.#sessionsLateUntil
+    if (this.view.keepSessions(sessions, mayBeLate)) this.#options.notify({ kind: 'brokers-changed' })
+  }
+
+  async #followRepublishing({ head, republished }: Reading): Promise<void> {
+    const { link, keys, context, sessionTtlMs } = this.#options
+    if (!head.isRepublishing) {
+      this.#republishing = undefined
+      return
+    }
+    this.#republishing = republished
+    const graceSeconds = Math.ceil(sessionTtlMs / 1000) + 1
+    const args = [head.history, head.version, context.brokerId, graceSeconds, ...this.view.allBrokers()]
+    const [mode] = textsOf(await link.run(REPUBLISHED, keys.fixed, args))
+    if (mode !== 'normal') return
+    this.#republishing = undefined
+    context.logger.info({ redis: link.where }, 'Redis has been filled again and is believed')
+  }
+
+  #unavailable(reason: string): TidemarkError {
+    return new TidemarkError('COORDINATOR_NOT_AVAILABLE', `redis ${this.#options.link.where} ${reason}`)
+  }
+}
+
+function objectsFrom(texts: readonly string[]): readonly RedisObject[] {
+  const objects: RedisObject[] = []
+  for (let index = 0; index + 2 < texts.length; index += 3) {
+    const [member = '', version = '', value = ''] = texts.slice(index, index + 3)
+    const kind = KINDS.get(member.slice(0, 1) as 't' | 'p' | 'b')
+    if (kind === undefined) throw new TidemarkError('COORDINATOR_NOT_USABLE', `Redis holds an unknown record ${member}`)
+    const isDeleted = kind === 'topic' && value === '-'
+    objects.push({
+      kind,
+      id: member.slice(2),
+      version: Number(version),
+      value: value === '' || isDeleted ? undefined : value,
+      isDeleted,
+    })
+  }
+  return objects
+}
