@@ -18,6 +18,8 @@ export interface ConnectionLimits {
   readonly inFlightBytesMax: number
   /** Bytes of answers that one connection has not read yet, beyond which nothing more is read from it. */
   readonly outputBytesMax: number
+  /** Bytes of such answers of all connections together; with much of it held, one connection may hold less. */
+  readonly outputBytesTotalMax: number
   /** From accepting to the end of the handshake, milliseconds. */
   readonly handshakeMs: number
   /** From the first to the last byte of a frame, milliseconds. */
@@ -36,6 +38,7 @@ export const CONNECTION_LIMITS: ConnectionLimits = {
   inFlightMax: 1_000,
   inFlightBytesMax: 16 * 1024 * 1024,
   outputBytesMax: 8 * 1024 * 1024,
+  outputBytesTotalMax: 128 * 1024 * 1024,
   handshakeMs: 10_000,
   frameMs: 30_000,
   idleMs: 600_000,

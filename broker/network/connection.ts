@@ -18,6 +18,7 @@ import { FRAME_BYTES_BEFORE_HELLO_MAX } from '../../shared/limits.ts'
 import { FrameDecoder, type FrameSink } from '../../shared/protocol/frame-decoder.ts'
 import { readUint32 } from '../../shared/protocol/frame.ts'
 import { InFlightWindow } from './in-flight-window.ts'
+import type { OutputShare } from './output-share.ts'
 import { OutputBuffer } from './output-buffer.ts'
 
 /** What all connections of a listener share. */
@@ -25,6 +26,7 @@ export interface ConnectionHost {
   readonly adapters: readonly ProtocolAdapter[]
   readonly limits: ConnectionLimits
   readonly budget: MemoryBudget
+  readonly outputShare: OutputShare
   /** For large frames that are arriving: a few peers that never finish theirs must not take what everybody lives on. */
   readonly largeFrameBudget: MemoryBudget
   readonly buffers: FrameBufferPool
@@ -73,6 +75,8 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   /** Written to the socket and not taken by the system yet; in order, with what to release then. */
   readonly #written: { readonly bytes: number; readonly releases: readonly (() => void)[] }[] = []
   #writtenBytes = 0
+  /** What the common share has been told of. */
+  #sharedBytes = 0
   readonly #onWritten = (): void => this.#onFirstWritten()
   /** Moments on the monotonic clock, as the sweep sees them. */
   #openedAt: number
@@ -91,7 +95,6 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     this.#window = new InFlightWindow({
       requestsMax: host.limits.inFlightMax,
       bytesMax: host.limits.inFlightBytesMax,
-      outputBytesMax: host.limits.outputBytesMax,
     })
     this.#decoder = new FrameDecoder(this, FRAME_BYTES_BEFORE_HELLO_MAX, host.buffers)
     this.#openedAt = host.turn.now()
@@ -149,7 +152,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   }
 
   grantOutput(bytesWanted: number): number {
-    return this.#window.grantOutput(bytesWanted, this.#outputBytes())
+    return this.#window.grantOutput(bytesWanted, this.#outputBytes(), this.#host.outputShare.connectionBytesMax)
   }
 
   settleOutput(granted: number): void {
@@ -158,10 +161,12 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
 
   onReadBegun(granted: number): void {
     this.#window.beginComing(granted)
+    this.#tellShare()
   }
 
   onReadDone(granted: number): void {
     this.#window.endComing(granted)
+    this.#tellShare()
     if (this.#throttle === 'output') this.#joinTurn()
   }
 
@@ -291,7 +296,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   #mayGoOn(): boolean {
     if (this.#state !== 'open' || this.#isDraining) return false
     if (!this.#window.hasRoom) return this.#stall('in-flight')
-    if (this.#comingOutputBytes() > this.#host.limits.outputBytesMax) return this.#stall('output')
+    if (this.#comingOutputBytes() > this.#host.outputShare.connectionBytesMax) return this.#stall('output')
     // What was granted ahead is for the very next frame, and may be all that the budget has.
     if (this.#grantedAhead === 0 && this.#host.budget.isExhausted) {
       this.#waitForBudget(0)
@@ -318,12 +323,12 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   }
 
   #maybeResume(): void {
-    const { limits, throttled } = this.#host
+    const { outputShare, throttled } = this.#host
     const reason = must(this.#throttle, 'only what is throttled goes on')
     if (reason === 'in-flight' && !this.#window.hasRoom) return
     if (reason === 'memory' && this.#isWaitingForBudget) return
     // Low water: half of the cap, so that a reader just at the cap is not woken for each of its reads.
-    if (reason === 'output' && this.#comingOutputBytes() > limits.outputBytesMax / 2) return
+    if (reason === 'output' && this.#comingOutputBytes() > outputShare.connectionBytesMax / 2) return
     throttled[reason].add((this.now() - this.#throttledAt) / 1_000)
     this.#throttle = undefined
     if (!this.#mayGoOn()) return
@@ -342,6 +347,13 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     return this.#outputBytes() + this.#window.comingBytes
   }
 
+  /** Tells how much of the common share this connection holds now. */
+  #tellShare(): void {
+    const bytes = this.#state === 'closed' ? 0 : this.#comingOutputBytes()
+    this.#host.outputShare.change(bytes - this.#sharedBytes)
+    this.#sharedBytes = bytes
+  }
+
   #joinTurn(): void {
     if (this.#isInTurn || this.#state === 'closed') return
     this.#isInTurn = true
@@ -357,6 +369,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     }
     this.#written.push({ bytes, releases })
     this.#writtenBytes += bytes
+    this.#tellShare()
     this.#socket.write(buffers, this.#onWritten)
   }
 
@@ -365,6 +378,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     if (first === undefined) return
     this.#isActive = true
     this.#writtenBytes -= first.bytes
+    this.#tellShare()
     for (const release of first.releases) release()
     if (this.#throttle !== undefined || this.#isDraining) this.#joinTurn()
   }
@@ -412,6 +426,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     for (const { releases } of this.#written) for (const release of releases) release()
     this.#written.length = 0
     for (const release of this.output.take().releases) release()
+    this.#tellShare()
     this.#host.onClosed(this)
   }
 }

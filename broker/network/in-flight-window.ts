@@ -8,8 +8,6 @@ export interface WindowLimits {
   readonly requestsMax: number
   /** Bytes of those requests; one request is always let in, however long. */
   readonly bytesMax: number
-  /** Bytes of answers that may be expected or wait for the peer to read them. */
-  readonly outputBytesMax: number
 }
 
 /** The least an answer may be granted: it bounds the output at requestsMax times this beyond outputBytesMax. */
@@ -62,11 +60,12 @@ export class InFlightWindow {
   }
 
   /**
-   * How many bytes an answer may have, of bytesWanted, while outputBytes wait for the peer already. Half of what is left
-   * each time, so that many requests that wait at once cannot promise more than the cap, and the next still gets some.
+   * How many bytes an answer may have, of bytesWanted, while outputBytes of outputBytesMax wait for the peer already. Half
+   * of what is left each time, so that many requests that wait at once cannot promise more than the cap, and the next
+   * still gets some.
    */
-  grantOutput(bytesWanted: number, outputBytes: number): number {
-    const left = this.#limits.outputBytesMax - outputBytes - this.#expectedOutputBytes
+  grantOutput(bytesWanted: number, outputBytes: number, outputBytesMax: number): number {
+    const left = outputBytesMax - outputBytes - this.#expectedOutputBytes
     const granted = Math.min(bytesWanted, Math.max(GRANT_BYTES_MIN, Math.floor(left / 2)))
     this.#expectedOutputBytes += granted
     return granted

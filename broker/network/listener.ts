@@ -11,6 +11,7 @@ import { Connection, type ConnectionHost } from './connection.ts'
 import { FrameBufferPool } from './frame-buffer-pool.ts'
 import { LogAllowance } from './log-allowance.ts'
 import { MemoryBudget } from './memory-budget.ts'
+import { OutputShare } from './output-share.ts'
 import { STRANGER_ADVICE, strangerOf } from './stranger.ts'
 import { Turn } from './turn.ts'
 
@@ -78,6 +79,10 @@ export class Listener {
       adapters: options.adapters,
       limits: this.limits,
       budget: this.#budget,
+      outputShare: new OutputShare({
+        totalBytesMax: this.limits.outputBytesTotalMax,
+        connectionBytesMax: this.limits.outputBytesMax,
+      }),
       largeFrameBudget: this.#largeFrameBudget,
       buffers: new FrameBufferPool(),
       turn: new Turn(clock),

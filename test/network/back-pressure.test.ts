@@ -152,6 +152,30 @@ describe('a consumer that does not read', () => {
     expect(server.listener.heldBytes()).toBe(0)
   })
 
+  // Fifty of them held their 8 MiB each, and a bit more: 613 MiB, and every further one as much again.
+  it('leaves the memory to the others, however many like it there are', async () => {
+    const limits = { outputBytesMax: 4 * MIB, outputBytesTotalMax: 16 * MIB, inFlightMax: 1_000 }
+    await using server = await startNativeServer({ limits })
+    const control = await RawClient.greet(server.port)
+    const batch = numbered(1, 64 * 1024)
+    await control.ask('produce', produceOf('t', batch), batch)
+    const slow = await Promise.all(Array.from({ length: 30 }, () => RawClient.greet(server.port)))
+    for (const client of slow) {
+      client.socket.pause()
+      for (let index = 0; index < 400; index += 1) client.send(requestFrame('fetch', 1_000 + index, fetchOf('t', 0)))
+    }
+    await eventually(() => server.requests.handedOut > 100)
+    for (let turn = 0; turn < 20; turn += 1) {
+      await control.ask('produce', produceOf('control', Buffer.from('x')), Buffer.from('x'))
+      expect((await control.ask('fetch', fetchOf('t', 0))).partitions[0]?.bytes).toBe(batch.length)
+      // Half of what is left for each, and for each at least the smallest share and the answer that went beyond it.
+      expect(server.listener.heldBytes()).toBeLessThanOrEqual(16 * MIB + slow.length * 192 * 1024)
+    }
+    for (const client of slow) client.socket.resume()
+    await Promise.all(slow.map((client) => client.answer(1_399)))
+    await eventually(() => server.listener.heldBytes() === 0)
+  })
+
   it('is read no further while answers from the disk are on their way that it would have to read first', async () => {
     await using server = await startNativeServer({ limits: { outputBytesMax: 4 * MIB, inFlightMax: 1_000 } })
     const { requests } = server
