@@ -1,0 +1,42 @@
+// The rules of replication that safety hangs on, as one table of pure functions and facts. ReplicaState asks this table and
+// nothing else, so that a test can take away one rule and see that its absence is noticed.
+
+import type { CampaignVerdict, Campaign } from './fence-quorum.ts'
+import type { HighWatermarkFacts } from './high-watermark.ts'
+import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
+import type { ReplicaPromise } from './replication-events.ts'
+import { fenceQuorum, judgeCampaign } from './fence-quorum.ts'
+import { nextHighWatermark } from './high-watermark.ts'
+import { mayPromise } from './promise.ts'
+
+export interface ReplicaRules {
+  readonly fenceQuorum: (replicas: number, minInSyncReplicas: number) => number
+  readonly judgeCampaign: (campaign: Campaign) => CampaignVerdict
+  readonly mayPromise: (promise: ReplicaPromise | undefined, epoch: LeaderEpoch, leader: BrokerId) => boolean
+  readonly nextHighWatermark: (facts: HighWatermarkFacts) => Offset
+  /** What consumers may read at a leader that has just been elected. */
+  readonly highWatermarkAtElection: (highWatermark: Offset, epochStartOffset: Offset) => Offset
+  /** Whether a fetch belongs to a life of the follower that is over. */
+  readonly isOldIncarnation: (known: number, incarnation: number) => boolean
+  /** Whether a fetch is the first of a new life, of which nothing is known yet. */
+  readonly isNewIncarnation: (known: number, incarnation: number) => boolean
+  /** Whether an answer is to the fetch that the follower would send now. */
+  readonly isCurrentAnswer: (sentEpoch: LeaderEpoch, promise: ReplicaPromise) => boolean
+  /** Whether nothing is fetched before a cut is on stable storage. */
+  readonly awaitsTruncation: boolean
+  /** Whether nobody is told of a promise before it is on stable storage. */
+  readonly awaitsPromise: boolean
+}
+
+export const REPLICA_RULES: ReplicaRules = {
+  fenceQuorum,
+  judgeCampaign,
+  mayPromise,
+  nextHighWatermark,
+  highWatermarkAtElection: (highWatermark) => highWatermark,
+  isOldIncarnation: (known, incarnation) => incarnation < known,
+  isNewIncarnation: (known, incarnation) => incarnation > known,
+  isCurrentAnswer: (sentEpoch, promise) => sentEpoch === promise.epoch,
+  awaitsTruncation: true,
+  awaitsPromise: true,
+}

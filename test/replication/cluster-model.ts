@@ -1,0 +1,326 @@
+// Three to five replicas of one partition in memory: the rules of the product with a shell that does nothing but carry out
+// their effects. Messages, writes of promises and cuts wait until somebody lets them happen, in whatever order: a seeded
+// walk, or a script. Owns the replicas, the messages and the clock; the oracle looks after every step.
+
+import type { SuspectPolicy, Voter } from '../../broker/replication/fence-quorum.ts'
+import type { ReplicaRules } from '../../broker/replication/replica-rules.ts'
+import { ReplicaState } from '../../broker/replication/replica-state.ts'
+import type {
+  FetchAnswer,
+  FetchEcho,
+  FetchPosition,
+  ReplicaEffect,
+  ReplicaEvent,
+  ReplicaPromise,
+} from '../../broker/replication/replication-events.ts'
+import { assertNever, must } from '../../shared/assert.ts'
+import type { LeaderEpoch } from '../../shared/ids.ts'
+import { brokerId, offset } from '../../shared/ids.ts'
+import { ClusterOracle, OracleError, type Watched } from './cluster-oracle.ts'
+import { type Entry, ModelLog } from './model-log.ts'
+
+export interface ModelOptions {
+  readonly replicas: number
+  readonly minInSyncReplicas: number
+  readonly durability: 'os' | 'fsync'
+  readonly suspectPolicy: SuspectPolicy
+  readonly rules: ReplicaRules
+  /** Told of every event and effect. */
+  readonly trace?: (line: string) => void
+}
+
+export interface Message {
+  readonly from: number
+  readonly to: number
+  readonly event: ReplicaEvent
+  readonly entries: readonly Entry[]
+}
+
+type Write = { readonly kind: 'promise'; readonly promise: ReplicaPromise } | { readonly kind: 'truncation' }
+
+export class ModelNode implements Watched {
+  readonly id: number
+  directoryId: string
+  isVoter = true
+  log: ModelLog
+  /** What the disk remembers besides the log. */
+  promise: ReplicaPromise | undefined = undefined
+  isSuspect = false
+  incarnation = 0
+  highWatermark = offset(0)
+  hasLost = false
+  /** Undefined while the process does not run. */
+  replica: ReplicaState | undefined = undefined
+  isPaused = false
+  /** Under way to the disk, in order. */
+  readonly writes: Write[] = []
+  /** Appended for producers that wait: where each value stands. */
+  readonly produces = new Map<number, number>()
+
+  constructor(id: number, durability: 'os' | 'fsync') {
+    this.id = id
+    this.directoryId = `disk-${id}`
+    this.log = new ModelLog(durability)
+  }
+
+  get life(): string {
+    return `${this.id}.${this.directoryId}.${this.incarnation}`
+  }
+}
+
+const NOBODY: readonly Entry[] = []
+
+export class ClusterModel {
+  readonly nodes: readonly ModelNode[]
+  readonly messages: Message[] = []
+  readonly oracle = new ClusterOracle()
+  readonly #options: ModelOptions
+  readonly #voters: readonly Voter[]
+  /** Milliseconds. */
+  now = 0
+  #lastValue = 0
+
+  constructor(options: ModelOptions) {
+    this.#options = options
+    this.nodes = Array.from({ length: options.replicas }, (_, at) => new ModelNode(at + 1, options.durability))
+    this.#voters = this.nodes.map(({ id, directoryId }) => ({ brokerId: brokerId(id), directoryId }))
+    for (const node of this.nodes) this.start(node)
+  }
+
+  node(id: number): ModelNode {
+    return must(this.nodes[id - 1], 'the model has such a node')
+  }
+
+  start(node: ModelNode): void {
+    const { durability, suspectPolicy, minInSyncReplicas, rules } = this.#options
+    if (node.replica !== undefined) return
+    node.incarnation += 1
+    // Whatever the last process has left is durable before anything is built on it.
+    node.log.sync()
+    if (node.hasLost && durability === 'os') node.isSuspect = true
+    const { promise, highWatermark, isSuspect, incarnation, directoryId, log } = node
+    node.replica = new ReplicaState({
+      self: brokerId(node.id),
+      directoryId,
+      incarnation,
+      voters: this.#voters,
+      minInSyncReplicas,
+      log,
+      promise,
+      highWatermark,
+      isSuspect,
+      suspectPolicy,
+      rules,
+    })
+    this.step(node, { kind: 'lease-held', now: this.now })
+    this.step(node, { kind: 'log-opened' })
+  }
+
+  /** The process ends; what it has written stays in the cache. */
+  kill(node: ModelNode, isPromiseKept = false): void {
+    const write = node.writes.findLast(({ kind }) => kind === 'promise')
+    if (isPromiseKept && write?.kind === 'promise') node.promise = write.promise
+    node.replica = undefined
+    node.isPaused = false
+    node.writes.length = 0
+    node.produces.clear()
+  }
+
+  losePower(node: ModelNode, share: number, isCutLost: boolean): void {
+    const before = node.log.logEndOffset
+    this.kill(node)
+    node.log.losePower(share, isCutLost)
+    if (node.log.logEndOffset < before || isCutLost) node.hasLost = true
+    this.oracle.onRecovered(node.log)
+  }
+
+  /** Another disk, with nothing on it. */
+  replaceDisk(node: ModelNode): void {
+    this.kill(node)
+    node.directoryId = `${node.directoryId}'`
+    node.isVoter = false
+    node.log = new ModelLog(this.#options.durability)
+    node.promise = undefined
+    node.isSuspect = false
+    node.hasLost = false
+    node.incarnation = 0
+    node.highWatermark = offset(0)
+  }
+
+  /** A producer that waits for its replicas. */
+  produce(node: ModelNode): number | undefined {
+    if (node.replica?.role !== 'leader') return undefined
+    const value = (this.#lastValue += 1)
+    node.produces.set(value, node.log.logEndOffset)
+    this.#append(node, { epoch: must(node.replica.leaderEpoch, 'a leader has an epoch'), value })
+    this.step(node, { kind: 'records-appended' })
+    return value
+  }
+
+  fetch(node: ModelNode): boolean {
+    const fetch = node.replica?.fetchPosition()
+    const leader = node.replica?.following
+    if (fetch === undefined || leader === undefined) return false
+    this.#send(node, leader, {
+      kind: 'replica-fetched',
+      fetch,
+      now: 0,
+    })
+    return true
+  }
+
+  announce(node: ModelNode): void {
+    const epoch = node.replica?.leaderEpoch
+    if (epoch === undefined) return
+    for (const other of this.nodes) {
+      if (other !== node) this.#send(node, other.id, { kind: 'leader-announced', leader: brokerId(node.id), epoch })
+    }
+  }
+
+  sync(node: ModelNode): void {
+    node.log.sync()
+    this.step(node, { kind: 'records-synced' })
+  }
+
+  /** The oldest write reaches the disk. */
+  finishWrite(node: ModelNode): void {
+    const write = node.writes.shift()
+    if (write === undefined) return
+    if (write.kind === 'promise') {
+      node.promise = write.promise
+      return this.step(node, { kind: 'promise-persisted', promise: write.promise })
+    }
+    node.log.sync()
+    this.step(node, { kind: 'log-truncated' })
+  }
+
+  deliver(message: Message): void {
+    const { event } = message
+    this.step(this.node(message.to), 'now' in event ? { ...event, now: this.now } : event, message.entries)
+  }
+
+  step(node: ModelNode, event: ReplicaEvent, entries: readonly Entry[] = NOBODY): void {
+    const { replica } = node
+    if (replica === undefined) return
+    const { trace, minInSyncReplicas } = this.#options
+    trace?.(`${node.id} ${replica.role}: ${event.kind}`)
+    const effects: ReplicaEffect[] = []
+    replica.step(event, effects)
+    const endOffset = node.log.logEndOffset
+    for (const effect of effects) this.#run(node, effect, entries)
+    this.oracle.onStepped(node, node.life, this.nodes, minInSyncReplicas)
+    if (node.log.logEndOffset > endOffset) this.step(node, { kind: 'records-appended' })
+  }
+
+  #run(node: ModelNode, effect: ReplicaEffect, entries: readonly Entry[]): void {
+    const from = brokerId(node.id)
+    this.#options.trace?.(`  ${describeEffect(effect)}`)
+    switch (effect.kind) {
+      case 'persist-promise':
+        node.writes.push({ kind: 'promise', promise: effect.promise })
+        return
+      case 'persist-suspect':
+        node.isSuspect = effect.isSuspect
+        if (!effect.isSuspect) node.hasLost = false
+        return
+      case 'send-fence':
+        return this.#send(node, effect.to, { kind: 'fence-received', candidate: from, epoch: effect.epoch })
+      case 'grant-fence':
+        return this.#send(node, effect.to, { kind: 'fence-granted', grant: effect.grant, now: 0 })
+      case 'refuse-fence': {
+        const { epoch, promisedEpoch } = effect
+        return this.#send(node, effect.to, { kind: 'fence-refused', from, epoch, promisedEpoch })
+      }
+      case 'append-epoch-start': {
+        const { epoch, lossAcceptedIn } = effect
+        this.oracle.onElected(node, epoch, node.life, lossAcceptedIn === epoch)
+        return this.#append(node, { epoch, value: 0, lossAcceptedIn })
+      }
+      case 'publish-leadership':
+        return this.announce(node)
+      case 'suggest-leader':
+        return this.#send(node, effect.to, { kind: 'campaign-suggested', epochHint: effect.epochSeen, now: 0 })
+      case 'answer-fetch':
+        return this.#answer(node, effect.fetch, effect.answer)
+      case 'append-records':
+        for (const entry of entries) this.#append(node, entry)
+        return
+      case 'truncate-to':
+        node.log.truncate(effect.offset)
+        node.writes.push({ kind: 'truncation' })
+        return
+      case 'restart-log-at':
+        node.log.restart(effect.offset, effect.epoch)
+        node.writes.push({ kind: 'truncation' })
+        return
+      case 'settle-produces':
+        return this.#settle(node, effect.endOffset)
+      case 'refuse-produces':
+        node.produces.clear()
+        return
+      case 'propose-in-sync-replicas':
+        if (!effect.replicas.includes(from)) throw new OracleError('a leader is in sync with itself')
+        return
+      case 'stop-partition':
+        if (!this.oracle.isLossAccepted) throw new OracleError(`${node.life} was asked to cut off what it has shown`)
+        return
+      case 'abandon-campaign':
+      case 'start-fetching':
+      case 'stop-fetching':
+      case 'advance-high-watermark':
+      case 'report-possible-loss':
+        return
+      default:
+        return assertNever(effect)
+    }
+  }
+
+  #settle(node: ModelNode, endOffset: number): void {
+    // What is settled is shown first: the oracle compares the two.
+    this.oracle.onStepped(node, node.life, this.nodes, this.#options.minInSyncReplicas)
+    for (const [value, at] of node.produces) {
+      if (at >= endOffset) continue
+      node.produces.delete(value)
+      this.oracle.onAcknowledged(value, at)
+    }
+  }
+
+  #answer(node: ModelNode, fetch: FetchPosition, answer: FetchAnswer): void {
+    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch } = fetch
+    const echo: FetchEcho = { from: brokerId(node.id), leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch }
+    switch (answer.kind) {
+      case 'records': {
+        const { highWatermark, clearsSuspect } = answer
+        const entries = node.log.read(fetchOffset, 1 + ((fetchOffset + node.id) % 3))
+        const isEmpty = entries.length === 0
+        const event = { kind: 'records-received', echo, highWatermark, clearsSuspect, isEmpty } as const
+        return this.#send(node, fetch.from, event, entries)
+      }
+      case 'diverging':
+        return this.#send(node, fetch.from, { ...answer, kind: 'divergence-received', echo })
+      case 'log-start':
+        return this.#send(node, fetch.from, { ...answer, kind: 'log-start-received', echo })
+      case 'refused':
+        return undefined
+      default:
+        return assertNever(answer)
+    }
+  }
+
+  #append(
+    node: ModelNode,
+    entry: { epoch: LeaderEpoch; value: number; lossAcceptedIn?: LeaderEpoch | undefined },
+  ): void {
+    const { logEndOffset, lossAcceptedIn } = node.log
+    node.log.append({ lossAcceptedIn, ...entry })
+    this.oracle.onWritten(node.log, logEndOffset)
+  }
+
+  #send(node: ModelNode, to: number, event: ReplicaEvent, entries: readonly Entry[] = NOBODY): void {
+    this.messages.push({ from: node.id, to, event, entries })
+  }
+}
+
+function describeEffect(effect: ReplicaEffect): string {
+  return JSON.stringify(effect)
+}

@@ -1,0 +1,125 @@
+// A log in memory with what a disk does to one: writes reach a cache, a sync makes the cache durable, and a loss of power
+// leaves some mixture of both. Owns no rule of replication.
+
+import type { EpochEnd, ReplicaLog } from '../../broker/replication/divergence.ts'
+import { must } from '../../shared/assert.ts'
+import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
+import { offset } from '../../shared/ids.ts'
+
+export interface Entry {
+  readonly epoch: LeaderEpoch
+  /** Unique among all records of a run; 0 is the record that starts an epoch. */
+  readonly value: number
+  readonly lossAcceptedIn: LeaderEpoch | undefined
+}
+
+export class ModelLog implements ReplicaLog {
+  readonly #durability: 'os' | 'fsync'
+  #entries: Entry[] = []
+  #startOffset = 0
+  /** What an empty log is the beginning of. */
+  #startEpoch: LeaderEpoch | undefined
+  #durable: readonly Entry[] = []
+  #durableStartOffset = 0
+  #durableStartEpoch: LeaderEpoch | undefined
+  /** The lowest end since the last sync: below it cache and disk are equal. */
+  #cutEndOffset = 0
+
+  constructor(durability: 'os' | 'fsync') {
+    this.#durability = durability
+  }
+
+  get logStartOffset(): Offset {
+    return offset(this.#startOffset)
+  }
+
+  get logEndOffset(): Offset {
+    return offset(this.#startOffset + this.#entries.length)
+  }
+
+  get heldEndOffset(): Offset {
+    return this.#durability === 'os' ? this.logEndOffset : offset(Math.min(this.#cutEndOffset, this.logEndOffset))
+  }
+
+  get latestEpoch(): LeaderEpoch | undefined {
+    return this.#entries[this.#entries.length - 1]?.epoch ?? this.#startEpoch
+  }
+
+  get lossAcceptedIn(): LeaderEpoch | undefined {
+    return this.#entries[this.#entries.length - 1]?.lossAcceptedIn
+  }
+
+  get isSynced(): boolean {
+    return this.#cutEndOffset === this.logEndOffset && this.#durable.length === this.#entries.length
+  }
+
+  at(position: number): Entry | undefined {
+    return this.#entries[position - this.#startOffset]
+  }
+
+  read(from: number, count: number): readonly Entry[] {
+    return this.#entries.slice(from - this.#startOffset, from - this.#startOffset + count)
+  }
+
+  epochAt(position: Offset): LeaderEpoch | undefined {
+    return this.at(position)?.epoch ?? (this.#entries.length === 0 ? this.#startEpoch : undefined)
+  }
+
+  endOffsetFor(epoch: LeaderEpoch): EpochEnd | undefined {
+    for (let at = this.#entries.length - 1; at >= 0; at -= 1) {
+      const entry = must(this.#entries[at], 'the loop is within the log')
+      if (entry.epoch <= epoch) return { epoch: entry.epoch, endOffset: offset(this.#startOffset + at + 1) }
+    }
+    if (this.#entries.length > 0 || this.#startEpoch === undefined || this.#startEpoch > epoch) return undefined
+    return { epoch: this.#startEpoch, endOffset: this.logEndOffset }
+  }
+
+  append(entry: Entry): void {
+    this.#entries.push(entry)
+  }
+
+  truncate(to: number): void {
+    this.#entries.length = Math.max(0, to - this.#startOffset)
+    this.#cutEndOffset = Math.min(this.#cutEndOffset, to)
+  }
+
+  restart(at: number, epoch: LeaderEpoch): void {
+    this.#entries = []
+    this.#startOffset = at
+    this.#startEpoch = epoch
+    // The log start is made durable before anything else, as with every trim.
+    this.sync()
+  }
+
+  /** Forgets the records below the offset. */
+  trim(to: number): void {
+    if (to <= this.#startOffset) return
+    this.#startEpoch = this.epochAt(offset(to)) ?? this.latestEpoch
+    this.#entries = this.#entries.slice(to - this.#startOffset)
+    this.#startOffset = to
+    this.sync()
+  }
+
+  sync(): void {
+    this.#durable = [...this.#entries]
+    this.#durableStartOffset = this.#startOffset
+    this.#durableStartEpoch = this.#startEpoch
+    this.#cutEndOffset = this.logEndOffset
+  }
+
+  /**
+   * The power is gone. Of what was written since the last sync `share` (0 to 1) is kept; with `isCutLost` the disk never saw
+   * the cut, and what it had behind the kept records is there again.
+   */
+  losePower(share: number, isCutLost: boolean): void {
+    const unsynced = this.logEndOffset - this.#cutEndOffset
+    const kept = this.#cutEndOffset + Math.floor(share * (unsynced + 0.999))
+    const entries = this.#entries.slice(0, kept - this.#startOffset)
+    if (isCutLost && this.#durableStartOffset === this.#startOffset) {
+      entries.push(...this.#durable.slice(kept - this.#startOffset))
+    }
+    this.#entries = entries
+    this.#startEpoch = this.#durableStartEpoch
+    this.sync()
+  }
+}

@@ -1,0 +1,218 @@
+// A cluster's life from a seed: anything that can happen does, in any order, as often as the seed's own rates say. At its end
+// everything is healed, and then the cluster must lead, agree and still have all that it ever acknowledged.
+
+import type { SuspectPolicy } from '../../broker/replication/fence-quorum.ts'
+import { fenceQuorum } from '../../broker/replication/fence-quorum.ts'
+import { REPLICA_RULES, type ReplicaRules } from '../../broker/replication/replica-rules.ts'
+import { InvariantError } from '../../shared/assert.ts'
+import { brokerId, leaderEpoch } from '../../shared/ids.ts'
+import { type Random, seededRandom } from '../../shared/random.ts'
+import { ClusterModel, type ModelNode } from './cluster-model.ts'
+import { OracleError } from './cluster-oracle.ts'
+
+export interface WalkOptions {
+  readonly rules?: ReplicaRules
+  /** Chosen by the seed unless given. */
+  readonly replicas?: number
+  readonly minInSyncReplicas?: number
+  readonly durability?: 'os' | 'fsync'
+  readonly trace?: (line: string) => void
+}
+
+export interface WalkResult {
+  /** What was wrong; undefined when nothing was. */
+  readonly failure: string | undefined
+  readonly steps: number
+  readonly epochs: number
+  readonly acknowledged: number
+  readonly isLossAccepted: boolean
+}
+
+const MESSAGES_MAX = 60
+
+/** Rates of what happens, out of 100; the rest are messages and writes that arrive. */
+interface Rates {
+  readonly campaign: number
+  readonly kill: number
+  readonly losePower: number
+  readonly lost: number
+  readonly doubled: number
+}
+
+export function walk(seed: number, options: WalkOptions = {}): WalkResult {
+  const random = seededRandom(seed)
+  const replicas = options.replicas ?? pick(random, [3, 3, 3, 5, 4, 2, 1])
+  const minInSyncReplicas =
+    options.minInSyncReplicas ?? Math.min(replicas, pick(random, [Math.floor(replicas / 2) + 1, 2, 1, replicas]))
+  const durability = options.durability ?? pick(random, ['os', 'fsync'] as const)
+  const suspectPolicy: SuspectPolicy = pick(random, ['wait', 'wait', 'balanced'] as const)
+  const model = new ClusterModel({
+    replicas,
+    minInSyncReplicas,
+    durability,
+    suspectPolicy,
+    rules: options.rules ?? REPLICA_RULES,
+    ...(options.trace === undefined ? {} : { trace: options.trace }),
+  })
+  const rates: Rates = {
+    campaign: pick(random, [0.4, 1, 2, 3.5]),
+    kill: pick(random, [0, 0.5, 1.5]),
+    losePower: pick(random, [0, 0.3, 1]),
+    lost: pick(random, [0, 0.05, 0.2]),
+    doubled: pick(random, [0, 0.1, 0.2]),
+  }
+  const steps = pick(random, [200, 400, 800])
+  const replacedMax = random.integer(4) === 0 ? 1 : 0
+  let step = 0
+  let failure: string | undefined
+  try {
+    for (; step < steps; step += 1) happen(model, random, rates, replacedMax)
+    heal(model, fenceQuorum(replicas, minInSyncReplicas), suspectPolicy)
+  } catch (error) {
+    if (!(error instanceof OracleError || error instanceof InvariantError)) throw error
+    failure = `${error.name}: ${error.message} (step ${step} of ${steps}, ${replicas} replicas, ${minInSyncReplicas} in sync, ${durability})`
+  }
+  const { epochs, acknowledged, isLossAccepted } = model.oracle
+  return { failure, steps: step, epochs, acknowledged: acknowledged.size, isLossAccepted }
+}
+
+function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: number): void {
+  const node = pick(random, model.nodes)
+  const { replica } = node
+  model.now += random.integer(random.integer(20) === 0 ? 5_000 : 50)
+  if (node.isPaused) {
+    if (random.integer(20) === 0) node.isPaused = false
+    return
+  }
+  if (replica === undefined) {
+    if (random.integer(8) === 0) model.start(node)
+    return
+  }
+  let chance = random.fraction() * 100
+  const is = (share: number): boolean => (chance -= share) < 0
+  if (is(rates.campaign)) return suggest(model, random, node)
+  if (is(rates.kill)) return model.kill(node, random.integer(2) === 0)
+  if (is(rates.losePower)) return model.losePower(node, random.fraction(), random.integer(2) === 0)
+  if (is(0.3)) return void (node.isPaused = true)
+  if (is(0.2)) return maybeReplace(model, random, node, replacedMax)
+  if (is(1)) return redis(model, random, node)
+  if (is(1)) return void (node.highWatermark = replica.highWatermark)
+  if (is(0.3)) return node.log.trim(random.integer(replica.highWatermark + 1))
+  if (is(2)) return model.step(node, { kind: 'tick', now: model.now })
+  if (is(1)) return model.announce(node)
+  if (is(4)) return model.sync(node)
+  if (is(12)) return void (node.log.logEndOffset - node.log.logStartOffset < 24 && model.produce(node))
+  if (is(25)) return void (model.messages.length < MESSAGES_MAX && model.fetch(node))
+  if (is(20) && node.writes.length > 0) return model.finishWrite(node)
+  deliverAny(model, random, rates)
+}
+
+function deliverAny(model: ClusterModel, random: Random, rates: Rates): void {
+  const { messages } = model
+  if (messages.length === 0) return
+  // Mostly among the youngest, so that something gets done; sometimes a very old one.
+  const range = random.integer(5) === 0 ? messages.length : Math.min(messages.length, 6)
+  const at = messages.length - 1 - random.integer(range)
+  const message = messages[at]
+  if (message === undefined || model.node(message.to).isPaused) return
+  if (random.fraction() >= rates.doubled) messages.splice(at, 1)
+  if (messages.length > MESSAGES_MAX) messages.shift()
+  if (random.fraction() >= rates.lost) model.deliver(message)
+}
+
+/** The coordinator may know any epoch, or none, and suggest anybody. */
+function suggest(model: ClusterModel, random: Random, node: ModelNode): void {
+  const known = node.replica?.promise?.epoch ?? 0
+  const hint = random.integer(3) === 0 ? undefined : leaderEpoch(random.integer(known + 4))
+  model.step(node, { kind: 'campaign-suggested', epochHint: hint, now: model.now })
+}
+
+/** What else a coordinator may say, true or not. */
+function redis(model: ClusterModel, random: Random, node: ModelNode): void {
+  const { now } = model
+  switch (random.integer(6)) {
+    case 0:
+      return model.step(node, { kind: 'lease-lost', reason: 'expired', now })
+    case 1:
+      return model.step(node, { kind: 'lease-lost', reason: 'taken', now })
+    case 2: {
+      const leader = brokerId(pick(random, model.nodes).id)
+      const epoch = leaderEpoch(random.integer((node.replica?.promise?.epoch ?? 0) + 3))
+      return model.step(node, { kind: 'leader-announced', leader, epoch })
+    }
+    case 3:
+      return model.step(node, { kind: 'hand-over-asked', to: brokerId(pick(random, model.nodes).id), now })
+    default:
+      return model.step(node, { kind: 'lease-held', now })
+  }
+}
+
+function maybeReplace(model: ClusterModel, random: Random, node: ModelNode, replacedMax: number): void {
+  const replaced = model.nodes.filter(({ isVoter }) => !isVoter).length
+  if (replaced < replacedMax && random.integer(2) === 0) model.replaceDisk(node)
+}
+
+/** No fault any more: within a bounded time somebody leads, everybody agrees, and everything acknowledged is there. */
+function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void {
+  model.messages.length = 0
+  for (const node of model.nodes) {
+    node.isPaused = false
+    model.start(node)
+    model.step(node, { kind: 'lease-held', now: model.now })
+  }
+  const voters = model.nodes.filter(({ isVoter }) => isVoter)
+  for (let round = 0; round < 60; round += 1) {
+    model.now += 500
+    const leader = leaderOf(model)
+    if (leader === undefined && round % 4 === 0) {
+      const candidate = voters[(round / 4) % voters.length]
+      const event = { kind: 'campaign-suggested', epochHint: undefined, now: model.now } as const
+      if (candidate !== undefined) model.step(candidate, event)
+    }
+    if (leader !== undefined) model.announce(leader)
+    for (const node of model.nodes) {
+      for (let write = 0; node.writes.length > 0 && write < 10; write += 1) model.finishWrite(node)
+      model.sync(node)
+      model.fetch(node)
+      model.step(node, { kind: 'tick', now: model.now })
+    }
+    for (const message of model.messages.splice(0)) model.deliver(message)
+  }
+  const trusted = voters.filter(({ replica }) => replica?.isSuspect === false)
+  const leader = leaderOf(model)
+  // Too many replicas may have lost data, or have lost their disk: then nobody leading is right.
+  if (leader === undefined && trusted.length < quorum && (policy === 'wait' || voters.length < model.nodes.length))
+    return
+  if (leader === undefined) throw new OracleError('nobody leads although nothing is wrong any more')
+  checkAgreement(model, leader)
+}
+
+function checkAgreement(model: ClusterModel, leader: ModelNode): void {
+  const { oracle } = model
+  if (oracle.isLossAccepted) return
+  const { log, replica } = leader
+  const enough = model.nodes.filter(({ isVoter }) => isVoter).length
+  if (enough === model.nodes.length && replica?.highWatermark !== log.logEndOffset) {
+    throw new OracleError(`the high watermark stays at ${replica?.highWatermark}, the log ends at ${log.logEndOffset}`)
+  }
+  for (const [value, at] of oracle.acknowledged) {
+    if (at >= log.logStartOffset && log.at(at)?.value !== value) throw new OracleError(`${value} at ${at} is lost`)
+  }
+  for (const node of model.nodes) {
+    if (node.replica?.role === 'offline') throw new OracleError(`replica ${node.id} has stopped`)
+    if (node.log.logEndOffset !== log.logEndOffset) {
+      throw new OracleError(`replica ${node.id} ends at ${node.log.logEndOffset}, its leader at ${log.logEndOffset}`)
+    }
+  }
+}
+
+function leaderOf(model: ClusterModel): ModelNode | undefined {
+  const leaders = model.nodes.filter(({ replica }) => replica?.role === 'leader')
+  return leaders.sort((a, b) => (b.replica?.leaderEpoch ?? 0) - (a.replica?.leaderEpoch ?? 0))[0]
+}
+
+function pick<T>(random: Random, from: readonly T[]): T {
+  const picked = from[random.integer(from.length)]
+  if (picked === undefined) throw new RangeError('nothing to pick from')
+  return picked
+}
