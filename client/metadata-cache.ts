@@ -19,6 +19,8 @@ export interface TopicMetadata {
   readonly topicId: string | undefined
   /** By partition number, without gaps. */
   readonly partitions: readonly PartitionMetadata[]
+  /** Bytes that a batch may have; undefined where the broker does not say. */
+  readonly batchBytesMax: number | undefined
   /** By the monotonic clock, milliseconds. */
   readonly learnedAt: number
 }
@@ -137,7 +139,7 @@ export class MetadataCache {
     for (const { brokerId, host, port } of response.brokers) this.#brokers.set(brokerId, { host, port })
     const learnedAt = this.#clock.monotonic()
     for (const described of response.topics) {
-      const { topic, topicId, error } = described
+      const { topic, topicId, error, batchBytesMax } = described
       this.#topics.delete(topic)
       this.#refusals.delete(topic)
       if (error !== 0) {
@@ -151,7 +153,7 @@ export class MetadataCache {
         }
         partitions[partition] = { partition, leader, leaderEpoch }
       }
-      this.#topics.set(topic, { topic, topicId, partitions, learnedAt })
+      this.#topics.set(topic, { topic, topicId, partitions, batchBytesMax, learnedAt })
     }
     this.#forget(this.#topics)
     this.#forget(this.#refusals)

@@ -27,7 +27,7 @@ export interface ProducerOptions<K, V> {
    * enqueued records wait for company even while nothing is on its way; what is sent with `send` never does.
    */
   readonly lingerMs?: number | undefined
-  /** Bytes of a batch before compression. Default 262,144. */
+  /** Bytes of a batch before compression; less where the topic takes only smaller ones. Default 262,144. */
   readonly batchBytes?: number | undefined
   /** Requests on their way to one broker. Default 5, which is also the most that idempotence allows. */
   readonly maxInFlight?: number | undefined

@@ -19,6 +19,7 @@ export class ProducerTopic {
     this.name = metadata.topic
     this.#cluster = cluster
     this.#queues = metadata.partitions.map(({ partition }) => new PartitionQueue(metadata.topic, partition))
+    for (const queue of this.#queues) queue.batchBytesMax = metadata.batchBytesMax ?? Infinity
     this.#sticky = cluster.environment.random.integer(this.#queues.length)
   }
 
@@ -31,12 +32,14 @@ export class ProducerTopic {
     throw errorOf('INVALID_ARGUMENT', text, { topic: this.name })
   }
 
-  /** Partitions that were added since. */
-  grow(): void {
-    const count = this.#cluster.metadata.topic(this.name)?.partitions.length ?? 0
-    for (let partition = this.#queues.length; partition < count; partition += 1) {
+  /** Takes over what has been learned since: partitions that were added, how large a batch may be. */
+  update(): void {
+    const metadata = this.#cluster.metadata.topic(this.name)
+    if (metadata === undefined) return
+    for (let partition = this.#queues.length; partition < metadata.partitions.length; partition += 1) {
       this.#queues.push(new PartitionQueue(this.name, partition))
     }
+    for (const queue of this.#queues) queue.batchBytesMax = metadata.batchBytesMax ?? Infinity
   }
 
   #partitionOf(record: PreparedRecord, partitioner: Partitioner | undefined): number {

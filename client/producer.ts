@@ -432,7 +432,7 @@ export class Producer<K = unknown, V = unknown> {
     this.#cluster.metadata.refresh(topics, false).then(
       () => {
         this.#isRefreshing = false
-        for (const state of this.#topics.values()) state.grow()
+        for (const state of this.#topics.values()) state.update()
         const isHelped = topics.every((topic) => this.#cluster.metadata.topic(topic) !== undefined)
         if (isHelped && !this.#hasLeaderless(topics)) this.#pump()
         else this.#pumpAfterPause()

@@ -17,7 +17,7 @@ export interface AccumulatorOptions {
   readonly acks: -1 | 0 | 1
   readonly isIdempotent: boolean
   readonly lingerMs: number
-  /** Bytes of a batch before compression; a single larger record still goes, alone. */
+  /** Bytes of a batch before compression, unless its topic allows less; a single larger record still goes, alone. */
   readonly batchBytes: number
   readonly codec: Codec
   /** Requests that may wait for their answers at one broker. */
@@ -57,6 +57,8 @@ export class PartitionQueue {
   readonly topic: string
   readonly partition: number
   readonly session = new ProducerSession()
+  /** Bytes that the topic takes in one batch, as stored; a single larger record still goes, for the broker to judge. */
+  batchBytesMax = Infinity
   readonly inFlight: ProducerBatch[] = []
   readonly resend: ProducerBatch[] = []
   readonly closed: ProducerBatch[] = []
@@ -157,7 +159,8 @@ export class RecordAccumulator {
     const bytes = (record.key?.length ?? 0) + (record.value?.length ?? 0) + RECORD_FRAME_BYTES
     let batch = queue.open
     let builder = batch?.builder
-    if (builder !== undefined && builder.byteLength + bytes > this.#options.batchBytes) {
+    const limit = this.#batchBytesOf(queue)
+    if (builder !== undefined && !builder.wouldFit(record, limit)) {
       this.#close(queue)
       builder = undefined
     }
@@ -175,8 +178,15 @@ export class RecordAccumulator {
       this.#hold(batch, builder.byteLength - before + RECORD_OVERHEAD_BYTES)
     }
     batch.recordCount += 1
-    if (builder.byteLength + bytes > this.#options.batchBytes) this.#close(queue)
+    if (builder.byteLength + bytes > limit) this.#close(queue)
     return batch
+  }
+
+  #batchBytesOf({ batchBytesMax }: PartitionQueue): number {
+    const { batchBytes, codec } = this.#options
+    // What cannot be compressed grows a little, by the frame of the codec and a few bytes a block.
+    const fitting = codec === 'none' ? batchBytesMax : batchBytesMax * (63 / 64) - 64
+    return Math.min(batchBytes, fitting)
   }
 
   /** Counts memory for what is not in a batch yet. */
@@ -432,7 +442,7 @@ export class RecordAccumulator {
 
   #onRefused(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError, now: number): void {
     const { isIdempotent, retry, deliveryTimeoutMs } = this.#options
-    if (isMetadataStale(error.code)) this.#staleTopics.add(queue.topic)
+    if (isMetadataStale(error.code) || isBatchTooLarge(error.code)) this.#staleTopics.add(queue.topic)
     queue.lastError = error
     if (error.code === 'DUPLICATE_SEQUENCE_NUMBER') return this.#onOldSequence(queue, batch, error, now)
     if (error.code === 'INVALID_PRODUCER_EPOCH') {
@@ -578,6 +588,11 @@ export class RecordAccumulator {
 
 function isSessionError(code: ErrorCode): boolean {
   return code === 'OUT_OF_ORDER_SEQUENCE_NUMBER' || code === 'UNKNOWN_PRODUCER_ID'
+}
+
+/** Whether the topic takes smaller batches than was known. */
+function isBatchTooLarge(code: ErrorCode): boolean {
+  return code === 'MESSAGE_TOO_LARGE' || code === 'RECORD_LIST_TOO_LARGE'
 }
 
 function where(queue: PartitionQueue): string {

@@ -3,7 +3,7 @@
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
-import { ERRORS } from '../../shared/errors.ts'
+import { ERRORS, TidemarkError } from '../../shared/errors.ts'
 import { NO_ERROR, refused } from './outcome.ts'
 import type { WireOutcome } from './outcome.ts'
 import { topicNameFault } from './topic-name.ts'
@@ -54,7 +54,7 @@ async function missing(
 }
 
 function refusedTopic(topic: string, { error, message }: WireOutcome): TopicMetadata {
-  return { topic, error, message, topicId: undefined, isInternal: false, partitions: [] }
+  return { topic, error, message, topicId: undefined, isInternal: false, partitions: [], batchBytesMax: undefined }
 }
 
 function describe(services: RequestServices, topic: TopicDefinition): TopicMetadata {
@@ -70,5 +70,18 @@ function describe(services: RequestServices, topic: TopicDefinition): TopicMetad
       inSyncReplicas: leadership?.inSyncReplicas ?? [],
     })
   }
-  return { topic: topic.name, ...NO_ERROR, topicId: topic.topicId, isInternal: false, partitions }
+  const batchBytesMax = batchBytesMaxOf(services, topic)
+  return { topic: topic.name, ...NO_ERROR, topicId: topic.topicId, isInternal: false, partitions, batchBytesMax }
+}
+
+/** What an append checks a batch against, so that producers can make theirs fit. */
+function batchBytesMaxOf({ partitions }: RequestServices, topic: TopicDefinition): number | undefined {
+  try {
+    const { maxMessageBytes, segmentBytes } = partitions.parseConfig(topic.config)
+    return Math.min(maxMessageBytes, segmentBytes)
+  } catch (error) {
+    // Made by another version, say. Its partitions tell of it when they are used.
+    if (error instanceof TidemarkError) return undefined
+    throw error
+  }
 }

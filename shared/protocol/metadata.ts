@@ -30,6 +30,8 @@ export const metadataResponse = struct({
           inSyncReplicas: array(int32),
         }),
       ),
+      /** Bytes that a batch may have as it is stored; absent where that is not known. */
+      batchBytesMax: optional(uint32),
     }),
   ),
 })

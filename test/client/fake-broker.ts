@@ -255,6 +255,7 @@ export class FakeBroker {
             replicas: [],
             inSyncReplicas: [],
           })),
+          batchBytesMax: undefined,
         }
       }),
     }

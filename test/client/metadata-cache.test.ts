@@ -20,6 +20,7 @@ function responseOf(topics: readonly string[], leader: number | undefined = 0): 
       topicId: undefined,
       isInternal: false,
       partitions: topic === 'none' ? [] : [1, 0].map((partition) => partitionOf(partition, leader)),
+      batchBytesMax: undefined,
     })),
   }
 }

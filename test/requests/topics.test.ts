@@ -138,6 +138,13 @@ describe('metadata', () => {
     ])
   })
 
+  it('says how large a batch of a topic may be', async () => {
+    const config = [['max.message.bytes', '2000'] as const, ['segment.bytes', '1048576'] as const]
+    await create(topicOf('a'), topicOf('b', { config }), topicOf('c', { config: config.slice(1) }))
+    const { topics } = await asker.ask('metadata', { topics: undefined, createMissing: false })
+    expect(topics.map(({ batchBytesMax }) => batchBytesMax)).toEqual([1_048_588, 2_000, 1_048_576])
+  })
+
   it('creates what is missing where the broker allows it and the client asks for it', async () => {
     await broker.stop()
     await start({ autoCreateTopics: true, defaultPartitions: 2, defaultReplicationFactor: 3 })
