@@ -28,6 +28,8 @@ export class BatchHistory {
   readonly #segments: Segments
   #producers: ProducerState | undefined
   #epochs: LeaderEpochCache | undefined
+  /** The epochs without those of batches that are staged and may be taken back; undefined when there are none. */
+  #writtenEpochs: LeaderEpochCache | undefined
   /** Epochs were assigned that the file does not have yet. */
   #hasUnsavedEpochs = false
   #snapshotOffset = -1
@@ -71,8 +73,15 @@ export class BatchHistory {
     return this.#epochs
   }
 
+  /** Takes note of the epoch of a batch that is about to be staged at the offset. */
   assignEpoch(epoch: LeaderEpoch, startOffset: Offset): void {
-    if (this.#epochs?.assign(epoch, startOffset) !== true) return
+    const { latest } = this.#epochs ?? {}
+    if (this.#epochs === undefined || (latest !== undefined && epoch <= latest)) return
+    if (this.#writtenEpochs === undefined) {
+      this.#writtenEpochs = new LeaderEpochCache()
+      this.#writtenEpochs.restore(this.#epochs.snapshot())
+    }
+    this.#epochs.assign(epoch, startOffset)
     this.#hasUnsavedEpochs = true
     this.#context.events.onNewEpoch?.(this.#directory, epoch, startOffset)
   }
@@ -80,28 +89,33 @@ export class BatchHistory {
   /** Undoes what was staged at and above the offset, and what a roll has noted of it. @throws DiskError */
   undo(offset: Offset): void {
     this.#producers?.undo(offset)
-    this.#epochs?.truncate(offset)
+    this.#epochs = this.#writtenEpochs ?? this.#epochs
+    this.#writtenEpochs = undefined
     if (this.#snapshotOffset > offset) this.#removeSnapshotsBehind(offset)
   }
 
   /** The log was cut at the offset: what is known of producers is made again, from a snapshot below it. */
   truncate(offset: Offset, now: TimestampMs): void {
     this.#removeSnapshotsBehind(offset)
-    if (this.#epochs?.truncate(offset) === true) this.#hasUnsavedEpochs = true
+    // The file of epochs, if it was not read yet, knows of those that are gone too.
+    if (this.epochs(offset).truncate(offset)) this.#hasUnsavedEpochs = true
     this.#producers = this.#loadProducers(offset, now)
   }
 
   trimEpochs(logStartOffset: Offset): void {
+    this.#writtenEpochs?.trim(logStartOffset)
     if (this.#epochs?.trim(logStartOffset) === true) this.#hasUnsavedEpochs = true
   }
 
   /** Durable when it resolves. @throws DiskError */
   async saveEpochs(): Promise<void> {
     if (!this.#hasUnsavedEpochs || this.#epochs === undefined) return
-    this.#hasUnsavedEpochs = false
+    // An epoch of which nothing is written must not be found again: a replica would seem to hold what it does not.
+    const written = this.#writtenEpochs ?? this.#epochs
+    this.#hasUnsavedEpochs = this.#writtenEpochs !== undefined
     try {
       const path = `${this.#directory}/${LEADER_EPOCHS_FILE}`
-      await writeCheckpoint(this.#context.disk, path, this.#epochs.snapshot())
+      await writeCheckpoint(this.#context.disk, path, written.snapshot())
     } catch (error) {
       this.#hasUnsavedEpochs = true
       throw error
@@ -110,6 +124,7 @@ export class BatchHistory {
 
   onWritten(bytes: number): void {
     this.#producers?.settle()
+    this.#writtenEpochs = undefined
     this.#bytesSinceSnapshot += bytes
   }
 

@@ -1,10 +1,12 @@
 // The names of the files in a partition's directory (FORMAT.md). Owns how an offset becomes a name and back; knows nothing
 // of what the files hold. A name that this file did not make is not one of ours and is left alone.
 
-import type { Offset } from '../../shared/ids.ts'
+import type { Offset, TimestampMs } from '../../shared/ids.ts'
 
 const OFFSET_DIGITS = 20
 const NAME_PATTERN = /^(\d{20})\.(log|index|timeindex|producers)$/
+
+const CUT_PATTERN = /^\d{20}-\d+\.(\d{1,16})\.truncated$/
 
 export const LEADER_EPOCHS_FILE = 'leader-epochs'
 export const LOG_START_FILE = 'log-start'
@@ -40,6 +42,17 @@ export function producersFile(endOffset: Offset): string {
 /** Where bytes that must not stay in the log's way are kept for a person to look at. */
 export function keptFile(kind: KeptFileKind, baseOffset: Offset, position: number): string {
   return `${digits(baseOffset)}-${position}.${kind}`
+}
+
+/** Where bytes that a cut takes away are kept for a while, from the given time on. */
+export function cutFile(baseOffset: Offset, position: number, now: TimestampMs): string {
+  return `${digits(baseOffset)}-${position}.${now}.truncated`
+}
+
+/** When the bytes under this name were cut off; undefined when it is no name of cutFile. */
+export function parseCutFile(name: string): TimestampMs | undefined {
+  const match = CUT_PATTERN.exec(name)
+  return match === null ? undefined : (Number(match[1]) as TimestampMs)
 }
 
 /** What the name says; undefined when it is none of a segment, an index or a snapshot. */

@@ -18,6 +18,24 @@ export type LogState =
   /** A failed write could not be cut back: what the file holds is not known. */
   | { readonly kind: 'offline'; readonly reason: TidemarkError }
 
+/** What must be remembered of a log for the next start. */
+export interface LogCheckpoint {
+  /** Everything below is on stable storage. */
+  readonly recoveryPoint: LogPlace
+  readonly logStartOffset: Offset
+  readonly logEndOffset: Offset
+}
+
+export type TruncateResult =
+  | { readonly kind: 'truncated'; readonly endOffset: Offset }
+  /** The cut, at endOffset, would have taken records that everybody was promised: somebody's reasoning is broken. */
+  | {
+      readonly kind: 'refused'
+      readonly endOffset: Offset
+      readonly highWatermark: Offset
+      readonly message: string
+    }
+
 export interface LogDescription {
   readonly directory: string
   readonly state: LogState['kind']

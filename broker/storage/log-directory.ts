@@ -25,7 +25,7 @@ import { eachAtOnce, LogUpkeep } from './log-upkeep.ts'
 import { loggedEvents } from './logged-events.ts'
 import type { PartitionName } from './partition-directories.ts'
 import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
-import type { LogCheckpoint } from './partition-log.ts'
+import type { LogCheckpoint, TruncateResult } from './log-description.ts'
 import { PartitionLog } from './partition-log.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveryPoints } from './recovery-points.ts'
@@ -234,10 +234,19 @@ export class LogDirectory {
    * Cuts a log back, as PartitionLog.truncateTo: its recovery point is lowered first, durably, so that after a crash the
    * missing records are not taken for lost ones.
    */
-  async truncateLog(id: TopicId, partition: PartitionId, endOffset: Offset): Promise<void> {
-    const log = this.log(id, partition)
-    if (log === undefined) throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `no log of partition ${partition}`)
-    await log.truncateTo(endOffset, this.#options.clock.now(), () => this.#upkeep.writePoints())
+  async truncateLog(
+    id: TopicId,
+    partition: PartitionId,
+    endOffset: Offset,
+    highWatermark?: Offset,
+  ): Promise<TruncateResult> {
+    const save = (): Promise<void> => this.#upkeep.writePoints()
+    return this.#logOf(id, partition).truncateTo(endOffset, this.#options.clock.now(), save, highWatermark)
+  }
+
+  /** Gives up a log's records and has it go on at the offset, as PartitionLog.skipTo. */
+  async skipLog(id: TopicId, partition: PartitionId, offset: Offset): Promise<void> {
+    await this.#logOf(id, partition).skipTo(offset, () => this.#upkeep.writePoints())
   }
 
   /** The directory is not to be trusted any more: the next start recovers it, however this one ends. */
@@ -434,6 +443,12 @@ export class LogDirectory {
       this.space.onAppendFailure(error)
       throw new TidemarkError(isLackOfSpace(error) ? 'DISK_FULL' : 'DISK_FAILED', error.message, { cause: error })
     }
+  }
+
+  #logOf(id: TopicId, partition: PartitionId): PartitionLog {
+    const log = this.log(id, partition)
+    if (log === undefined) throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `no log of partition ${partition}`)
+    return log
   }
 
   *#namedLogs(): IterableIterator<readonly [string, PartitionLog]> {

@@ -6,6 +6,7 @@
 import type { Offset, TimestampMs } from '../../shared/ids.ts'
 import { batchBytes } from '../../shared/record-batch/header.ts'
 import type { BatchHistory } from './batch-history.ts'
+import { keepEnd, keepSegment } from './kept-files.ts'
 import type { LogPlace } from './log-files.ts'
 import { Segment } from './segment.ts'
 import type { Segments } from './segments.ts'
@@ -95,15 +96,17 @@ export class LogWriter {
     if (active.size > mark.size) active.truncate(mark.size, endOffset)
   }
 
-  /** Cuts the log at the place, and makes the cut durable but for names. @throws DiskError */
-  async cut(place: LogPlace): Promise<void> {
+  /** Cuts the log at the place, keeping a copy, and makes the cut durable but for names. @throws DiskError */
+  async cut(place: LogPlace, now: TimestampMs): Promise<void> {
     const { disk, files, indexes } = this.#context
     while (this.#segments.count > 1 && this.#segments.active.baseOffset > place.segmentBase) {
       const segment = this.#segments.pop()
       indexes.remove(segment)
+      keepSegment(this.#context, segment, now)
       segment.remove(disk, files)
     }
     const { active } = this.#segments
+    keepEnd(this.#context, active, place.position, now)
     active.isSealed = false
     // It may have been opened for reading only.
     active.file.isWritable = true

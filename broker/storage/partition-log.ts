@@ -9,25 +9,20 @@
 import { assert } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
-import {
-  batchBytes,
-  lastOffsetDeltaAt,
-  producerIdAt,
-  setBaseOffset,
-  setLeaderEpoch,
-  setLogAppendTime,
-} from '../../shared/record-batch/header.ts'
-import type { AppendResult } from './append-check.ts'
-import { checkRecords, refusal } from './append-check.ts'
+import type { AppendResult, RefusedAppend } from './append-check.ts'
+import { refusal } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
 import { noteFailedSync } from './failed-sync.ts'
 import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
 import type { ReadSlice } from './hot-tail.ts'
-import { EmptySlice, HotTail } from './hot-tail.ts'
+import { EmptySlice } from './hot-tail.ts'
+import type { ControlRecord } from './log-appender.ts'
+import { LogAppender } from './log-appender.ts'
+import { expireKept } from './kept-files.ts'
 import type { LogConfig } from './log-config.ts'
-import type { LogDescription, LogParts, LogState } from './log-description.ts'
+import type { LogCheckpoint, LogDescription, LogParts, LogState, TruncateResult } from './log-description.ts'
 import { describeLog } from './log-description.ts'
 import type { LogPlace } from './log-files.ts'
 import { findFiles } from './log-files.ts'
@@ -38,19 +33,12 @@ import { LogWriter } from './log-writer.ts'
 import { forgetIndexes, scrubSegment } from './log-scrub.ts'
 import type { QuarantinedRange } from './quarantine.ts'
 import { Quarantine, QuarantinedError } from './quarantine.ts'
+import type { ReplicatedAppendOptions, ReplicatedAppendResult } from './replica-check.ts'
+import { unavailable } from './replica-check.ts'
 import { Retention } from './retention.ts'
 import { Segment } from './segment.ts'
 import { Segments } from './segments.ts'
-import { Staging } from './staging.ts'
 import type { StorageContext } from './storage-context.ts'
-
-/** What must be remembered of a log for the next start. */
-export interface LogCheckpoint {
-  /** Everything below is on stable storage. */
-  readonly recoveryPoint: LogPlace
-  readonly logStartOffset: Offset
-  readonly logEndOffset: Offset
-}
 
 const ONLINE: LogState = { kind: 'online' }
 const IDLE: Promise<void> = Promise.resolve()
@@ -62,24 +50,24 @@ export class PartitionLog {
   readonly #quarantine: Quarantine
   readonly #history: BatchHistory
   readonly #writer: LogWriter
+  readonly #appender: LogAppender
   #config: LogConfig
   #state: LogState = ONLINE
   #logStartOffset: Offset
   #writtenEndOffset: Offset
-  #logEndOffset: Offset
   #recoveryPoint: LogPlace
-  /** Made at the first append. */
-  #staging: Staging | undefined
-  #tail: HotTail | undefined
   #reader: LogReader | undefined
   #retention: Retention | undefined
   #lastScrubbed: Segment | undefined
-  #lastAppendMs = 0 as TimestampMs
+  /** Whether there may be bytes that a cut has left for a person to look at. */
+  #mayHaveKept = true
   /** Nothing has changed since a clean stop. */
   #isUntouched: boolean
   #isClosed = false
   /** Grows with every truncation; a read that straddles one begins anew. */
   #truncations = 0
+  /** Cuts that were asked for and are not durable yet. */
+  #cuts = 0
   #exclusive: Promise<void> = IDLE
   #nextSync: Promise<void> | undefined
 
@@ -93,13 +81,13 @@ export class PartitionLog {
     this.#config = parts.config
     this.#logStartOffset = parts.logStartOffset
     this.#writtenEndOffset = parts.logEndOffset
-    this.#logEndOffset = parts.logEndOffset
     this.#recoveryPoint = parts.recoveryPoint
     this.#isUntouched = parts.isClean
     this.#history = new BatchHistory(parts.context, parts.directory, parts.segments)
     if (!parts.isClean) this.#history.adopt(parts.producers, parts.epochs)
     this.#writer = new LogWriter(parts.context, parts.directory, parts.segments, this.#history)
     this.#writer.isDirectorySynced = parts.isDirectorySynced
+    this.#appender = new LogAppender({ ...parts, history: this.#history })
   }
 
   /**
@@ -178,7 +166,7 @@ export class PartitionLog {
 
   /** The offset that the next record gets; exclusive end of all that was appended. */
   get logEndOffset(): Offset {
-    return this.#logEndOffset
+    return this.#appender.logEndOffset
   }
 
   /** Exclusive end of what stands in the files and may be read. */
@@ -197,7 +185,7 @@ export class PartitionLog {
 
   /** Bytes appended and not yet written. */
   get stagedBytes(): number {
-    return this.#staging?.bytes ?? 0
+    return this.#appender.stagedBytes
   }
 
   get quarantined(): readonly QuarantinedRange[] {
@@ -211,7 +199,7 @@ export class PartitionLog {
 
   /** Where the leader epoch ends, as LeaderEpochCache.endOffsetFor. */
   epochEndOffset(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly endOffset: Offset } | undefined {
-    return this.#history.epochs(this.#writtenEndOffset).endOffsetFor(epoch, this.#logEndOffset)
+    return this.#history.epochs(this.#writtenEndOffset).endOffsetFor(epoch, this.logEndOffset)
   }
 
   /**
@@ -219,21 +207,22 @@ export class PartitionLog {
    * `write`, which may take the offsets back. `records` is not kept.
    */
   append(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
-    if (this.#state.kind !== 'online') return refusal('STORAGE_ERROR', this.#state.reason.message)
-    if (this.#isClosed) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
-    try {
-      this.#staging ??= this.#startStaging(now)
-    } catch (error) {
-      return refusal('STORAGE_ERROR', failureOf(error, `${this.directory} cannot be read`).message)
-    }
-    const verdict = this.#check(records, epoch, now)
-    if (verdict !== undefined) return verdict
-    const baseOffset = this.#logEndOffset
-    this.#history.assignEpoch(epoch, baseOffset)
-    for (let at = 0; at < records.length;) at += this.#stage(this.#staging, records, at, { epoch, now })
-    this.#lastAppendMs = now
-    const logAppendTime = this.#config.timestampType === 'LogAppendTime' ? now : undefined
-    return { kind: 'appended', baseOffset, endOffset: this.#logEndOffset, logAppendTime }
+    return this.#refuseAll() ?? this.#appender.append(records, { epoch, now }, this.#config)
+  }
+
+  /** Appends a record of the broker's own, as `append`: a new leader opens its epoch with one. */
+  appendControl(record: ControlRecord, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
+    return this.#refuseAll() ?? this.#appender.appendControl(record, { epoch, now }, this.#config)
+  }
+
+  /**
+   * Appends batches of the leader as they are, with the offsets and epochs that it gave them; all or none. The log is then
+   * byte for byte the leader's. They are written by the next `write`, as everything. `records` is not kept.
+   */
+  appendReplicated(records: Uint8Array, now: TimestampMs, options: ReplicatedAppendOptions): ReplicatedAppendResult {
+    const refused = this.#refuseAll()
+    if (refused !== undefined) return unavailable(refused)
+    return this.#appender.appendReplicated(records, now, options, this.#config)
   }
 
   /**
@@ -241,19 +230,19 @@ export class PartitionLog {
    * what it was before. Nothing staged is no failure.
    */
   write(): TidemarkError | undefined {
-    const staging = this.#staging
-    if (staging === undefined || staging.runs.length === 0) return undefined
+    const { staged, stagedBytes, lastAppendMs } = this.#appender
+    if (staged.length === 0) return undefined
     const mark = this.#writer.mark()
     try {
-      this.#writer.write(staging.runs, this.#lastAppendMs, this.#config.indexIntervalBytes)
+      this.#writer.write(staged, lastAppendMs, this.#config.indexIntervalBytes)
     } catch (error) {
       const failure = failureOf(error, `${this.directory} cannot be written`)
       this.#undoWrite(mark, failure)
       return failure
     }
-    this.#history.onWritten(staging.bytes)
-    staging.clear()
-    this.#writtenEndOffset = this.#logEndOffset
+    this.#history.onWritten(stagedBytes)
+    this.#appender.settle()
+    this.#writtenEndOffset = this.#appender.logEndOffset
     this.#isUntouched = false
     this.#context.tails.shrink()
     return undefined
@@ -283,9 +272,9 @@ export class PartitionLog {
     const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
     if (fetchOffset >= this.#logStartOffset) {
       if (fetchOffset < end) {
-        const slice = this.#tail?.read(fetchOffset, maxBytes, end)
+        const slice = this.#appender.readTail(fetchOffset, maxBytes, end)
         if (slice !== undefined) return slice
-      } else if (fetchOffset <= this.#logEndOffset) {
+      } else if (fetchOffset <= this.logEndOffset) {
         return new EmptySlice(fetchOffset)
       }
     }
@@ -362,6 +351,7 @@ export class PartitionLog {
   applyRetention(now: TimestampMs): Promise<{ readonly segments: number; readonly bytes: number }> {
     return this.#alone(async () => {
       this.#history.loadedProducers?.expire(now, this.#context.producerExpirationMs)
+      if (this.#mayHaveKept) this.#mayHaveKept = expireKept(this.#context.disk, this.directory, now)
       const to = await this.#retainedFrom(now).catch((error: unknown) => {
         throw failureOf(error, `${this.directory} cannot be read`)
       })
@@ -372,26 +362,39 @@ export class PartitionLog {
   }
 
   /**
-   * Cuts the log at the offset, or before the batch that holds it. Whatever is staged must have been written. `save` is
-   * called when the recovery point has been lowered and nothing has been cut: it makes the checkpoint durable, so that no
-   * recovery looks for what was cut. @throws STORAGE_ERROR
+   * Cuts the log at the offset, or before the batch that holds it; durable when it resolves, and no append is taken before.
+   * Whatever is staged must have been written. A cut that would take what lies below `highWatermark` is refused, and nothing
+   * has changed. `save` is called when the recovery point has been lowered and nothing has been cut: it makes the checkpoint
+   * durable, so that no recovery looks for what was cut. @throws STORAGE_ERROR
    */
-  truncateTo(offset: Offset, now: TimestampMs, save: () => Promise<void>): Promise<void> {
-    return this.#alone(async () => {
-      assert(this.#writtenEndOffset === this.#logEndOffset, 'nothing is staged when a log is cut')
-      if (offset >= this.#logEndOffset) return
-      const truncations = this.#truncations
-      try {
-        await this.#truncate(offset, now, save)
-      } catch (error) {
-        const failure = failureOf(error, `${this.directory} cannot be truncated`)
-        // Memory is cut already and the files may not be: whatever was appended now would stand behind what was to go.
-        if (truncations !== this.#truncations) {
-          this.#state = { kind: 'offline', reason: failure }
-          this.#context.events.onOffline?.(this.directory, failure)
-        }
-        throw failure
+  truncateTo(
+    offset: Offset,
+    now: TimestampMs,
+    save: () => Promise<void>,
+    highWatermark?: Offset,
+  ): Promise<TruncateResult> {
+    return this.#cutting('truncated', async () => {
+      if (offset >= this.logEndOffset) return { kind: 'truncated', endOffset: this.logEndOffset }
+      const cut = await this.#readerOf().placeOf(offset, this.#config.indexIntervalBytes)
+      if (highWatermark !== undefined && cut.offset < highWatermark) {
+        const message = `${this.directory} would be cut at ${cut.offset}, below its high watermark ${highWatermark}`
+        return { kind: 'refused', endOffset: cut.offset, highWatermark, message }
       }
+      await this.#truncate(cut, now, save)
+      return { kind: 'truncated', endOffset: cut.offset }
+    })
+  }
+
+  /**
+   * Gives up all records and goes on at the offset, which is not below the end: for a follower whose leader has nothing
+   * older any more. Durable when it resolves, and no append is taken before. Whatever is staged must have been written.
+   * @throws STORAGE_ERROR
+   */
+  async skipTo(offset: Offset, save: () => Promise<void>): Promise<void> {
+    await this.#cutting('moved on', async () => {
+      assert(offset >= this.logEndOffset, 'a log moves on, never back')
+      await this.#moveLogStart(offset, 'its leader has nothing older')
+      await save()
     })
   }
 
@@ -406,7 +409,7 @@ export class PartitionLog {
 
   /** Writes a snapshot of the producers if the log has grown enough since the last one. Answers whether it did. */
   snapshotProducers(now: TimestampMs): boolean {
-    if (this.#staging === undefined || this.#state.kind !== 'online') return false
+    if (!this.#appender.hasBegun || this.#state.kind !== 'online') return false
     return this.#history.saveProducers(this.#writtenPlace(), now)
   }
 
@@ -434,8 +437,7 @@ export class PartitionLog {
   /** Gives files and memory back. Idempotent. Staged batches that were not written are lost. */
   close(): void {
     this.#isClosed = true
-    this.#tail?.clear()
-    this.#tail = undefined
+    this.#appender.close()
     for (const segment of this.#segments) {
       this.#context.indexes.remove(segment)
       this.#context.files.retire(segment.file)
@@ -446,7 +448,7 @@ export class PartitionLog {
     return {
       ...describeLog(this.directory, this.#state, this.#segments, this.#history),
       logStartOffset: this.#logStartOffset,
-      logEndOffset: this.#logEndOffset,
+      logEndOffset: this.logEndOffset,
       recoveryPoint: this.#recoveryPoint.offset,
       quarantined: this.#quarantine.ranges,
     }
@@ -454,58 +456,26 @@ export class PartitionLog {
 
   // Appending
 
-  #startStaging(now: TimestampMs): Staging {
-    // Both are complete from now on, so that no later append has to look at the log.
-    this.#history.producers(this.#writtenEndOffset, now)
-    this.#history.epochs(this.#writtenEndOffset)
-    const active = this.#segments.active
-    active.lookUpFirstAppend(this.#context.files)
-    return new Staging(active.baseOffset, active.size, active.firstAppendMs)
-  }
-
-  /** Why the records must not be appended, or that they were appended before; undefined when they are next. */
-  #check(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult | undefined {
-    const { latestEpoch } = this
-    if (latestEpoch !== undefined && epoch < latestEpoch) {
-      return refusal('FENCED_LEADER_EPOCH', `the log is in leader epoch ${latestEpoch}, the append in ${epoch}`)
-    }
-    return checkRecords(records, this.#config, this.#history.producers(this.#writtenEndOffset, now), now)
-  }
-
-  #stage(staging: Staging, records: Uint8Array, at: number, stamp: Stamp): number {
-    const size = batchBytes(records, at)
-    const baseOffset = this.#logEndOffset
-    const endOffset = (baseOffset + lastOffsetDeltaAt(records, at) + 1) as Offset
-    const tail = (this.#tail ??= new HotTail(this.#context.tails))
-    const block = tail.blockFor(size, baseOffset)
-    const position = block.used
-    block.bytes.set(at === 0 && size === records.length ? records : records.subarray(at, at + size), position)
-    setBaseOffset(block.bytes, position, baseOffset)
-    setLeaderEpoch(block.bytes, position, stamp.epoch)
-    if (this.#config.timestampType === 'LogAppendTime') setLogAppendTime(block.bytes, position, stamp.now)
-    if (producerIdAt(block.bytes, position) >= 0) {
-      this.#history.loadedProducers?.noteBatch(block.bytes, position, stamp.now)
-    }
-    block.noteBatch(baseOffset, endOffset, size)
-    staging.add(block, position, { baseOffset, endOffset, bytes: size }, this.#config, stamp.now)
-    this.#logEndOffset = endOffset
-    return size
+  /** Why nothing at all may be appended; undefined when it may. */
+  #refuseAll(): RefusedAppend | undefined {
+    if (this.#state.kind !== 'online') return refusal('STORAGE_ERROR', this.#state.reason.message)
+    if (this.#isClosed) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
+    if (this.#cuts > 0) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is being cut back')
+    return undefined
   }
 
   // Writing
 
   /** Puts memory and files back to what they were before the write; if the files cannot be, the log is offline. */
   #undoWrite(mark: WriteMark, failure: TidemarkError): void {
-    this.#logEndOffset = this.#writtenEndOffset
-    this.#tail?.truncate(this.#writtenEndOffset)
+    this.#appender.takeBack(this.#writtenEndOffset)
     try {
       this.#history.undo(this.#writtenEndOffset)
       this.#writer.undo(mark, this.#writtenEndOffset)
-      const { active } = this.#segments
-      this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
+      this.#appender.continueInActive()
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
-      this.#staging?.clear()
+      this.#appender.settle()
       const message = `${failure.message}; what was written of it cannot be taken back`
       this.#state = { kind: 'offline', reason: new TidemarkError('STORAGE_ERROR', message, { cause: error }) }
       this.#context.events.onOffline?.(this.directory, this.#state.reason)
@@ -556,8 +526,8 @@ export class PartitionLog {
   }
 
   #checkReadable(fetchOffset: Offset): void {
-    if (fetchOffset < this.#logStartOffset || fetchOffset > this.#logEndOffset) {
-      const range = `[${this.#logStartOffset}, ${this.#logEndOffset}]`
+    if (fetchOffset < this.#logStartOffset || fetchOffset > this.logEndOffset) {
+      const range = `[${this.#logStartOffset}, ${this.logEndOffset}]`
       throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${fetchOffset} is not in ${range}`)
     }
     const range = this.#quarantine.rangeAt(fetchOffset)
@@ -624,8 +594,8 @@ export class PartitionLog {
 
   #rollAt(offset: Offset): void {
     try {
-      this.#writer.roll(offset, this.#lastAppendMs)
-      this.#staging?.reset(offset, 0, undefined)
+      this.#writer.roll(offset, this.#appender.lastAppendMs)
+      this.#appender.continueInActive()
     } catch (error) {
       throw failureOf(error, `${this.directory} cannot be rolled`)
     }
@@ -640,6 +610,7 @@ export class PartitionLog {
       await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, to)
       this.#logStartOffset = to
       this.#isUntouched = false
+      if (to > this.#writtenEndOffset) await this.#beginAt(to)
       while (this.#segments.count > 1 && (this.#segments.at(1)?.baseOffset ?? Infinity) <= to) {
         const segment = this.#segments.shift()
         segments++
@@ -656,29 +627,65 @@ export class PartitionLog {
     return { segments, bytes }
   }
 
-  async #truncate(offset: Offset, now: TimestampMs, save: () => Promise<void>): Promise<void> {
+  /** Goes on in a new segment behind the end; everything before it is trimmed already. */
+  async #beginAt(offset: Offset): Promise<void> {
+    this.#truncations++
+    this.#reader?.forgetPlaces()
+    this.#writer.roll(offset, this.#appender.lastAppendMs)
+    this.#writtenEndOffset = offset
+    this.#appender.skipTo(offset)
+    this.#recoveryPoint = { offset, segmentBase: offset, position: 0 }
+    await this.#writer.sync()
+  }
+
+  /** Runs what changes the end of the log: no append is taken meanwhile, and a failure half way puts it offline. */
+  async #cutting<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#cuts++
+    try {
+      return await this.#alone(async () => {
+        assert(this.#writtenEndOffset === this.logEndOffset, 'nothing is staged when a log is cut')
+        if (this.#state.kind !== 'online') throw this.#state.reason
+        const truncations = this.#truncations
+        try {
+          return await work()
+        } catch (error) {
+          const failure = failureOf(error, `${this.directory} cannot be ${what}`)
+          // Memory is cut already and the files may not be: whatever was appended now would stand behind what was to go.
+          if (truncations !== this.#truncations) {
+            // Perhaps it was a sync, and then no later one is to be believed.
+            noteFailedSync(this.#context.disk, this.directory)
+            this.#state = { kind: 'offline', reason: failure }
+            this.#context.events.onOffline?.(this.directory, failure)
+          }
+          throw failure
+        }
+      })
+    } finally {
+      this.#cuts--
+    }
+  }
+
+  async #truncate(cut: LogPlace, now: TimestampMs, save: () => Promise<void>): Promise<void> {
     const { disk, events } = this.#context
-    const cut = await this.#readerOf().placeOf(offset, this.#config.indexIntervalBytes)
     if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
     await save()
     const bytesBefore = this.#segments.bytes
     this.#truncations++
-    this.#tail?.truncate(cut.offset)
+    this.#appender.takeBack(cut.offset)
     this.#reader?.forgetPlaces()
     this.#writtenEndOffset = cut.offset
-    this.#logEndOffset = cut.offset
     this.#isUntouched = false
     const isStartLowered = cut.offset < this.#logStartOffset
     if (isStartLowered) this.#logStartOffset = cut.offset
-    await this.#writer.cut(cut)
+    await this.#writer.cut(cut, now)
+    this.#mayHaveKept = true
     this.#history.truncate(cut.offset, now)
     await this.#maybeSaveEpochs()
     await disk.syncDirectory(this.directory)
     // The batch that the start lay in is gone as a whole: what is appended in its place must not count as trimmed.
     if (isStartLowered) await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, cut.offset)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
-    const { active } = this.#segments
-    this.#staging?.reset(active.baseOffset, active.size, active.firstAppendMs)
+    this.#appender.continueInActive()
     const bytes = bytesBefore - this.#segments.bytes
     events.onTruncate?.(this.directory, { endOffset: cut.offset, bytes, reason: 'asked for' })
   }
@@ -693,11 +700,6 @@ export class PartitionLog {
     this.#exclusive = result.then(ignore, ignore)
     return result
   }
-}
-
-interface Stamp {
-  readonly epoch: LeaderEpoch
-  readonly now: TimestampMs
 }
 
 function ignore(): void {}

@@ -8,7 +8,7 @@ import type { Logger } from '../../shared/logger.ts'
 import { parentOf, readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import type { LogPlace } from './log-files.ts'
-import type { LogCheckpoint } from './partition-log.ts'
+import type { LogCheckpoint } from './log-description.ts'
 
 export interface RecoveryPoints {
   /** Of the kernel that the points were written under; undefined where that cannot be told. */

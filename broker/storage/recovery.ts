@@ -46,6 +46,8 @@ export interface RecoverOptions {
   readonly logStartOffset?: Offset
   /** Whether the page cache has survived since the last append. */
   readonly kernelLived: boolean
+  /** Whether compaction may have taken batches out of the log. */
+  readonly mayHaveGaps?: boolean
   /** A batch with a greater epoch is damaged, since nobody has led in one. Undefined when that is not known. */
   readonly leaderEpochMax?: LeaderEpoch
   readonly now: TimestampMs
@@ -228,7 +230,9 @@ class Recovery {
         this.#segments.splice(index--, 1)
         continue
       }
-      if (segment.baseOffset > expected) {
+      if (segment.baseOffset > expected && this.#options.mayHaveGaps === true) {
+        expected = segment.baseOffset
+      } else if (segment.baseOffset > expected) {
         const before = this.#segments[index - 1] ?? segment
         if (this.#mayTruncate(expected, point)) {
           await this.#truncate(before, before.size, expected, 'a segment is missing behind it')
@@ -288,6 +292,7 @@ class Recovery {
       end: segment.readableEnd(position),
       expectedOffset,
       isFullCheck: true,
+      mayHaveGaps: this.#options.mayHaveGaps === true,
       chunkBytes: SCAN_CHUNK_BYTES,
       visit: (bytes, at, size, batchPosition) => {
         const fault = this.#checkEpoch(leaderEpochAt(bytes, at), baseOffsetAt(bytes, at), batchPosition)

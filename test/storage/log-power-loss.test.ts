@@ -4,7 +4,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
-import type { LogCheckpoint } from '../../broker/storage/partition-log.ts'
+import type { LogCheckpoint } from '../../broker/storage/log-description.ts'
 import { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
