@@ -95,6 +95,27 @@ export class QuarantinedError extends TidemarkError {
   }
 }
 
+/**
+ * A batch that was fetched is damaged: its checksum is wrong, or what is in it cannot be read. None of its records can be
+ * had; they are those from startOffset up to but without nextOffset, where reading can go on. nextOffset is undefined
+ * when the damage leaves open where the batch ends.
+ */
+export class CorruptBatchError extends TidemarkError {
+  override readonly name: string = 'CorruptBatchError'
+  readonly startOffset: number
+  readonly nextOffset: number | undefined
+
+  constructor(
+    message: string,
+    range: { readonly startOffset: number; readonly nextOffset: number | undefined },
+    details?: ErrorDetails,
+  ) {
+    super('CORRUPT_MESSAGE', message, details)
+    this.startOffset = range.startOffset
+    this.nextOffset = range.nextOffset
+  }
+}
+
 /** The error of a code, as the kind that belongs to it. */
 export function errorOf(code: ErrorCode, message?: string, details?: ErrorDetails): TidemarkError {
   switch (code) {

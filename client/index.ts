@@ -19,6 +19,7 @@ export {
   BufferFullError,
   ClosedError,
   ConnectionError,
+  CorruptBatchError,
   FencedError,
   NotConnectedError,
   NotLeaderError,

@@ -36,7 +36,11 @@ export interface ReadOptions<K, V> {
   readonly checkCrc?: boolean | undefined
   /** What to do when an offset is not there (any more): end in an error, or go on at an end of the partition. */
   readonly onOutOfRange?: 'error' | 'earliest' | 'latest' | undefined
-  /** What to do about offsets that were lost to corruption: end in an error, or pass over them. Default error. */
+  /**
+   * What to do about records that were lost to corruption, be it that the broker has put their offsets in quarantine or
+   * that a batch arrives damaged: end in a QuarantinedError or CorruptBatchError, whose nextOffset says where reading can
+   * go on, or pass over them with a warning in the log. Default error.
+   */
   readonly onQuarantined?: 'error' | 'skip' | undefined
   /** Milliseconds for which a partition may be out of reach before the reader ends in an error. Default 120,000. */
   readonly unavailableTimeoutMs?: number | undefined

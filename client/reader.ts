@@ -8,7 +8,14 @@ import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
 import type { Timer } from '../shared/time.ts'
 import type { Cluster } from './cluster.ts'
 import type { Answer } from './connection.ts'
-import { errorFromWire, errorOf, OffsetOutOfRangeError, QuarantinedError, toTidemarkError } from './errors.ts'
+import {
+  CorruptBatchError,
+  errorFromWire,
+  errorOf,
+  OffsetOutOfRangeError,
+  QuarantinedError,
+  toTidemarkError,
+} from './errors.ts'
 import { FetchPlanner, PartitionCursor, type PlannedFetch } from './fetch-planner.ts'
 import { resolvePositions } from './offsets.ts'
 import { type ParsedPosition, parsePosition, positionsByPartition } from './read-position.ts'
@@ -141,13 +148,27 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     for (;;) {
       const [chunk] = this.#chunks
       if (chunk === undefined) return undefined
-      const batch = chunk.next(this.#decode)
+      const batch = this.#decodeNext(chunk)
       if (chunk.isUsedUp) {
         this.#chunks.shift()
         this.#planner?.onConsumed(chunk.bytes.length)
         this.#pump()
       }
       if (batch.length > 0) return batch
+    }
+  }
+
+  /** A damaged batch is passed over when that is asked for, and it is known where it ends. */
+  #decodeNext(chunk: RecordChunk<K, V>): readonly Message<K, V>[] {
+    try {
+      return chunk.next(this.#decode)
+    } catch (error) {
+      const isSkipped = error instanceof CorruptBatchError && error.nextOffset !== undefined
+      if (!isSkipped || this.#settings.onQuarantined !== 'skip') throw error
+      const { partition, startOffset: from, nextOffset: to } = error
+      const facts = { topic: this.topic, partition, from, to, reason: error.message }
+      this.#cluster.logger.warn(facts, 'a damaged batch is passed over')
+      return []
     }
   }
 

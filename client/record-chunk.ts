@@ -4,9 +4,9 @@
 import type { TidemarkError } from '../shared/errors.ts'
 import { BATCH_HEADER_BYTES } from '../shared/record-batch/format.ts'
 import { decodeBatch } from '../shared/record-batch/decode.ts'
-import { baseOffsetAt, batchBytes, endOffsetAt } from '../shared/record-batch/header.ts'
+import { baseOffsetAt, batchBytes, endOffsetAt, recordCountAt } from '../shared/record-batch/header.ts'
 import type { RecordHeader } from '../shared/record-batch/encode.ts'
-import { errorOf, toTidemarkError } from './errors.ts'
+import { CorruptBatchError, errorOf, toTidemarkError } from './errors.ts'
 import type { Deserializer } from './serializers.ts'
 
 /** By name; a name that occurs several times has an array. */
@@ -73,8 +73,8 @@ export class RecordChunk<K, V> {
   }
 
   /**
-   * The messages of the next batch; may be none. @throws CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE,
-   * DESERIALIZATION_FAILED; the batch is passed over then.
+   * The messages of the next batch; may be none. @throws CORRUPT_MESSAGE (CorruptBatchError), DESERIALIZATION_FAILED,
+   * UNSUPPORTED_COMPRESSION_TYPE; the batch is passed over then.
    */
   next(settings: DecodeSettings<K, V>): Message<K, V>[] {
     const at = this.#at
@@ -110,12 +110,27 @@ export class RecordChunk<K, V> {
     return messages
   }
 
+  /** Where a damaged batch ends. Its header may be what is damaged: better not to know than to pass over sound records. */
+  #offsetBehind(at: number): number | undefined {
+    const next = at + batchBytes(this.bytes, at)
+    const base = baseOffsetAt(this.bytes, at)
+    const end = endOffsetAt(this.bytes, at)
+    const isPlausible = next < this.bytes.length ? end === baseOffsetAt(this.bytes, next) : true
+    return isPlausible && end === base + recordCountAt(this.bytes, at) ? end : undefined
+  }
+
   #located(error: unknown, at: number, topic: string): TidemarkError {
     const { partition } = this
     const code = error instanceof DeserializerFailure ? 'DESERIALIZATION_FAILED' : 'CORRUPT_MESSAGE'
     const cause = error instanceof DeserializerFailure ? error.cause : error
     const known = toTidemarkError(cause, code, 'it cannot be read')
-    const text = `${topic}-${partition}, the batch at offset ${baseOffsetAt(this.bytes, at)}: ${known.message}`
+    const startOffset = baseOffsetAt(this.bytes, at)
+    const text = `${topic}-${partition}, the batch at offset ${startOffset}: ${known.message}`
+    if (known.code === 'CORRUPT_MESSAGE' && code === 'CORRUPT_MESSAGE') {
+      const nextOffset = this.#offsetBehind(at)
+      const hint = nextOffset === undefined ? '' : `; the next readable offset is ${nextOffset}`
+      return new CorruptBatchError(text + hint, { startOffset, nextOffset }, { topic, partition, cause })
+    }
     return errorOf(error instanceof DeserializerFailure ? code : known.code, text, { topic, partition, cause })
   }
 }

@@ -9,6 +9,7 @@ import type { Message } from '../../client/record-chunk.ts'
 import { json } from '../../client/serializers.ts'
 import type { RequestOf } from '../../shared/protocol/api.ts'
 import { encodeBatch, encodeControlBatch } from '../../shared/record-batch/encode.ts'
+import { LAST_OFFSET_DELTA_AT } from '../../shared/record-batch/format.ts'
 import { FakeBroker, FakeCluster, type FakeTopic } from './fake-broker.ts'
 
 const FAST = { retry: { minMs: 5, maxMs: 20 }, connectTimeoutMs: 2_000 } as const
@@ -298,16 +299,33 @@ describe('a reader ends in an error', () => {
   it('when a batch is damaged, and says where', async () => {
     await using broker = await FakeBroker.start()
     const topic = broker.cluster.addTopic('t')
-    fill(topic, 6)
+    fill(topic, 9)
     const damaged = topic.logs[0]?.batches[1]
     if (damaged !== undefined) damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 0xff
     await using client = clientOf(broker)
     const reader = client.read('t')
     expect(offsetsOf(await take(reader, 3))).toEqual([0, 1, 2])
     await expect(reader.next()).rejects.toMatchObject({
+      name: 'CorruptBatchError',
       code: 'CORRUPT_MESSAGE',
       message: containing('t-0, the batch at offset 3'),
+      startOffset: 3,
+      nextOffset: 6,
     })
+    expect(offsetsOf(await take(client.read('t', { from: 6, to: 'end' }), 99))).toEqual([6, 7, 8])
+    const skipping = client.read('t', { to: 'end', onQuarantined: 'skip' })
+    expect(offsetsOf(await take(skipping, 99))).toEqual([0, 1, 2, 6, 7, 8])
+  })
+
+  it('when a batch is damaged where it says how many records it has, rather than pass over sound ones', async () => {
+    await using broker = await FakeBroker.start()
+    const topic = broker.cluster.addTopic('t')
+    fill(topic, 9)
+    const damaged = topic.logs[0]?.batches[1]
+    if (damaged !== undefined) damaged[LAST_OFFSET_DELTA_AT + 3] = 9
+    await using client = clientOf(broker)
+    const reader = client.read('t', { to: 'end', onQuarantined: 'skip' })
+    await expect(take(reader, 99)).rejects.toMatchObject({ name: 'CorruptBatchError', nextOffset: undefined })
   })
 
   it('when a deserializer fails, with its error as the cause', async () => {
