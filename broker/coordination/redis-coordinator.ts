@@ -51,7 +51,7 @@ export interface RedisCoordinatorOptions {
 const SESSION_TTL_MS = 6_000
 const POLL_EVERY_MS = 200
 const START_TIMEOUT_MS = 10_000
-const START_RETRY_MS = 100
+const START_RETRY_MS = 20
 /** A session is renewed four times in its life, and no answer is waited for longer than until the next renewal. */
 const RENEWALS_PER_LIFE = 4
 const COMMAND_TIMEOUT_MS_MAX = 1_000

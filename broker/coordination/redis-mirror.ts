@@ -217,8 +217,9 @@ export class RedisMirror {
   async #beginHistory(head: RedisHead, reason: string): Promise<void> {
     const { context, link, keys } = this.#options
     this.#readDisk()
-    const knowsNothing =
-      this.view.topics.size === 0 && this.view.tombstones.size === 0 && this.view.leaderships.size === 0
+    const { topics, tombstones, leaderships } = this.view
+    const isDiskEmpty = topics.size === 0 && tombstones.size === 0 && leaderships.size === 0
+    const knowsNothing = this.#history === undefined && isDiskEmpty
     const isNew = knowsNothing && head.history === ''
     const [outcome] = textsOf(
       await link.run(BEGIN_HISTORY, keys.fixed, [
@@ -333,7 +334,9 @@ export class RedisMirror {
       if (object.kind === 'topic') await this.#takeInTopic(object)
       else if (object.kind === 'broker') this.#takeInMember(object)
       else this.#takeInLeadership(object)
-      if (this.#history !== undefined) this.#cursor = Math.max(this.#cursor, object.version)
+      if (object.version <= this.#cursor || this.#history === undefined) continue
+      this.#cursor = object.version
+      this.#counts = undefined
     }
   }
 

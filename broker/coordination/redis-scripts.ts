@@ -177,7 +177,22 @@ local mode = (ARGV[6] == '1' and ARGV[1] == '' and is_empty) and 'normal' or 're
 local version = math.max(tonumber(meta[2] or '0'), tonumber(ARGV[4])) + 1
 redis.call('HSET', META, 'history', ARGV[3], 'life', life_now, 'version', integer(version), 'mode', mode,
   'since', now(), 'clusterId', meta[3] or ARGV[5])
-redis.call('DEL', REPUBLISHED, EXPECTED)
+redis.call('DEL', REPUBLISHED, EXPECTED, NAMES)
+
+-- What follows from other records is made anew, since a part of it may be missing.
+local function touch_unknown(kind, ids)
+  for _, id in ipairs(ids) do
+    if not redis.call('ZSCORE', CHANGED, kind .. id) then touch(kind .. id) end
+  end
+end
+local topics = redis.call('HGETALL', TOPICS)
+for index = 1, #topics, 2 do
+  redis.call('HSET', NAMES, cjson.decode(topics[index + 1]).name, topics[index])
+end
+touch_unknown('t:', redis.call('HKEYS', TOPICS))
+touch_unknown('t:', redis.call('ZRANGE', TOMBSTONES, 0, -1))
+touch_unknown('p:', redis.call('HKEYS', LEADERS))
+touch_unknown('b:', redis.call('HKEYS', BROKERS))
 return { 'begun' }
 `,
 )

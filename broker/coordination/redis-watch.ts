@@ -49,8 +49,8 @@ export type Verdict =
 export function judge(head: RedisHead, known: KnownState): Verdict {
   if (head.history === '') return doubtful('it holds nothing of this cluster')
   if (head.life !== head.historyLife) return doubtful('it was restarted, failed over or restored')
-  if (head.counts.topics !== head.counts.names) return doubtful('a part of its topics is missing')
   if (head.history !== known.history) return { kind: 'other-history' }
+  if (head.counts.topics !== head.counts.names) return doubtful('a part of its topics is missing')
   if (head.version < known.version) return doubtful('it was rolled back')
   const isSame = head.version === known.version && known.counts !== undefined
   if (isSame && !areEqual(head.counts, known.counts)) return doubtful('a part of its records is missing')

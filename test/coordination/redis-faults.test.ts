@@ -1,0 +1,259 @@
+// What is done to Redis, and what brokers make of it: paused, killed, restarted with and without its files, emptied, put
+// back to an older snapshot. Each test has a redis-server of its own.
+
+import { copyFile, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { expect, it, onTestFinished } from 'vitest'
+import { systemClock } from '../../shared/time.ts'
+import type { PrivateRedis, PrivateRedisOptions } from '../setup/private-redis.ts'
+import { describeWithRedis, startRedis } from '../setup/redis.ts'
+import { begin, DiskOfABroker, epoch, type Life, topicOf } from './redis-lives.ts'
+
+const REPUBLISHED = 'Redis has been filled again and is believed'
+const NOT_BELIEVED = 'Redis is not believed; the brokers republish what they know'
+
+async function redisWith(options?: PrivateRedisOptions): Promise<PrivateRedis> {
+  const redis = await startRedis(options)
+  onTestFinished(() => redis.stop())
+  return redis
+}
+
+async function emptyDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'tidemark-redis-'))
+  onTestFinished(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+function clientOf(redis: PrivateRedis): Redis {
+  const client = new Redis(redis.url)
+  onTestFinished(() => client.disconnect())
+  return client
+}
+
+function countOf(life: Life, kind: string): number {
+  return life.changes.filter((change) => change.kind === kind).length
+}
+
+describeWithRedis('a Redis that stands still', () => {
+  it('applies late what was given up, once, and answers the repeated request with it', async () => {
+    const redis = await redisWith()
+    const { coordinator, changes } = await begin({ url: redis.url })
+    const topic = topicOf('orders')
+    redis.signal('SIGSTOP')
+    await expect(coordinator.topics.create('r1', topic)).rejects.toMatchObject({
+      code: 'COORDINATOR_NOT_AVAILABLE',
+      retriable: true,
+    })
+    expect(coordinator.topics.byName('orders')).toBeUndefined()
+    redis.signal('SIGCONT')
+    const again = await untilDone(() => coordinator.topics.create('r1', topic))
+    expect(again).toEqual({ kind: 'done', topic })
+    expect(await coordinator.topics.create('r2', topicOf('orders'))).toEqual({ kind: 'exists', topic })
+    expect(changes.filter(({ kind }) => kind === 'topic-created')).toEqual([{ kind: 'topic-created', topic }])
+  })
+
+  it('ends a session by the clock of its broker, which takes a new one afterwards', async () => {
+    const redis = await redisWith()
+    const life = await begin({ url: redis.url })
+    const { coordinator, record } = life
+    const topic = topicOf('orders')
+    await coordinator.topics.create('r1', topic)
+    await coordinator.leaderships.claim(topic.topicId, 0, epoch(1))
+    const session = coordinator.sessionOf(record.brokerId)
+    redis.signal('SIGSTOP')
+    await life.until(() => countOf(life, 'session-lost') === 1)
+    expect(coordinator.sessionValidUntil()).toBeLessThanOrEqual(systemClock.monotonic())
+    expect(coordinator.health().isOk).toBe(false)
+    // What was known last can be read on.
+    expect(coordinator.topics.byName('orders')).toEqual(topic)
+    expect(coordinator.leaderships.of(topic.topicId, 0)).toMatchObject({ leader: 1, leaderEpoch: 1 })
+    expect(coordinator.brokers()).toEqual([record])
+    redis.signal('SIGCONT')
+    await life.until(() => coordinator.health().isOk)
+    expect(coordinator.sessionValidUntil()).toBeGreaterThan(systemClock.monotonic())
+    expect(coordinator.brokers()).toEqual([record])
+    expect(countOf(life, 'session-lost')).toBe(1)
+    expect(session).toBeDefined()
+  })
+
+  it('does not undo a newer set of in-sync replicas by a late older one', async () => {
+    const redis = await redisWith()
+    const { coordinator } = await begin({ url: redis.url, sessionTtlMs: 6_000 })
+    const topic = topicOf('orders')
+    await coordinator.topics.create('r1', topic)
+    const { leaderships } = coordinator
+    const { topicId: id } = topic
+    await leaderships.claim(id, 0, epoch(1))
+    redis.signal('SIGSTOP')
+    const late = leaderships.setInSyncReplicas(id, 0, epoch(1), [])
+    await expect(late).rejects.toMatchObject({ code: 'COORDINATOR_NOT_AVAILABLE' })
+    redis.signal('SIGCONT')
+    const self = coordinator.brokers().map(({ brokerId }) => brokerId)
+    const newer = await untilDone(() => leaderships.setInSyncReplicas(id, 0, epoch(1), self))
+    expect(newer).toMatchObject({ kind: 'done', leadership: { inSyncReplicas: [1] } })
+    expect(leaderships.of(id, 0)).toMatchObject({ inSyncReplicas: [1] })
+  })
+})
+
+describeWithRedis('a Redis that is killed', () => {
+  it('rejects changes while it is gone, and is filled again when it comes back with nothing', async () => {
+    const redis = await redisWith()
+    const life = await begin({ url: redis.url })
+    const { coordinator, record } = life
+    const [orders, deleted] = [topicOf('orders'), topicOf('deleted')]
+    await coordinator.topics.create('r1', orders)
+    await coordinator.topics.create('r2', deleted)
+    await coordinator.topics.delete('r3', deleted.topicId)
+    await coordinator.leaderships.claim(orders.topicId, 1, epoch(4))
+    await redis.stop()
+    await expect(coordinator.topics.delete('r4', orders.topicId)).rejects.toMatchObject({
+      code: 'COORDINATOR_NOT_AVAILABLE',
+      retriable: true,
+    })
+    expect(coordinator.topics.byName('orders')).toEqual(orders)
+    await redisWith({ port: redis.port })
+    await life.until(() => life.warnings.includes(REPUBLISHED))
+    await life.until(() => coordinator.health().isOk)
+    expect(coordinator.brokers()).toEqual([record])
+    // A stranger with an empty disk learns from Redis what the first one has put back.
+    const other = await begin({ url: redis.url, id: 2 })
+    expect([...other.coordinator.topics.list()]).toEqual([orders])
+    expect(other.coordinator.leaderships.of(orders.topicId, 1)).toMatchObject({ leader: 1, leaderEpoch: 4 })
+    expect(await coordinator.topics.delete('r5', orders.topicId)).toEqual({ kind: 'done', topic: orders })
+  })
+
+  it('knows everything by itself when it comes back with its files', async () => {
+    const directory = await emptyDirectory()
+    const args = ['--appendonly', 'yes', '--appendfsync', 'always']
+    const redis = await redisWith({ directory, args })
+    const life = await begin({ url: redis.url })
+    const { coordinator } = life
+    const orders = topicOf('orders')
+    await coordinator.topics.create('r1', orders)
+    await coordinator.leaderships.claim(orders.topicId, 0, epoch(2))
+    redis.signal('SIGKILL')
+    await redis.stop()
+    await redisWith({ directory, args, port: redis.port })
+    await life.until(() => life.warnings.includes(REPUBLISHED))
+    expect(life.warnings).not.toContain('republished to Redis what it lacked')
+    expect(await coordinator.topics.create('r1', orders)).toEqual({ kind: 'done', topic: orders })
+    expect(coordinator.leaderships.of(orders.topicId, 0)).toMatchObject({ leaderEpoch: 2, version: 1 })
+    expect(countOf(life, 'topic-created')).toBe(1)
+  })
+
+  it('gets back from a broker that starts anew what only its disk knows', async () => {
+    const redis = await redisWith()
+    const disk = new DiskOfABroker()
+    const [orders, deleted] = [topicOf('orders'), topicOf('deleted')]
+    const first = await begin({ url: redis.url, disk })
+    await first.coordinator.topics.create('r1', orders)
+    await first.coordinator.topics.create('r2', deleted)
+    await first.coordinator.topics.delete('r3', deleted.topicId)
+    await first.coordinator.stop()
+    await redis.stop()
+    await redisWith({ port: redis.port })
+    disk.promises.push({ topicId: orders.topicId, partition: 1, leaderEpoch: epoch(9) })
+    const second = await begin({ url: redis.url, disk })
+    expect([...second.coordinator.topics.list()]).toEqual([orders])
+    const { leaderships } = second.coordinator
+    expect((await leaderships.claim(orders.topicId, 1, epoch(9))).kind).toBe('fenced')
+    expect((await leaderships.claim(orders.topicId, 1, epoch(10))).kind).toBe('done')
+  })
+})
+
+describeWithRedis('a Redis that is emptied or put back', () => {
+  it('is filled again by all brokers, and takes no change of topics until they have', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const two = await begin({ url: redis.url, id: 2 })
+    const orders = topicOf('orders')
+    await one.coordinator.topics.create('r1', orders)
+    await two.until(() => two.coordinator.topics.byName('orders') !== undefined)
+    await one.until(() => one.coordinator.brokers().length === 2)
+    const membersSeen: number[] = []
+    one.coordinator.subscribe(() => membersSeen.push(one.coordinator.brokers().length))
+    await client.flushall()
+    await one.until(() => [one, two].some(({ warnings }) => warnings.includes(REPUBLISHED)))
+    expect([one, two].some(({ warnings }) => warnings.includes(NOT_BELIEVED))).toBe(true)
+    await one.until(() => one.coordinator.health().isOk && two.coordinator.health().isOk)
+    expect(await untilDone(() => two.coordinator.topics.create('r2', topicOf('orders')))).toEqual({
+      kind: 'exists',
+      topic: orders,
+    })
+    // Their sessions were lost with Redis; nobody was taken for dead by the other because of it.
+    expect(Math.min(2, ...membersSeen)).toBe(2)
+  })
+
+  it('refuses changes of topics while a broker that is known has not republished', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const two = await begin({ url: redis.url, id: 2 })
+    await one.until(() => one.coordinator.brokers().length === 2)
+    await two.coordinator.stop()
+    await client.flushall()
+    await one.until(() => one.warnings.includes(NOT_BELIEVED))
+    await one.until(() => one.coordinator.health().detail.includes('filled again'))
+    await expect(one.coordinator.topics.create('r1', topicOf('orders'))).rejects.toMatchObject({
+      code: 'COORDINATOR_NOT_AVAILABLE',
+    })
+    // Half of them is enough after a while, since one that is away must not keep the others from working for ever.
+    await one.until(() => one.warnings.includes(REPUBLISHED))
+    expect((await one.coordinator.topics.create('r1', topicOf('orders'))).kind).toBe('done')
+  })
+
+  it('does not bring back what was deleted, nor undo what was changed, after an old snapshot', async () => {
+    const directory = await emptyDirectory()
+    const redis = await redisWith({ directory })
+    const life = await begin({ url: redis.url })
+    const { coordinator } = life
+    const [kept, deleted] = [topicOf('kept'), topicOf('deleted')]
+    await coordinator.topics.create('r1', kept)
+    await coordinator.topics.create('r2', deleted)
+    await coordinator.leaderships.claim(kept.topicId, 0, epoch(1))
+    await clientOf(redis).save()
+    await copyFile(join(directory, 'dump.rdb'), join(directory, 'old.rdb'))
+    const later = topicOf('later')
+    await coordinator.topics.create('r3', later)
+    await coordinator.topics.change('r4', kept.topicId, 1, { partitions: 5 })
+    await coordinator.topics.delete('r5', deleted.topicId)
+    await coordinator.leaderships.claim(kept.topicId, 0, epoch(7))
+    await redis.stop()
+    await copyFile(join(directory, 'old.rdb'), join(directory, 'dump.rdb'))
+    await redisWith({ directory, port: redis.port })
+    await life.until(() => life.warnings.includes(REPUBLISHED))
+    expect(life.warnings).toContain('republished to Redis what it lacked')
+    const other = await begin({ url: redis.url, id: 2 })
+    const names = [...other.coordinator.topics.list()].map(({ name }) => name)
+    expect(names.sort()).toEqual(['kept', 'later'])
+    expect(other.coordinator.topics.byName('kept')).toMatchObject({ version: 2, partitions: 5 })
+    expect(other.coordinator.leaderships.of(kept.topicId, 0)).toMatchObject({ leaderEpoch: 7 })
+    expect(countOf(life, 'topic-deleted')).toBe(1)
+  })
+
+  it('is noticed when it has lost a part of its records only', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const life = await begin({ url: redis.url })
+    const orders = topicOf('orders')
+    await life.coordinator.topics.create('r1', orders)
+    const key = (await client.keys('*')).find((one) => one.endsWith(':topics'))
+    await client.del(key ?? '')
+    await life.until(() => life.warnings.includes(REPUBLISHED))
+    expect(await client.hkeys(key ?? '')).toEqual([orders.topicId])
+  })
+})
+
+/** Tries again what may be tried again. */
+async function untilDone<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'COORDINATOR_NOT_AVAILABLE' })
+    }
+  }
+}
