@@ -44,7 +44,7 @@ export class Cluster {
     )
   }
 
-  /** What went wrong the last time that something was tried again; for messages. */
+  /** What went wrong the last time that something was tried again, if nothing has gone well since; for messages. */
   get lastFailure(): TidemarkError | undefined {
     return this.#lastFailure
   }
@@ -118,7 +118,9 @@ export class Cluster {
     let last: TidemarkError | undefined
     for (let failures = 1; ; failures += 1) {
       try {
-        return await attempt()
+        const done = await attempt()
+        this.#lastFailure = undefined
+        return done
       } catch (thrown) {
         const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', what)
         if (scope.isOver) throw withCause(scope, thrown === scope.signal.reason ? (last ?? error) : error)
@@ -134,17 +136,25 @@ export class Cluster {
     }
   }
 
-  /** The topic, asked for if need be. @throws UNKNOWN_TOPIC_OR_PARTITION after a few tries, or what the scope says. */
+  /**
+   * The topic, asked for if need be. @throws UNKNOWN_TOPIC_OR_PARTITION after a few tries, the last error when the caller
+   * named a number of retries and they are used up, or what the scope says.
+   */
   async topic(name: string, scope: Scope, options: { readonly createMissing: boolean }): Promise<TopicMetadata> {
     const known = this.metadata.topic(name)
     if (known !== undefined && !this.metadata.isStale(name)) return known
+    const { retry, areRetriesGiven } = this.settings
+    const triesMax = areRetriesGiven ? retry.retries + 1 : Infinity
     let last: TidemarkError | undefined
     for (let tries = 1; ; tries += 1) {
       let failure: TidemarkError | undefined
       try {
         await scope.race(this.metadata.refresh([name], options.createMissing))
         const found = this.metadata.topic(name)
-        if (found !== undefined && found.partitions.length > 0) return found
+        if (found !== undefined && found.partitions.length > 0) {
+          this.#lastFailure = undefined
+          return found
+        }
         failure = this.metadata.refusalOf(name)
       } catch (error) {
         failure = toTidemarkError(error, 'CONNECTION_FAILED', `metadata of ${name}`)
@@ -152,10 +162,10 @@ export class Cluster {
       }
       failure ??= errorOf('UNKNOWN_TOPIC_OR_PARTITION', `topic ${name} was not described`, { topic: name })
       const isUnknown = failure.code === 'UNKNOWN_TOPIC_OR_PARTITION'
-      if (isUnknown && tries >= UNKNOWN_TOPIC_TRIES) {
+      if (isUnknown && tries >= Math.min(UNKNOWN_TOPIC_TRIES, triesMax)) {
         throw errorOf(failure.code, `there is no topic ${name}`, { topic: name, cause: failure })
       }
-      if (!failure.retriable && !isPassing(failure.code)) throw failure
+      if (tries >= triesMax || (!failure.retriable && !isPassing(failure.code))) throw failure
       last = failure
       await this.#pauseAfter(failure, tries, scope)
     }

@@ -55,6 +55,7 @@ export class ProducerBatch {
   readonly #timestamps: number[] = []
   readonly #promises: Promise<RecordMetadata>[] = []
   readonly #onSettled: (() => void)[] = []
+  #abandonedCount = 0
   readonly #toMetadata: (outcome: Appended) => RecordMetadata
   #told = 0
 
@@ -80,10 +81,21 @@ export class ProducerBatch {
     return promise
   }
 
-  /** Calls back when the batch is settled; at once if it is. */
+  /** Calls back when the batch is settled, or nobody waits for it any more; at once if it is so. */
   onSettled(callback: () => void): void {
-    if (this.outcome === undefined) this.#onSettled.push(callback)
+    if (this.outcome === undefined && !this.isAbandoned) this.#onSettled.push(callback)
     else callback()
+  }
+
+  /** Whether the senders of all its records have given up waiting. */
+  get isAbandoned(): boolean {
+    return this.recordCount > 0 && this.#abandonedCount === this.recordCount
+  }
+
+  /** The sender of one of its records waits no more, and has been told so. */
+  abandonRecord(): void {
+    this.#abandonedCount += 1
+    if (this.isAbandoned) for (const callback of this.#onSettled.splice(0)) callback()
   }
 
   settle(outcome: BatchOutcome): void {

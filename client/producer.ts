@@ -10,7 +10,7 @@ import { errorOf, toTidemarkError } from './errors.ts'
 import { checkOptions, topicName, WAIT_RULES } from './options.ts'
 import type { Partitioner } from './partitioner.ts'
 import { ProduceLanes } from './produce-lanes.ts'
-import type { RecordMetadata } from './producer-batch.ts'
+import type { ProducerBatch, RecordMetadata } from './producer-batch.ts'
 import { type ProducerOptions, type ProducerSettings, readProducerOptions } from './producer-options.ts'
 import {
   copyRecord,
@@ -30,11 +30,22 @@ export interface SendRequest<K, V> {
   readonly messages: readonly ProducerRecord<K, V>[]
 }
 
+/** The batches that the records of one send with a deadline or a signal are in, one entry a record. */
+type Handed = ProducerBatch[]
+
+/** Asks for a topic until its partitions are known. */
+interface Search {
+  readonly done: Promise<void>
+  readonly stop: AbortController
+}
+
 /** A record whose topic's partitions are not known yet. */
 interface Unplaced {
   readonly record: PreparedRecord
   readonly isAwaited: boolean
   readonly cost: number
+  /** The send that it belongs to, if that may end before its outcome. */
+  readonly handed: Handed | undefined
   resolve(metadata: Promise<RecordMetadata>): void
   reject(error: TidemarkError): void
 }
@@ -50,7 +61,7 @@ export class Producer<K = unknown, V = unknown> {
   readonly #topics = new Map<string, ProducerTopic>()
   readonly #unplaced = new Map<string, Unplaced[]>()
   /** One search for a topic at a time. */
-  readonly #searches = new Map<string, Promise<void>>()
+  readonly #searches = new Map<string, Search>()
   readonly #lanes: ProduceLanes
   readonly #roomWaiters: (() => void)[] = []
   readonly #codecReady: Promise<void>
@@ -62,7 +73,9 @@ export class Producer<K = unknown, V = unknown> {
   #isFetchingIdentity = false
   #isRefreshing = false
   #failuresOfHelp = 0
-  /** Of the last request, if it was lost; for messages. */
+  /** Of the pause after the last such failure; by the monotonic clock. */
+  #pauseEndsAt = 0
+  /** Of the last request, if it was lost or could not be sent; for messages. */
   #lastFailure: TidemarkError | undefined
   #closed: Promise<void> | undefined
   #isOver = false
@@ -99,7 +112,8 @@ export class Producer<K = unknown, V = unknown> {
   /**
    * Sends records and resolves when all are acknowledged as `acks` asks, with where each of them stands, in their order.
    * Waits when the producer holds as much as it may. A send that is awaited does not pay the linger while nothing else is
-   * on its way. @throws TidemarkError of the first record that failed; ABORTED leaves open what becomes of the records.
+   * on its way. @throws TidemarkError of the first record that failed. TIMEOUT and ABORTED take back what is not on its way
+   * yet and shares no batch with records of others, and leave open what becomes of the rest.
    */
   async send(request: SendRequest<K, V>, options: WaitOptions = {}): Promise<RecordMetadata[]> {
     checkOptions('send', request, SEND_RULES)
@@ -113,11 +127,19 @@ export class Producer<K = unknown, V = unknown> {
     const { closing, environment } = this.#cluster
     return inScope(environment, { ...options, closing, what: `send to ${topic}` }, async (scope) => {
       const promises: Promise<RecordMetadata>[] = []
-      for (const record of records) {
-        await this.#room(record, scope)
-        promises.push(this.#add(topic, record, true))
+      const handed: Handed = []
+      try {
+        for (const record of records) {
+          await this.#room(record, scope)
+          promises.push(this.#add(topic, record, true, handed))
+        }
+        return await scope.race(Promise.all(promises))
+      } catch (thrown) {
+        if (!scope.isOver) throw thrown
+        const error = this.#explain(toTidemarkError(thrown, 'TIMEOUT', 'send'), '')
+        this.#takeBack(topic, handed, error)
+        throw error
       }
-      return scope.race(Promise.all(promises))
     })
   }
 
@@ -199,6 +221,7 @@ export class Producer<K = unknown, V = unknown> {
       const error = errorOf('CLIENT_CLOSED', 'the producer was closed before the records were acknowledged')
       this.#giveUp(error)
       this.#stopping.abort(error)
+      for (const { stop } of this.#searches.values()) stop.abort(error)
       this.#timer?.cancel()
       this.#wakeRoomWaiters()
       this.#onClosed()
@@ -247,14 +270,22 @@ export class Producer<K = unknown, V = unknown> {
   }
 
   /** isAwaited: by a caller that is told of a failure. */
-  #add(topic: string, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
+  #add(topic: string, record: PreparedRecord, isAwaited: boolean, handed?: Handed): Promise<RecordMetadata> {
     const state = this.#topics.get(topic)
-    return state === undefined ? this.#wait(topic, record, isAwaited) : this.#place(state, record, isAwaited)
+    return state === undefined
+      ? this.#wait(topic, record, isAwaited, handed)
+      : this.#place(state, record, isAwaited, handed)
   }
 
-  #place(state: ProducerTopic, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
+  #place(
+    state: ProducerTopic,
+    record: PreparedRecord,
+    isAwaited: boolean,
+    handed: Handed | undefined,
+  ): Promise<RecordMetadata> {
     const queue = state.queueOf(record, this.#partitioner)
     const batch = this.#accumulator.append(queue, record, this.#now)
+    handed?.push(batch)
     const promise = batch.promiseOf(record.timestamp)
     if (isAwaited) batch.isUrgent = true
     else batch.isReportedByFlush = true
@@ -265,13 +296,18 @@ export class Producer<K = unknown, V = unknown> {
     return promise
   }
 
-  #wait(topic: string, record: PreparedRecord, isAwaited: boolean): Promise<RecordMetadata> {
+  #wait(
+    topic: string,
+    record: PreparedRecord,
+    isAwaited: boolean,
+    handed: Handed | undefined,
+  ): Promise<RecordMetadata> {
     const cost = RecordAccumulator.costOf(record)
     this.#accumulator.charge(cost)
     const list = this.#unplaced.get(topic) ?? []
     this.#unplaced.set(topic, list)
     const promise = new Promise<RecordMetadata>((resolve, reject) => {
-      list.push({ record: copyRecord(record), isAwaited, cost, resolve, reject })
+      list.push({ record: copyRecord(record), isAwaited, cost, handed, resolve, reject })
     })
     promise.catch(() => undefined)
     this.#search(topic)
@@ -280,24 +316,28 @@ export class Producer<K = unknown, V = unknown> {
 
   #search(topic: string): void {
     if (this.#searches.has(topic)) return
+    const stop = new AbortController()
+    // One that was stopped finds nothing any more; another may have begun since.
+    const isCurrent = (): boolean => this.#searches.get(topic)?.stop === stop
     const run = async (): Promise<void> => {
       try {
         await this.#codecReady
         const metadata = await this.#cluster.call(
           `topic ${topic}`,
-          { signal: this.#stopping.signal, timeoutMs: this.#settings.accumulator.deliveryTimeoutMs },
+          { signal: stop.signal, timeoutMs: this.#settings.accumulator.deliveryTimeoutMs },
           (scope) => this.#cluster.topic(topic, scope, { createMissing: true }),
         )
+        if (!isCurrent()) return
         const state = new ProducerTopic(this.#cluster, metadata)
         this.#topics.set(topic, state)
         this.#placeAll(state)
       } catch (error) {
-        this.#failUnplaced(topic, toTidemarkError(error, 'CONNECTION_FAILED', `topic ${topic}`))
+        if (isCurrent()) this.#failUnplaced(topic, toTidemarkError(error, 'CONNECTION_FAILED', `topic ${topic}`))
       } finally {
-        this.#searches.delete(topic)
+        if (isCurrent()) this.#searches.delete(topic)
       }
     }
-    this.#searches.set(topic, run())
+    this.#searches.set(topic, { done: run(), stop })
   }
 
   #placeAll(state: ProducerTopic): void {
@@ -306,7 +346,7 @@ export class Producer<K = unknown, V = unknown> {
     for (const unplaced of list) {
       this.#accumulator.charge(-unplaced.cost)
       try {
-        unplaced.resolve(this.#place(state, unplaced.record, unplaced.isAwaited))
+        unplaced.resolve(this.#place(state, unplaced.record, unplaced.isAwaited, unplaced.handed))
       } catch (error) {
         this.#fail(unplaced, toTidemarkError(error, 'INVALID_ARGUMENT', 'send'))
       }
@@ -323,6 +363,30 @@ export class Producer<K = unknown, V = unknown> {
     this.#wakeRoomWaiters()
   }
 
+  /** The caller of a send has been told that it failed: what it handed over holds no memory and keeps nobody waiting. */
+  #takeBack(topic: string, handed: Handed, error: TidemarkError): void {
+    const list = this.#unplaced.get(topic) ?? []
+    const kept = list.filter((unplaced) => unplaced.handed !== handed)
+    for (const unplaced of list) {
+      if (unplaced.handed !== handed) continue
+      this.#accumulator.charge(-unplaced.cost)
+      unplaced.reject(error)
+    }
+    if (kept.length > 0) {
+      this.#unplaced.set(topic, kept)
+    } else if (list.length > 0) {
+      this.#unplaced.delete(topic)
+      this.#searches.get(topic)?.stop.abort(error)
+      this.#searches.delete(topic)
+    }
+    for (const batch of handed) {
+      if (batch.outcome !== undefined) continue
+      batch.abandonRecord()
+      if (batch.isAbandoned) this.#accumulator.abandon(batch, error)
+    }
+    this.#wakeRoomWaiters()
+  }
+
   #fail(unplaced: Unplaced, error: TidemarkError): void {
     if (!unplaced.isAwaited) this.#accumulator.noteFailure(error)
     unplaced.reject(error)
@@ -330,7 +394,8 @@ export class Producer<K = unknown, V = unknown> {
 
   async #drain(scope: Scope): Promise<void> {
     try {
-      while (this.#searches.size > 0) await scope.race(Promise.all(this.#searches.values()))
+      while (this.#searches.size > 0)
+        await scope.race(Promise.all([...this.#searches.values()].map(({ done }) => done)))
       await scope.race(
         new Promise<void>((resolve) => {
           this.#accumulator.flush(resolve)
@@ -338,12 +403,15 @@ export class Producer<K = unknown, V = unknown> {
         }),
       )
     } catch (thrown) {
-      const error = toTidemarkError(thrown, 'TIMEOUT', 'flush')
-      const cause = this.#lastFailure ?? this.#cluster.lastFailure
-      if (error.code !== 'TIMEOUT' || cause === undefined) throw error
-      const text = `${error.message}; ${this.bufferedBytes} bytes are held; the last error was: ${cause.message}`
-      throw errorOf('TIMEOUT', text, { cause })
+      throw this.#explain(toTidemarkError(thrown, 'TIMEOUT', 'flush'), `; ${this.bufferedBytes} bytes are held`)
     }
+  }
+
+  /** A deadline alone does not say what is wrong. */
+  #explain(error: TidemarkError, more: string): TidemarkError {
+    const cause = this.#lastFailure ?? this.#cluster.lastFailure
+    if (error.code !== 'TIMEOUT' || error.cause !== undefined || cause === undefined) return error
+    return errorOf('TIMEOUT', `${error.message}${more}; the last error was: ${cause.message}`, { cause })
   }
 
   #schedulePump(): void {
@@ -421,7 +489,9 @@ export class Producer<K = unknown, V = unknown> {
           this.#isFetchingIdentity = false
           const failure = toTidemarkError(error, 'CONNECTION_FAILED', 'initProducerId')
           if (!failure.retriable) return this.#giveUp(failure)
-          this.#pumpAfterPause()
+          // It has been tried again already.
+          const limit = this.#cluster.settings.areRetriesGiven ? 0 : Infinity
+          this.#pumpAfterPause(failure, (queue) => queue.session.identity === undefined, limit)
         },
       )
   }
@@ -435,11 +505,11 @@ export class Producer<K = unknown, V = unknown> {
         for (const state of this.#topics.values()) state.update()
         const isHelped = topics.every((topic) => this.#cluster.metadata.topic(topic) !== undefined)
         if (isHelped && !this.#hasLeaderless(topics)) this.#pump()
-        else this.#pumpAfterPause()
+        else this.#pumpWithoutLeader(this.#refusalOf(topics))
       },
-      () => {
+      (error: unknown) => {
         this.#isRefreshing = false
-        this.#pumpAfterPause()
+        this.#pumpWithoutLeader(toTidemarkError(error, 'CONNECTION_FAILED', 'metadata'))
       },
     )
   }
@@ -449,12 +519,33 @@ export class Producer<K = unknown, V = unknown> {
     return topics.some((topic) => metadata.topic(topic)?.partitions.some(({ leader }) => leader === undefined) === true)
   }
 
-  /** What the pump needs could not be had; it tries again, at growing intervals. */
-  #pumpAfterPause(): void {
+  #refusalOf(topics: readonly string[]): TidemarkError {
+    for (const topic of topics) {
+      const refusal = this.#cluster.metadata.refusalOf(topic)
+      if (refusal !== undefined) return refusal
+    }
+    return errorOf('LEADER_NOT_AVAILABLE', `${topics.join(', ')}: a partition has no leader`)
+  }
+
+  #pumpWithoutLeader(error: TidemarkError): void {
+    const limit = this.#settings.accumulator.retry.retries
+    this.#pumpAfterPause(error, (queue) => this.#leaderOf(queue) === undefined, limit)
+  }
+
+  /** What the pump needs for some partitions could not be had; it tries again, at growing intervals, as often as it may. */
+  #pumpAfterPause(error: TidemarkError, isStranded: (queue: PartitionQueue) => boolean, limit: number): void {
     if (this.#isOver || this.#accumulator.isEmpty) return
-    this.#failuresOfHelp += 1
-    const { environment, settings } = this.#cluster
-    this.#setTimer(this.#now() + backoffMs(this.#failuresOfHelp, settings.retry, environment.random))
+    const now = this.#now()
+    // New records ask at once; only what was asked for after the pause counts as a retry.
+    if (now >= this.#pauseEndsAt) {
+      this.#failuresOfHelp += 1
+      const { environment, settings } = this.#cluster
+      this.#pauseEndsAt = now + backoffMs(this.#failuresOfHelp, settings.retry, environment.random)
+      this.#lastFailure = error
+      this.#accumulator.onStranded(isStranded, error, limit, now)
+      this.#wakeRoomWaiters()
+    }
+    this.#setTimer(this.#pauseEndsAt)
   }
 
   #checkAlive(): void {

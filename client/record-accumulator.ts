@@ -65,8 +65,10 @@ export class PartitionQueue {
   open: ProducerBatch | undefined
   /** Nothing is sent before, by the monotonic clock. */
   notBefore = 0
-  /** What the last request was refused or lost with; for messages. */
+  /** What the last request was refused or lost with, or why none could be sent; for messages. */
   lastError: TidemarkError | undefined
+  /** How often in a row what a request needs could not be had. */
+  strandings = 0
   /** The oldest batch that will never be in the log: those behind it take its numbers when all in flight are answered. */
   hole: ProducerBatch | undefined
 
@@ -273,6 +275,38 @@ export class RecordAccumulator {
     }
   }
 
+  /**
+   * What some partitions need before anything can be sent, a leader or an identity, could not be had. Their waiting batches
+   * are given up when that has happened more often in a row than `limit`.
+   */
+  onStranded(isStranded: (queue: PartitionQueue) => boolean, error: TidemarkError, limit: number, now: number): void {
+    for (const queue of this.#active) {
+      if (!isStranded(queue)) continue
+      queue.lastError = error
+      queue.strandings += 1
+      if (queue.strandings <= limit) continue
+      queue.strandings = 0
+      for (const batch of waitingOf(queue)) this.#giveUp(queue, batch, this.#givenUp(queue, batch, now))
+    }
+  }
+
+  /** Nobody waits for the batch any more. It goes no more; if it is on its way, it is not sent again. */
+  abandon(batch: ProducerBatch, error: TidemarkError): void {
+    for (const queue of this.#active) {
+      if (queue.topic !== batch.topic || queue.partition !== batch.partition) continue
+      if (waitingOf(queue).includes(batch)) this.#giveUp(queue, batch, error)
+    }
+  }
+
+  /** Takes a batch that waits out of its queue. */
+  #giveUp(queue: PartitionQueue, batch: ProducerBatch, error: TidemarkError): void {
+    if (queue.open === batch) queue.open = undefined
+    const index = queue.closed.indexOf(batch)
+    if (index >= 0) queue.closed.splice(index, 1)
+    this.#fail(queue, batch, error)
+    if (queue.inFlight.length === 0) this.#afterAnswer(queue)
+  }
+
   /** Gives everything up. What is in flight is settled too: its answers are not heard any more. */
   failAll(error: TidemarkError): void {
     for (const queue of this.#active) {
@@ -385,6 +419,7 @@ export class RecordAccumulator {
     const bytes = batch.bytes
     assert(bytes !== undefined, 'a batch that is sent is finished')
     queue.inFlight.push(batch)
+    queue.strandings = 0
     let request = round.get(broker)
     if (request === undefined) {
       request = { broker, batches: [], queues: [], bytes: 0 }
@@ -457,7 +492,8 @@ export class RecordAccumulator {
       return this.#fail(queue, batch, errorOf('OUTCOME_UNKNOWN', text, { cause: error, ...placeOf(queue) }))
     }
     batch.failures += 1
-    if (!error.retriable || batch.failures > retry.retries || now >= batch.openedAt + deliveryTimeoutMs) {
+    const isLate = now >= batch.openedAt + deliveryTimeoutMs || batch.isAbandoned
+    if (!error.retriable || batch.failures > retry.retries || isLate) {
       return this.#fail(queue, batch, error.retriable ? this.#givenUp(queue, batch, now) : error)
     }
     this.#sendAgain(queue, batch, now + backoffMs(batch.failures, retry, this.#random))
@@ -593,6 +629,11 @@ function isSessionError(code: ErrorCode): boolean {
 /** Whether the topic takes smaller batches than was known. */
 function isBatchTooLarge(code: ErrorCode): boolean {
   return code === 'MESSAGE_TOO_LARGE' || code === 'RECORD_LIST_TOO_LARGE'
+}
+
+/** Not on their way; oldest first. */
+function waitingOf({ resend, closed, open }: PartitionQueue): ProducerBatch[] {
+  return open === undefined ? [...resend, ...closed] : [...resend, ...closed, open]
 }
 
 function where(queue: PartitionQueue): string {
