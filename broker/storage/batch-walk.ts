@@ -22,8 +22,6 @@ export interface WalkOptions {
   readonly end: number
   /** Base offset that the first batch must have; undefined when any will do. Each later one must join the one before. */
   readonly expectedOffset?: number
-  /** Whether compaction may have taken batches out, so that one may begin behind what is expected. */
-  readonly mayHaveGaps?: boolean
   /** Whether checksum and fields are checked, not only the frame. */
   readonly isFullCheck?: boolean
   readonly chunkBytes?: number
@@ -40,7 +38,6 @@ export class BatchWalk {
   fault: string | undefined
   isStopped = false
   readonly #isFullCheck: boolean
-  readonly #mayHaveGaps: boolean
   readonly #chunkBytes: number
   readonly #visit: BatchVisitor
   #wantedBytes: number
@@ -49,7 +46,6 @@ export class BatchWalk {
     this.position = options.position
     this.end = options.end
     this.expectedOffset = options.expectedOffset
-    this.#mayHaveGaps = options.mayHaveGaps === true
     this.#isFullCheck = options.isFullCheck === true
     this.#chunkBytes = options.chunkBytes ?? WALK_CHUNK_BYTES
     this.#visit = options.visit
@@ -98,9 +94,8 @@ export class BatchWalk {
       }
     }
     const baseOffset = baseOffsetAt(bytes, at)
-    const expected = this.expectedOffset ?? baseOffset
-    if (this.#mayHaveGaps ? baseOffset < expected : baseOffset !== expected) {
-      this.fault = `its base offset is ${baseOffset}, not ${expected}`
+    if (this.expectedOffset !== undefined && baseOffset !== this.expectedOffset) {
+      this.fault = `its base offset is ${baseOffset}, not ${this.expectedOffset}`
       return false
     }
     const verdict = this.#visit(bytes, at, size, this.position)

@@ -14,6 +14,9 @@ export const QUARANTINE_FILE = 'quarantine'
 /** There when a sync has failed; see failed-sync.ts. */
 export const SYNC_FAILED_FILE = 'sync-failed'
 
+/** There while a log is being cut back; see unfinished-cut.ts. */
+export const CUT_FILE = 'cut'
+
 export type LogFileKind = 'log' | 'index' | 'timeindex' | 'producers'
 type KeptFileKind = 'corrupt' | 'truncated'
 

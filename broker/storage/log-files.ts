@@ -5,6 +5,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import type { Offset } from '../../shared/ids.ts'
 import { readCheckpoint, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import {
+  CUT_FILE,
   LEADER_EPOCHS_FILE,
   LOG_START_FILE,
   offsetIndexFile,
@@ -28,6 +29,7 @@ export interface FoundFiles {
   readonly logStartOffset: Offset | undefined
   /** Undefined when the file is there and damaged. */
   readonly quarantine: Quarantine | undefined
+  readonly hasUnfinishedCut: boolean
 }
 
 /** @throws DiskError */
@@ -59,6 +61,7 @@ export function findFiles(context: StorageContext, directory: string): FoundFile
     snapshots: snapshots.toReversed(),
     logStartOffset: names.includes(LOG_START_FILE) ? readLogStart(context, directory) : undefined,
     quarantine,
+    hasUnfinishedCut: names.includes(CUT_FILE),
   }
 }
 

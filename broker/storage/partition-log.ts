@@ -39,6 +39,7 @@ import { Retention } from './retention.ts'
 import { Segment } from './segment.ts'
 import { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
+import { forgetCut, noteCut } from './unfinished-cut.ts'
 
 const ONLINE: LogState = { kind: 'online' }
 const IDLE: Promise<void> = Promise.resolve()
@@ -669,6 +670,7 @@ export class PartitionLog {
     const { disk, events } = this.#context
     if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
     await save()
+    noteCut(this.#context, this.directory)
     const bytesBefore = this.#segments.bytes
     this.#truncations++
     this.#appender.takeBack(cut.offset)
@@ -685,6 +687,7 @@ export class PartitionLog {
     // The batch that the start lay in is gone as a whole: what is appended in its place must not count as trimmed.
     if (isStartLowered) await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, cut.offset)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()
+    forgetCut(this.#context, this.directory)
     this.#appender.continueInActive()
     const bytes = bytesBefore - this.#segments.bytes
     events.onTruncate?.(this.directory, { endOffset: cut.offset, bytes, reason: 'asked for' })

@@ -32,6 +32,7 @@ import type { QuarantinedRange } from './quarantine.ts'
 import { Segment } from './segment.ts'
 import { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
+import { finishCut, forgetCut, noteCut } from './unfinished-cut.ts'
 
 /** Bytes read at a time. scripts/bench-log.ts has the figures. */
 const SCAN_CHUNK_BYTES = 2 * 1024 * 1024
@@ -46,8 +47,6 @@ export interface RecoverOptions {
   readonly logStartOffset?: Offset
   /** Whether the page cache has survived since the last append. */
   readonly kernelLived: boolean
-  /** Whether compaction may have taken batches out of the log. */
-  readonly mayHaveGaps?: boolean
   /** A batch with a greater epoch is damaged, since nobody has led in one. Undefined when that is not known. */
   readonly leaderEpochMax?: LeaderEpoch
   readonly now: TimestampMs
@@ -102,6 +101,7 @@ class Recovery {
   #truncatedAt: Offset | undefined
   /** Names or sizes were changed that must be durable before the first append. */
   #hasChanged = false
+  #isCutNoted = false
 
   constructor(options: RecoverOptions) {
     this.#options = options
@@ -124,6 +124,10 @@ class Recovery {
     this.#dropBelowStart()
     const point = this.#options.recoveryPoint
     await this.#rewriteAfterFailedSync(point)
+    if (this.#found.hasUnfinishedCut) {
+      const cut = this.#segments.filter((segment) => segment.baseOffset >= (point?.segmentBase ?? 0))
+      await finishCut(this.#context, this.#options.directory, cut)
+    }
     const from = this.#scanStart(point)
     const loaded = this.#loadHistory(from)
     let logEndOffset = await this.#scan(from, point)
@@ -230,9 +234,7 @@ class Recovery {
         this.#segments.splice(index--, 1)
         continue
       }
-      if (segment.baseOffset > expected && this.#options.mayHaveGaps === true) {
-        expected = segment.baseOffset
-      } else if (segment.baseOffset > expected) {
+      if (segment.baseOffset > expected) {
         const before = this.#segments[index - 1] ?? segment
         if (this.#mayTruncate(expected, point)) {
           await this.#truncate(before, before.size, expected, 'a segment is missing behind it')
@@ -292,7 +294,6 @@ class Recovery {
       end: segment.readableEnd(position),
       expectedOffset,
       isFullCheck: true,
-      mayHaveGaps: this.#options.mayHaveGaps === true,
       chunkBytes: SCAN_CHUNK_BYTES,
       visit: (bytes, at, size, batchPosition) => {
         const fault = this.#checkEpoch(leaderEpochAt(bytes, at), baseOffsetAt(bytes, at), batchPosition)
@@ -434,6 +435,7 @@ class Recovery {
   /** Cuts the log at the position of the segment; what stood there and behind is kept if it looked like batches. */
   async #truncate(segment: Segment, position: number, offset: Offset, reason: string): Promise<void> {
     const { context, directory } = this.#options
+    this.#noteCut()
     let bytes = segment.size - position
     for (const later of this.#segments.splice(this.#segments.indexOf(segment) + 1)) {
       bytes += later.size
@@ -462,6 +464,13 @@ class Recovery {
     context.events.onTruncate?.(directory, { endOffset: offset, bytes, reason })
   }
 
+  #noteCut(): void {
+    if (this.#isCutNoted) return
+    this.#isCutNoted = true
+    this.#hasChanged = true
+    noteCut(this.#context, this.#options.directory)
+  }
+
   /** It may be open for reading only, from when the producers or the epochs were made from it. */
   #makeWritable(segment: Segment): void {
     if (segment.file.isWritable) return
@@ -472,6 +481,7 @@ class Recovery {
   /** Takes a segment out of the log; it is kept under another name if it has anything in it. */
   #setAside(segment: Segment): void {
     const { disk, files } = this.#context
+    this.#noteCut()
     files.drop(segment.file)
     if (segment.size > 0) {
       const kept = `${this.#options.directory}/${keptFile('truncated', segment.baseOffset, 0)}`
@@ -533,6 +543,7 @@ class Recovery {
     }
     for (const segment of this.#segments) if (segment.size > segment.indexedFrom) segment.removeIndexFiles(disk)
     if (this.#hasChanged) await disk.syncDirectory(directory)
+    if (this.#isCutNoted) forgetCut(this.#context, directory)
   }
 
   #open(logEndOffset: Offset, point: LogPlace | undefined): PartitionLog {

@@ -1,6 +1,6 @@
 // What batches from a leader must be like before a follower may append them as they are. Owns the rules that the bytes and
 // the end of the log decide; knows nothing of promises, and nothing of producers: what the leader has taken, the follower
-// takes.
+// takes. A log has no holes but those in its quarantine, since nothing that reads it could tell one from a loss.
 
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
@@ -10,8 +10,6 @@ import type { RefusedAppend } from './append-check.ts'
 export interface ReplicatedAppendOptions {
   /** The epoch of the leader that they come from: no batch may have a newer one. */
   readonly epoch: LeaderEpoch
-  /** Whether compaction may have taken batches out in between. */
-  readonly mayHaveGaps?: boolean
 }
 
 /**
@@ -56,12 +54,11 @@ export function checkReplicated(
   if (records.length === 0) return corrupt('INVALID_RECORD', 'there is no batch to append')
   let expectedOffset = end.offset
   let epochMin = end.epoch ?? 0
-  const mayBeCompacted = options.mayHaveGaps === true
   for (let at = 0; at < records.length; at += batchBytes(records, at)) {
-    const fault = checkBatch(records, at, records.length, { mayBeCompacted })
+    const fault = checkBatch(records, at, records.length)
     if (fault !== undefined) return corrupt(fault.code, fault.message)
     const baseOffset = baseOffsetAt(records, at)
-    if (mayBeCompacted ? baseOffset < expectedOffset : baseOffset !== expectedOffset) {
+    if (baseOffset !== expectedOffset) {
       const what = `its base offset is ${baseOffset}, the end of the log ${expectedOffset}`
       return refuse('not-next', 'OFFSET_OUT_OF_RANGE', at, what, { expected: expectedOffset, found: baseOffset })
     }

@@ -76,11 +76,10 @@ export class Staging {
   }
 
   #mustRoll(batch: StagedBatch, config: LogConfig, now: number): boolean {
-    // An empty segment too: what is missing in between may span more than its indexes can say.
-    if (batch.endOffset - this.#segmentBase > RELATIVE_OFFSET_MAX) return batch.baseOffset > this.#segmentBase
     if (this.#segmentBytes === 0) return false
     if (this.#segmentBytes + batch.bytes > config.segmentBytes) return true
-    return this.#segmentStartMs !== undefined && now - this.#segmentStartMs >= config.segmentMs
+    if (this.#segmentStartMs !== undefined && now - this.#segmentStartMs >= config.segmentMs) return true
+    return batch.endOffset - this.#segmentBase > RELATIVE_OFFSET_MAX
   }
 }
 
