@@ -1,7 +1,7 @@
 // Brokers' coordinators over one Redis, for suites that do things to that Redis: short sessions, stores and disks in memory
 // that outlive a coordinator, and waiting for what the coordinator tells instead of for time.
 
-import { onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type {
   BrokerRecord,
   CatalogueStore,
@@ -156,4 +156,9 @@ export function topicOf(name: string, partitions = 2, assignment?: TopicDefiniti
 
 export function epoch(value: number): LeaderEpoch {
   return leaderEpoch(value)
+}
+
+/** Any text with these words in it, to stand in a comparison. */
+export function containing(words: string): unknown {
+  return expect.stringContaining(words)
 }
