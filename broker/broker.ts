@@ -268,7 +268,11 @@ class RunningBroker implements Broker {
         hotTailBytes: options.hotTailBytes,
         producerExpirationMs: options.producerIdExpirationMs,
       },
-      upkeep: { flushIntervalMs: options.flushIntervalMs, retentionIntervalMs: options.retentionCheckIntervalMs },
+      upkeep: {
+        flushIntervalMs: options.flushIntervalMs,
+        retentionIntervalMs: options.retentionCheckIntervalMs,
+        scrubIntervalMs: options.scrubIntervalMs,
+      },
     })
     this.#directory = directory
     const tookSeconds = (clock.monotonic() - startedMs) / 1000

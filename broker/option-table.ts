@@ -209,6 +209,15 @@ export const OPTION_TABLE = {
     scope: 'process',
     about: 'How often it is looked for segments that may go.',
   },
+  'scrub-interval-ms': {
+    type: 'integer',
+    default: 7 * DAY_MS,
+    min: 0,
+    max: 365 * DAY_MS,
+    unit: 'ms',
+    scope: 'process',
+    about: 'How often all records on the disk are read, slowly, in search of some that have gone bad; 0 for never.',
+  },
   'disk-reserve-bytes': {
     type: 'integer',
     min: 0,

@@ -22,6 +22,7 @@ import type { ConfigEntries, LogConfig } from './log-config.ts'
 import { parseTopicConfig } from './log-config.ts'
 import type { UpkeepOptions } from './log-upkeep.ts'
 import { eachAtOnce, LogUpkeep } from './log-upkeep.ts'
+import { LogScrubber } from './log-scrubber.ts'
 import { loggedEvents } from './logged-events.ts'
 import type { PartitionName } from './partition-directories.ts'
 import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
@@ -78,6 +79,7 @@ export class LogDirectory {
   readonly #options: LogDirectoryOptions
   readonly #directories: PartitionDirectories
   readonly #upkeep: LogUpkeep
+  readonly #scrubber: LogScrubber
   readonly #lock: DirectoryLock
   readonly #logs = new Map<TopicId, (PartitionLog | undefined)[]>()
   /** Why a partition has no log, by the name of its directory. */
@@ -141,6 +143,7 @@ export class LogDirectory {
       offline: () => this.#failures.keys(),
     }
     this.#upkeep = new LogUpkeep(parts, options.upkeep)
+    this.#scrubber = new LogScrubber({ ...options, logs: () => this.logs() }, options.upkeep?.scrubIntervalMs)
   }
 
   /** The log of the partition; undefined if there is no such partition, or if its log is offline (see failureOf). */
@@ -270,6 +273,7 @@ export class LogDirectory {
 
   async #abandon(): Promise<void> {
     this.space.stop()
+    await this.#scrubber.stop()
     await this.#upkeep.stop()
     for (const log of this.logs()) log.close()
     this.context.files.closeIdle()
@@ -280,6 +284,7 @@ export class LogDirectory {
     const { disk, path, logger } = this.#options
     await this.#lastChange
     this.space.stop()
+    await this.#scrubber.stop()
     await this.#upkeep.stop()
     try {
       const closed = await this.#closeLogs()
@@ -344,6 +349,7 @@ export class LogDirectory {
     // From here on logs may change, so from here on the mark would be a lie.
     await removeCleanMark(disk, mark)
     await this.#upkeep.start(points)
+    this.#scrubber.start()
   }
 
   async #openLog(found: FoundLog): Promise<PartitionLog | undefined> {

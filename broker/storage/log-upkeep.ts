@@ -28,6 +28,8 @@ export interface UpkeepOptions {
   readonly flushBytes?: number
   /** Default 300,000. */
   readonly retentionIntervalMs?: number
+  /** Between two searches for records that have gone bad, at least; 0 for none. Default 7 days. */
+  readonly scrubIntervalMs?: number
 }
 
 export interface UpkeepParts {

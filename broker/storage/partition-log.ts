@@ -30,7 +30,7 @@ import { failureOf } from './log-failure.ts'
 import { LogReader } from './log-reader.ts'
 import type { WriteMark } from './log-writer.ts'
 import { LogWriter } from './log-writer.ts'
-import { forgetIndexes, scrubSegment } from './log-scrub.ts'
+import { forgetIndexes, scrubSealed, scrubSegment } from './log-scrub.ts'
 import type { QuarantinedRange } from './quarantine.ts'
 import { Quarantine, QuarantinedError } from './quarantine.ts'
 import type { ReplicatedAppendOptions, ReplicatedAppendResult } from './replica-check.ts'
@@ -543,6 +543,16 @@ export class PartitionLog {
     const found: QuarantinedRange[] = []
     for (const segment of [...this.#segments]) found.push(...(await this.#scrubSegment(segment)))
     return found
+  }
+
+  /**
+   * Checks every byte of the sealed segments, beside everything else that goes on, and quarantines what is bad. Answers the
+   * ranges that it has found. `pause` as in scrubSealed of log-scrub.ts. @throws STORAGE_ERROR
+   */
+  scrubSealed(pause: (bytes: number) => Promise<boolean>): Promise<readonly QuarantinedRange[]> {
+    const isOver = (): boolean => this.#isClosed || this.#state.kind === 'offline'
+    const scrub = (segment: Segment): Promise<readonly QuarantinedRange[]> => this.#scrubSegment(segment)
+    return scrubSealed(this.#context, this.#segments, { directory: this.directory, pause, isOver, scrub })
   }
 
   /** Looks for what a read has stumbled upon, once a segment. Answers whether the read is worth to be tried again. */

@@ -14,6 +14,7 @@ import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
 import { NodeDisk } from '../../broker/storage/node-disk.ts'
 import { LOST_KEPT_MS } from '../../broker/storage/partition-directories.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
+import type { QuarantinedRange } from '../../broker/storage/quarantine.ts'
 import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
 import { TOMBSTONE_KEPT_MS } from '../../broker/storage/topic-store.ts'
 import { must } from '../../shared/assert.ts'
@@ -239,6 +240,44 @@ describe('the upkeep of a data directory', () => {
     await settle()
     expect(logOf(directory, 1).logStartOffset).toBeGreaterThan(50)
     expect(logOf(directory, 1).bytes).toBeLessThan(4_000)
+    await directory.stop()
+  })
+
+  it('finds what has gone bad in old segments by itself, once a week, and says so', async () => {
+    const bench = new Bench()
+    const disk = new MemoryDisk(bench.time)
+    bench.disk = disk
+    const found: [string, QuarantinedRange][] = []
+    const storage = { events: { onQuarantine: (log: string, range: QuarantinedRange) => found.push([log, range]) } }
+    const directory = await bench.open({ storage })
+    await directory.createTopic(definitionOf(1, { config: { 'segment.bytes': '1024', 'retention.ms': '-1' } }))
+    const log = logOf(directory, 1)
+    for (let number = 0; number < 40; number++) append(log, `value ${number}`.padEnd(100))
+    const pass = async (ms: number): Promise<void> => {
+      for (const part of [ms, 600_000, ...Array.from({ length: 20 }, () => 1_000)]) {
+        bench.time.advance(part)
+        await settle()
+      }
+    }
+    const flip = (value: string): void => {
+      for (const name of disk.list(log.directory).filter((one) => one.endsWith('.log'))) {
+        const bytes = Buffer.from(disk.readFile(`${log.directory}/${name}`))
+        const at = bytes.indexOf(value)
+        if (at < 0) continue
+        bytes.writeUInt8(0x7a, at)
+        disk.writeFile(`${log.directory}/${name}`, bytes)
+      }
+    }
+    await pass(8 * 86_400_000)
+    expect(found).toEqual([])
+    flip('value 12')
+    await pass(6 * 86_400_000)
+    expect(log.quarantined).toEqual([])
+    await pass(2 * 86_400_000)
+    expect(log.quarantined).toMatchObject([{ startOffset: 12, endOffset: 13 }])
+    expect(found).toEqual([[log.directory, log.quarantined[0]]])
+    await pass(8 * 86_400_000)
+    expect(found).toHaveLength(1)
     await directory.stop()
   })
 
