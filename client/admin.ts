@@ -34,7 +34,8 @@ export interface CreatedTopic {
   readonly replicationFactor: number | undefined
 }
 
-export type TopicDescription = ResponseOf<'describeTopics'>['topics'][number]
+/** What is refused is thrown, so a description carries no error. */
+export type TopicDescription = Omit<ResponseOf<'describeTopics'>['topics'][number], 'error' | 'message'>
 export type ClusterInfo = ResponseOf<'clusterInfo'>
 
 export interface TopicOffset {
@@ -116,7 +117,7 @@ export class Admin {
     return this.#call('describeTopics', options, async (scope) => {
       const body = await this.#cluster.ask('describeTopics', { topics }, scope, { isRepeatable: true })
       throwRefusals(body.topics)
-      return [...body.topics]
+      return body.topics.map(({ error: _error, message: _message, ...topic }) => topic)
     })
   }
 

@@ -39,7 +39,8 @@ export class Client {
 
   /**
    * Reads a topic without a group: from an offset or a time, to one or for ever. Iterate over it with `for await`, or over
-   * its batches(). @throws INVALID_ARGUMENT, CLIENT_CLOSED; what goes wrong later is thrown by the iteration.
+   * its batches(). It ends quietly, without an error, when the client is closed. @throws INVALID_ARGUMENT, CLIENT_CLOSED;
+   * what goes wrong later is thrown by the iteration.
    */
   read<K = Buffer, V = Buffer>(topic: string, options: ReadOptions<K, V> = {}): Reader<K, V> {
     this.#checkOpen()

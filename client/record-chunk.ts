@@ -102,8 +102,8 @@ export class RecordChunk<K, V> {
         partition,
         offset,
         timestamp,
-        key: record.key === null ? null : readField(record.key, keyReader, topic),
-        value: record.value === null ? null : readField(record.value, valueReader, topic),
+        key: record.key === null ? null : readField(record.key, keyReader, topic, offset),
+        value: record.value === null ? null : readField(record.value, valueReader, topic, offset),
         headers: record.headers.length === 0 ? NO_HEADERS : toHeaders(record.headers),
       })
     })
@@ -121,33 +121,44 @@ export class RecordChunk<K, V> {
 
   #located(error: unknown, at: number, topic: string): TidemarkError {
     const { partition } = this
-    const code = error instanceof DeserializerFailure ? 'DESERIALIZATION_FAILED' : 'CORRUPT_MESSAGE'
-    const cause = error instanceof DeserializerFailure ? error.cause : error
-    const known = toTidemarkError(cause, code, 'it cannot be read')
+    if (error instanceof DeserializerFailure) {
+      const { cause, offset } = error
+      const { message } = toTidemarkError(cause, 'DESERIALIZATION_FAILED', 'a deserializer failed')
+      const text = `${topic}-${partition}, the record at offset ${offset}: ${message}`
+      return errorOf('DESERIALIZATION_FAILED', text, { topic, partition, cause })
+    }
+    const known = toTidemarkError(error, 'CORRUPT_MESSAGE', 'it cannot be read')
     const startOffset = baseOffsetAt(this.bytes, at)
     const text = `${topic}-${partition}, the batch at offset ${startOffset}: ${known.message}`
-    if (known.code === 'CORRUPT_MESSAGE' && code === 'CORRUPT_MESSAGE') {
+    if (known.code === 'CORRUPT_MESSAGE') {
       const nextOffset = this.#offsetBehind(at)
       const hint = nextOffset === undefined ? '' : `; the next readable offset is ${nextOffset}`
-      return new CorruptBatchError(text + hint, { startOffset, nextOffset }, { topic, partition, cause })
+      return new CorruptBatchError(text + hint, { startOffset, nextOffset }, { topic, partition, cause: error })
     }
-    return errorOf(error instanceof DeserializerFailure ? code : known.code, text, { topic, partition, cause })
+    return errorOf(known.code, text, { topic, partition, cause: error })
   }
 }
 
 /** What an application's deserializer threw, to be told apart from a batch that is damaged. */
 class DeserializerFailure extends Error {
   override readonly name = 'DeserializerFailure'
+  /** Of the record. */
+  readonly offset: number
+
+  constructor(offset: number, cause: unknown) {
+    super('a deserializer failed', { cause })
+    this.offset = offset
+  }
 }
 
-function readField<T>(bytes: Uint8Array, reader: Deserializer<T> | undefined, topic: string): T {
+function readField<T>(bytes: Uint8Array, reader: Deserializer<T> | undefined, topic: string, offset: number): T {
   const buffer = toBuffer(bytes)
   // Without a deserializer T is Buffer.
   if (reader === undefined) return buffer as T
   try {
     return reader.deserialize(buffer, topic)
   } catch (cause) {
-    throw new DeserializerFailure('a deserializer failed', { cause })
+    throw new DeserializerFailure(offset, cause)
   }
 }
 

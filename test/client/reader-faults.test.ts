@@ -328,13 +328,14 @@ describe('a reader ends in an error', () => {
     await expect(take(reader, 99)).rejects.toMatchObject({ name: 'CorruptBatchError', nextOffset: undefined })
   })
 
-  it('when a deserializer fails, with its error as the cause', async () => {
+  it('when a deserializer fails, with the record that it failed at and its error as the cause', async () => {
     await using broker = await FakeBroker.start()
-    broker.cluster.addTopic('t').logs[0]?.append(batchOf(['{"a":']))
+    broker.cluster.addTopic('t').logs[0]?.append(batchOf(['{}', '{"a":', '{}']))
     await using client = clientOf(broker)
     const reader = client.read('t', { deserializers: { value: json() } })
     await expect(reader.next()).rejects.toMatchObject({
       code: 'DESERIALIZATION_FAILED',
+      message: expect.stringMatching(/^t-0, the record at offset 1: /) as string,
       partition: 0,
       cause: { name: 'SyntaxError' },
     })

@@ -23,6 +23,7 @@ describe('the client and the broker', () => {
     await admin.alterTopic({ topic: 'orders', config: { 'retention.ms': 1_000_000 } })
     await admin.addPartitions({ topic: 'orders', partitions: 3 })
     const described = await admin.describeTopic('orders')
+    expect(described).not.toHaveProperty('error')
     expect(described.partitions.map(({ partition }) => partition)).toEqual([0, 1, 2])
     expect(described.config.find(({ name }) => name === 'retention.ms')).toMatchObject({ value: '1000000' })
     const producer = client.producer()
