@@ -42,6 +42,8 @@ const TURNS_AFTER_STOP = 2
 export interface BrokerServices {
   /** Default: says nothing. */
   readonly logger?: Logger
+  /** What the broker counts in, for whoever wants to look at it by themselves. Default: one of its own. */
+  readonly meter?: SlotMeter
 }
 
 export interface Broker extends AsyncDisposable {
@@ -87,7 +89,7 @@ export async function createBroker(
       'redis: a cluster of several brokers comes with a later version; leave it out',
     )
   }
-  const broker = new RunningBroker(environment, resolved, services.logger ?? silentLogger)
+  const broker = new RunningBroker(environment, resolved, services)
   try {
     await broker.start()
   } catch (error) {
@@ -102,7 +104,7 @@ class RunningBroker implements Broker {
   readonly #resolved: ResolvedOptions
   readonly #options: BrokerOptions
   readonly #logger: Logger
-  readonly #meter = new SlotMeter()
+  readonly #meter: SlotMeter
   readonly #disk: Disk
   /** What has been started, in order; each entry takes its own back. */
   readonly #started: { readonly what: string; stop(isImmediate: boolean): Promise<void> | void }[] = []
@@ -122,11 +124,12 @@ class RunningBroker implements Broker {
     this.#onImmediate = resolve
   })
 
-  constructor(environment: Environment, resolved: ResolvedOptions, logger: Logger) {
+  constructor(environment: Environment, resolved: ResolvedOptions, services: BrokerServices) {
     this.#environment = environment
     this.#resolved = resolved
     this.#options = resolved.options
-    this.#logger = logger
+    this.#logger = services.logger ?? silentLogger
+    this.#meter = services.meter ?? new SlotMeter()
     this.#incarnation = environment.random.uuid()
     const disk = resolved.options.dataDir === 'memory' ? new MemoryDisk(environment.clock) : environment.disk
     this.#disk = new MeteredDisk(disk, environment.clock, {

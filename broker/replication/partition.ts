@@ -107,7 +107,9 @@ export class Partition implements Flushable {
     this.#space = options.space
     this.#logger = options.logger
     this.leaderEpoch = leaderEpoch((options.log.latestEpoch ?? -1) + 1)
-    this.#highWatermark = this.isSynced ? options.log.recoveryPoint : options.log.writtenEndOffset
+    const { recoveryPoint, logStartOffset, writtenEndOffset } = options.log
+    // The recovery point may have been noted before records went that lay beyond it.
+    this.#highWatermark = this.isSynced ? maxOffset(recoveryPoint, logStartOffset) : writtenEndOffset
   }
 
   /** Begins to serve: what the log holds beyond the high watermark is synced and then shown. */
@@ -361,6 +363,10 @@ export class Partition implements Flushable {
 export interface OffsetAndTime {
   readonly offset: Offset
   readonly timestamp: TimestampMs
+}
+
+function maxOffset(one: Offset, other: Offset): Offset {
+  return one > other ? one : other
 }
 
 function refusalOf(error: unknown): PartitionRefusal {

@@ -1,6 +1,6 @@
 // Whether there is space for appends. Owns the reserve that is kept free for checkpoints, retention and people, and the
-// state that follows from it; knows nothing of who appends. Asking the system costs a call, so it is asked at most once a
-// second, and only while somebody wants to append.
+// state that follows from it; knows nothing of who appends. Asking the system costs a call, so it is asked once a second,
+// only while somebody wants to append, and between that when what was appended may have reached the reserve.
 //
 // Full at once when the free bytes fall below the reserve or an append fails for lack of space; writable again only when
 // there is a tenth more than the reserve, so that it does not flutter.
@@ -32,6 +32,8 @@ export class DiskSpace {
   #timer: Timer | undefined
   #freeBytes = 0
   #totalBytes = 0
+  /** Bytes that have gone to the disk since the last look. */
+  #appendedBytes = 0
   #isStopped = false
 
   constructor(options: DiskSpaceOptions) {
@@ -59,6 +61,13 @@ export class DiskSpace {
     return this.#state === 'writable'
   }
 
+  /** To be told of what was appended, in bytes: a second is long enough to run through the reserve. */
+  noteAppended(bytes: number): void {
+    this.#appendedBytes += bytes
+    if (this.#state === 'full' || this.#totalBytes === 0) return
+    if (this.#freeBytes - this.#appendedBytes < this.reserveBytes) this.check()
+  }
+
   /** To be told of every append that failed. Says whether it failed for lack of space. */
   onAppendFailure(error: unknown): boolean {
     if (!isLackOfSpace(error)) return false
@@ -71,6 +80,7 @@ export class DiskSpace {
 
   /** Looks at once. While the disk is full it looks every second, whoever asks or not. */
   check(): void {
+    this.#appendedBytes = 0
     try {
       const space = this.#options.disk.space(this.#options.path)
       this.#freeBytes = space.freeBytes

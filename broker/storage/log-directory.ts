@@ -218,8 +218,9 @@ export class LogDirectory {
     })
   }
 
-  /** To be told of every append, in bytes: enough of them make a sync before its time. */
+  /** To be told of every append, in bytes: enough of them make a sync, or a look at the free space, before its time. */
   noteAppended(bytes: number): void {
+    this.space.noteAppended(bytes)
     this.#upkeep.noteAppended(bytes)
   }
 

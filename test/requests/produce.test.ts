@@ -213,6 +213,21 @@ describe('a topic with durability fsync', () => {
 })
 
 describe('a full disk', () => {
+  it('is noticed before the reserve is used up, however fast the producers are', async () => {
+    await broker.stop()
+    const small = new FaultyDisk()
+    small.freeBytes = 1_000_000
+    await start({ diskReserveBytes: 400_000, environment: { disk: small } })
+    const value = 'x'.repeat(100_000)
+    const errors: (string | undefined)[] = []
+    for (let count = 1; count <= 9; count += 1) {
+      small.freeBytes = 1_000_000 - count * 101_000
+      errors.push((await asker.produce('t', [value])).refusal?.error)
+    }
+    expect(errors.slice(0, 6)).toEqual(Array.from({ length: 6 }, () => undefined))
+    expect(errors.slice(6)).toEqual(['DISK_FULL', 'DISK_FULL', 'DISK_FULL'])
+  })
+
   it('refuses exactly the appends that it could not hold, and takes them again without a restart', async () => {
     const { topicId } = await asker.createTopic('big')
     await asker.produce('big', ['before'])
@@ -225,6 +240,9 @@ describe('a full disk', () => {
     expect((await asker.fetch([from('big', 0)]))[0]?.values).toEqual(['before'])
     expect((await asker.produce('t', ['refused beforehand'])).refusal?.error).toBe('DISK_FULL')
     expect(broker.broker.checks().find(({ name }) => name === 'disk-space')).toMatchObject({ isOk: false })
+    // Reads go on, so that nobody should send them elsewhere.
+    expect(broker.broker.isReady).toBe(true)
+    expect(broker.broker.readiness()).toContainEqual({ name: 'disk-space', isOk: true, detail: 'full: reads only' })
     disk.fullFor = undefined
     // It looks again every second.
     while ((await asker.produce('big', ['after'])).refusal !== undefined) {

@@ -53,8 +53,9 @@ export interface SimDiskOptions {
   /** Seen before each operation is done; the disk may be forked in it. */
   readonly onOperation?: ((operation: SimOperation, disk: SimDisk) => void) | undefined
   readonly fault?: ((operation: SimOperation) => SimFault | undefined) | undefined
-  /** How long a sync takes; none unless given. */
-  readonly latency?: { readonly timers: Timers; readonly syncMs: () => number } | undefined
+  /** How long a sync takes, and a read that is waited for; none unless given. */
+  readonly latency?:
+    { readonly timers: Timers; readonly syncMs: () => number; readonly readMs?: () => number } | undefined
 }
 
 /** How a power loss treats the effects that no sync has covered. They are counted in the order in which they came about. */
@@ -371,6 +372,14 @@ export class SimDisk implements Disk {
     node.effects = node.effects.filter((effect) => effect.isLost || !covered.includes(effect))
   }
 
+  /** For SimFile. */
+  readLatency(): Promise<void> {
+    const { latency } = this.options
+    if (latency?.readMs === undefined) return Promise.resolve()
+    const readMs = latency.readMs()
+    return new Promise((resolve) => latency.timers.after(readMs, resolve))
+  }
+
   #append(node: SimFileNode, path: string, buffers: readonly Uint8Array[], kind: 'append' | 'write'): void {
     const bytes = Uint8Array.from(Buffer.concat(buffers))
     let fault = kind === 'append' ? this.#look('append', path, bytes) : undefined
@@ -512,7 +521,10 @@ class SimFile implements File {
   }
 
   readAt(target: Uint8Array, position: number): Promise<number> {
-    return settled(() => this.readAtSync(target, position))
+    return settled(async () => {
+      await this.#disk.readLatency()
+      return this.readAtSync(target, position)
+    })
   }
 
   readAtSync(target: Uint8Array, position: number): number {

@@ -83,6 +83,25 @@ describe('the space on the disk', () => {
     expect(armed()).toBe(0)
   })
 
+  it('looks before its time when what was appended since may have reached the reserve', () => {
+    const { disk, space } = setUp(100_000)
+    for (let round = 0; round < 9; round++) {
+      disk.freeBytes -= 90_000
+      space.noteAppended(90_000)
+    }
+    expect(space.state).toBe('writable')
+    expect(disk.looks).toBe(1)
+    space.noteAppended(90_001)
+    expect(disk.looks).toBe(2)
+    expect(space.state).toBe('writable')
+    disk.freeBytes = 99_999
+    space.noteAppended(90_001)
+    expect(space.admitsAppend()).toBe(false)
+    expect(disk.looks).toBe(3)
+    space.noteAppended(1_000_000)
+    expect(disk.looks).toBe(3)
+  })
+
   it('is full after an append that found no space, until a later look finds some', () => {
     for (const code of ['ENOSPC', 'EDQUOT']) {
       const { space, fire } = setUp(100)
