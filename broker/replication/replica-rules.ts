@@ -20,8 +20,6 @@ export interface ReplicaRules {
   readonly isOldIncarnation: (known: number, incarnation: number) => boolean
   /** Whether a fetch is the first of a new life, of which nothing is known yet. */
   readonly isNewIncarnation: (known: number, incarnation: number) => boolean
-  /** Whether an answer is to the fetch that the follower would send now. */
-  readonly isCurrentAnswer: (sentEpoch: LeaderEpoch, promise: ReplicaPromise) => boolean
   /** Whether nothing is fetched before a cut is on stable storage. */
   readonly awaitsTruncation: boolean
   /** Whether nobody is told of a promise before it is on stable storage. */
@@ -36,7 +34,6 @@ export const REPLICA_RULES: ReplicaRules = {
   highWatermarkAtElection: (highWatermark) => highWatermark,
   isOldIncarnation: (known, incarnation) => incarnation < known,
   isNewIncarnation: (known, incarnation) => incarnation > known,
-  isCurrentAnswer: (sentEpoch, promise) => sentEpoch === promise.epoch,
   awaitsTruncation: true,
   awaitsPromise: true,
 }

@@ -64,6 +64,7 @@ type Lease = 'held' | 'expired' | 'taken'
 interface RunningCampaign {
   readonly deadline: number
   readonly grants: Map<BrokerId, FenceGrant>
+  readonly refusedBy: Set<BrokerId>
 }
 
 interface Leadership {
@@ -84,6 +85,8 @@ export class ReplicaState {
   #durablePromise: ReplicaPromise | undefined
   /** The broker that is said to lead the promised epoch; who really does answers fetches, and nobody else. */
   #following: BrokerId | undefined
+  /** It has answered in the promised epoch: it leads for sure. */
+  #hasHeard = false
   /** Who waits to be told of the promise until it is durable. */
   #fencedBy: BrokerId | undefined
   /** At least that of the promise. */
@@ -198,7 +201,7 @@ export class ReplicaState {
       case 'fence-granted':
         return this.#onGrant(event.grant, effects)
       case 'fence-refused':
-        return this.#onRefusal(event.promisedEpoch, effects)
+        return this.#onRefusal(event, effects)
       case 'leader-announced':
         return this.#onAnnounced(event.leader, event.epoch, effects)
       case 'lease-held':
@@ -237,6 +240,8 @@ export class ReplicaState {
     const { logStartOffset, logEndOffset } = this.#log
     const known = Math.min(this.#highWatermark, logEndOffset)
     this.#highWatermark = offset(Math.max(known, logStartOffset))
+    // A log may be older than the promises: one that a single broker has written knows epochs that it never promised.
+    if (this.#log.latestEpoch !== undefined) this.#noteEpoch(this.#log.latestEpoch)
     this.#role = 'follower'
     this.#maybeFetch(effects)
   }
@@ -284,8 +289,11 @@ export class ReplicaState {
     // An epoch has one leader, whomever this replica had promised it to. It cannot be another where this one leads itself.
     if (this.#leadership !== undefined) return
     if (this.#role === 'candidate') this.#abandonCampaign(effects)
-    this.#following = leader
-    this.#leaderHighWatermark = offset(0)
+    if (this.#following !== leader) {
+      this.#following = leader
+      this.#hasHeard = false
+      this.#leaderHighWatermark = offset(0)
+    }
     this.#maybeFetch(effects)
   }
 
@@ -313,6 +321,7 @@ export class ReplicaState {
   #givePromise(promise: ReplicaPromise, effects: ReplicaEffect[]): void {
     this.#promise = promise
     this.#following = promise.leader
+    this.#hasHeard = false
     this.#fencedBy = undefined
     this.#noteEpoch(promise.epoch)
     effects.push({ kind: 'persist-promise', promise })
@@ -325,7 +334,10 @@ export class ReplicaState {
   #refuse(to: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
     const promisedEpoch = this.#promise?.epoch
     if (promisedEpoch === undefined || to === this.#options.self) return
-    effects.push({ kind: 'refuse-fence', to, epoch, promisedEpoch })
+    const { self } = this.#options
+    const heard = this.#hasHeard ? this.following : undefined
+    const leader = this.#leadership === undefined ? heard : self
+    effects.push({ kind: 'refuse-fence', to, epoch, promisedEpoch, leader: leader === to ? undefined : leader })
   }
 
   #grant(to: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
@@ -350,7 +362,7 @@ export class ReplicaState {
     const epoch = nextEpoch(this.#epochSeen, epochHint)
     this.#stepDown(effects)
     this.#role = 'candidate'
-    this.#campaign = { deadline: this.#now + CAMPAIGN_MS_MAX, grants: new Map() }
+    this.#campaign = { deadline: this.#now + CAMPAIGN_MS_MAX, grants: new Map(), refusedBy: new Set() }
     this.#givePromise({ epoch, leader: self }, effects)
     if (!this.#rules.awaitsPromise) this.#beginCampaign(epoch, effects)
   }
@@ -384,12 +396,21 @@ export class ReplicaState {
     }
   }
 
-  #onRefusal(promisedEpoch: LeaderEpoch, effects: ReplicaEffect[]): void {
-    this.#noteEpoch(promisedEpoch)
+  #onRefusal(event: ReplicaEvent & { readonly kind: 'fence-refused' }, effects: ReplicaEffect[]): void {
+    const { from, promisedEpoch, leader } = event
     const own = this.#promise?.epoch
-    if (own === undefined || promisedEpoch <= own) return
-    if (this.#role === 'candidate') return this.#abandonCampaign(effects)
-    this.#suggestSelf(promisedEpoch, effects)
+    if (own === undefined || promisedEpoch < own) return
+    // Somebody leads there: to disturb it would help nobody.
+    if (leader !== undefined) return this.#onAnnounced(leader, promisedEpoch, effects)
+    this.#noteEpoch(promisedEpoch)
+    if (this.#campaign === undefined) {
+      if (promisedEpoch > own) this.#suggestSelf(promisedEpoch, effects)
+      return
+    }
+    // In the same epoch another may have been promised: as long as enough are left, this campaign may still be won.
+    this.#campaign.refusedBy.add(from)
+    const left = this.#options.voters.length - this.#campaign.refusedBy.size
+    if (promisedEpoch > own || left < this.#quorum) this.#abandonCampaign(effects)
   }
 
   /** Somebody has promised more than this leader's epoch and would never follow it: a higher one makes them its followers. */
@@ -558,16 +579,17 @@ export class ReplicaState {
   }
 
   /** Whether the answer is to what this replica would fetch now: from the leader of its epoch, where its log ends. */
-  #isCurrent(echo: FetchEcho): boolean {
+  #hearsCurrent(echo: FetchEcho): boolean {
     const promise = this.#promise
     if (promise === undefined || this.following !== echo.from || this.#isTruncating) return false
-    if (!this.#rules.isCurrentAnswer(echo.leaderEpoch, promise)) return false
-    if (this.#promise !== this.#durablePromise || echo.incarnation !== this.#options.incarnation) return false
+    if (this.#promise !== this.#durablePromise || echo.leaderEpoch !== promise.epoch) return false
+    if (echo.incarnation !== this.#options.incarnation) return false
+    this.#hasHeard = true
     return echo.fetchOffset === this.#log.logEndOffset && echo.lastFetchedEpoch === this.#log.latestEpoch
   }
 
   #onRecords(event: ReplicaEvent & { readonly kind: 'records-received' }, effects: ReplicaEffect[]): void {
-    if (!this.#isCurrent(event.echo)) return
+    if (!this.#hearsCurrent(event.echo)) return
     if (event.clearsSuspect && this.#isSuspect) this.#clearSuspect(effects)
     if (event.highWatermark > this.#leaderHighWatermark) this.#leaderHighWatermark = event.highWatermark
     if (!event.isEmpty) effects.push({ kind: 'append-records' })
@@ -583,7 +605,7 @@ export class ReplicaState {
   }
 
   #onDivergence(event: ReplicaEvent & { readonly kind: 'divergence-received' }, effects: ReplicaEffect[]): void {
-    if (!this.#isCurrent(event.echo)) return
+    if (!this.#hearsCurrent(event.echo)) return
     const plan = planTruncation(this.#log, event)
     if (!this.#mayCut(plan.offset, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
     this.#awaitTruncation()
@@ -597,7 +619,7 @@ export class ReplicaState {
   }
 
   #onLogStart(event: ReplicaEvent & { readonly kind: 'log-start-received' }, effects: ReplicaEffect[]): void {
-    if (!this.#isCurrent(event.echo)) return
+    if (!this.#hearsCurrent(event.echo)) return
     const { logStartOffset: at, epoch } = event
     if (!this.#mayCut(at, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
     this.#awaitTruncation()

@@ -101,6 +101,8 @@ export type ReplicaEvent =
       /** Of the fence, or of the announcement, that was refused. */
       readonly epoch: LeaderEpoch
       readonly promisedEpoch: LeaderEpoch
+      /** Of the promised epoch, if whoever refuses has heard from it; else nobody may lead that epoch. */
+      readonly leader: BrokerId | undefined
     }
   /** Somebody says that a leader has been elected; it need not be true. */
   | { readonly kind: 'leader-announced'; readonly leader: BrokerId; readonly epoch: LeaderEpoch }
@@ -151,6 +153,7 @@ export type ReplicaEffect =
       readonly to: BrokerId
       readonly epoch: LeaderEpoch
       readonly promisedEpoch: LeaderEpoch
+      readonly leader: BrokerId | undefined
     }
   /** At once, so that the log end offset has grown by one when the next effect runs. */
   | {

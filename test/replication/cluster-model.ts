@@ -12,6 +12,7 @@ import type {
   ReplicaEffect,
   ReplicaEvent,
   ReplicaPromise,
+  Role,
 } from '../../broker/replication/replication-events.ts'
 import { assertNever, must } from '../../shared/assert.ts'
 import type { LeaderEpoch } from '../../shared/ids.ts'
@@ -25,8 +26,8 @@ export interface ModelOptions {
   readonly durability: 'os' | 'fsync'
   readonly suspectPolicy: SuspectPolicy
   readonly rules: ReplicaRules
-  /** Told of every event and effect. */
-  readonly trace?: (line: string) => void
+  /** Told of every step: by which replica, in which role, and what came of it. */
+  readonly trace?: (node: ModelNode, role: Role, event: ReplicaEvent, effects: readonly ReplicaEffect[]) => void
 }
 
 export interface Message {
@@ -78,6 +79,8 @@ export class ClusterModel {
   readonly #voters: readonly Voter[]
   /** Milliseconds. */
   now = 0
+  /** Records in the answer to a fetch, at most; unless given, it varies. */
+  batch: number | undefined = undefined
   #lastValue = 0
 
   constructor(options: ModelOptions) {
@@ -203,9 +206,10 @@ export class ClusterModel {
     const { replica } = node
     if (replica === undefined) return
     const { trace, minInSyncReplicas } = this.#options
-    trace?.(`${node.id} ${replica.role}: ${event.kind}`)
     const effects: ReplicaEffect[] = []
+    const { role } = replica
     replica.step(event, effects)
+    trace?.(node, role, event, effects)
     const endOffset = node.log.logEndOffset
     for (const effect of effects) this.#run(node, effect, entries)
     this.oracle.onStepped(node, node.life, this.nodes, minInSyncReplicas)
@@ -214,7 +218,6 @@ export class ClusterModel {
 
   #run(node: ModelNode, effect: ReplicaEffect, entries: readonly Entry[]): void {
     const from = brokerId(node.id)
-    this.#options.trace?.(`  ${describeEffect(effect)}`)
     switch (effect.kind) {
       case 'persist-promise':
         node.writes.push({ kind: 'promise', promise: effect.promise })
@@ -228,8 +231,8 @@ export class ClusterModel {
       case 'grant-fence':
         return this.#send(node, effect.to, { kind: 'fence-granted', grant: effect.grant, now: 0 })
       case 'refuse-fence': {
-        const { epoch, promisedEpoch } = effect
-        return this.#send(node, effect.to, { kind: 'fence-refused', from, epoch, promisedEpoch })
+        const { epoch, promisedEpoch, leader } = effect
+        return this.#send(node, effect.to, { kind: 'fence-refused', from, epoch, promisedEpoch, leader })
       }
       case 'append-epoch-start': {
         const { epoch, lossAcceptedIn } = effect
@@ -291,7 +294,7 @@ export class ClusterModel {
     switch (answer.kind) {
       case 'records': {
         const { highWatermark, clearsSuspect } = answer
-        const entries = node.log.read(fetchOffset, 1 + ((fetchOffset + node.id) % 3))
+        const entries = node.log.read(fetchOffset, this.batch ?? 1 + ((fetchOffset + node.id) % 3))
         const isEmpty = entries.length === 0
         const event = { kind: 'records-received', echo, highWatermark, clearsSuspect, isEmpty } as const
         return this.#send(node, fetch.from, event, entries)
@@ -319,8 +322,4 @@ export class ClusterModel {
   #send(node: ModelNode, to: number, event: ReplicaEvent, entries: readonly Entry[] = NOBODY): void {
     this.messages.push({ from: node.id, to, event, entries })
   }
-}
-
-function describeEffect(effect: ReplicaEffect): string {
-  return JSON.stringify(effect)
 }

@@ -49,8 +49,9 @@ export class ModelLog implements ReplicaLog {
     return this.#entries[this.#entries.length - 1]?.lossAcceptedIn
   }
 
-  get isSynced(): boolean {
-    return this.#cutEndOffset === this.logEndOffset && this.#durable.length === this.#entries.length
+  /** Something that the disk still has has been cut off. */
+  get isCut(): boolean {
+    return this.#cutEndOffset < this.#durableStartOffset + this.#durable.length
   }
 
   at(position: number): Entry | undefined {

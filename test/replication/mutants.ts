@@ -57,5 +57,4 @@ export const MUTANTS: readonly Mutant[] = [
     { replicas: 3, minInSyncReplicas: 2, durability: 'os' },
   ),
   without('durable-promise', 1_000, { awaitsPromise: false }),
-  without('answers-of-this-epoch', 1_000, { isCurrentAnswer: () => true }),
 ]

@@ -9,6 +9,7 @@ import { brokerId, leaderEpoch } from '../../shared/ids.ts'
 import { type Random, seededRandom } from '../../shared/random.ts'
 import { ClusterModel, type ModelNode } from './cluster-model.ts'
 import { OracleError } from './cluster-oracle.ts'
+import { describeStep } from './describe.ts'
 
 export interface WalkOptions {
   readonly rules?: ReplicaRules
@@ -35,6 +36,9 @@ interface Rates {
   readonly campaign: number
   readonly kill: number
   readonly losePower: number
+  /** How fast a disk is. */
+  readonly sync: number
+  readonly write: number
   readonly lost: number
   readonly doubled: number
 }
@@ -52,16 +56,18 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     durability,
     suspectPolicy,
     rules: options.rules ?? REPLICA_RULES,
-    ...(options.trace === undefined ? {} : { trace: options.trace }),
+    trace: (...step) => options.trace?.(describeStep(...step)),
   })
   const rates: Rates = {
     campaign: pick(random, [0.4, 1, 2, 3.5]),
     kill: pick(random, [0, 0.5, 1.5]),
     losePower: pick(random, [0, 0.3, 1]),
+    sync: pick(random, [6, 1]),
+    write: pick(random, [20, 4]),
     lost: pick(random, [0, 0.05, 0.2]),
     doubled: pick(random, [0, 0.1, 0.2]),
   }
-  const steps = pick(random, [200, 400, 800])
+  const steps = pick(random, [400, 800, 1_600])
   const replacedMax = random.integer(4) === 0 ? 1 : 0
   let step = 0
   let failure: string | undefined
@@ -92,7 +98,9 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   const is = (share: number): boolean => (chance -= share) < 0
   if (is(rates.campaign)) return suggest(model, random, node)
   if (is(rates.kill)) return model.kill(node, random.integer(2) === 0)
-  if (is(rates.losePower)) return model.losePower(node, random.fraction(), random.integer(2) === 0)
+  // Where a cut is not yet on the disk, a loss of power has most to say.
+  if (is(node.log.isCut ? 10 * rates.losePower : rates.losePower))
+    return model.losePower(node, random.fraction(), random.integer(2) === 0)
   if (is(0.3)) return void (node.isPaused = true)
   if (is(0.2)) return maybeReplace(model, random, node, replacedMax)
   if (is(1)) return redis(model, random, node)
@@ -100,10 +108,10 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(0.3)) return node.log.trim(random.integer(replica.highWatermark + 1))
   if (is(2)) return model.step(node, { kind: 'tick', now: model.now })
   if (is(1)) return model.announce(node)
-  if (is(4)) return model.sync(node)
-  if (is(12)) return void (node.log.logEndOffset - node.log.logStartOffset < 24 && model.produce(node))
+  if (is(rates.sync)) return model.sync(node)
+  if (is(15)) return void (node.log.logEndOffset - node.log.logStartOffset < 24 && model.produce(node))
   if (is(25)) return void (model.messages.length < MESSAGES_MAX && model.fetch(node))
-  if (is(20) && node.writes.length > 0) return model.finishWrite(node)
+  if (is(rates.write) && node.writes.length > 0) return model.finishWrite(node)
   deliverAny(model, random, rates)
 }
 
@@ -164,7 +172,8 @@ function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void 
   for (let round = 0; round < 60; round += 1) {
     model.now += 500
     const leader = leaderOf(model)
-    if (leader === undefined && round % 4 === 0) {
+    const isTrying = model.nodes.some(({ replica }) => replica?.role === 'candidate')
+    if (leader === undefined && !isTrying && round % 4 === 0) {
       const candidate = voters[(round / 4) % voters.length]
       const event = { kind: 'campaign-suggested', epochHint: undefined, now: model.now } as const
       if (candidate !== undefined) model.step(candidate, event)
