@@ -215,6 +215,7 @@ class RedisCoordinator implements Coordinator {
       this.#context.logger.warn({ error: String(error) }, 'the session could not be given back; it will expire')
     }
     this.#link.close()
+    await this.#mirror.stop()
   }
 
   /** Commands are refused while there is no connection; the last refusal is the reason. */

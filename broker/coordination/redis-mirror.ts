@@ -86,6 +86,8 @@ export class RedisMirror {
   #cursor = 0
   #counts: RedisCounts | undefined
   #republishing: readonly string[] | undefined
+  #hasFailed = false
+  #isStopped = false
   /** Monotonic milliseconds until which sessions that Redis does not have may only be late. */
   #sessionsLateUntil = 0
   #running: Promise<void> = Promise.resolve()
@@ -115,10 +117,18 @@ export class RedisMirror {
     this.#next ??= this.#running.then(() => {
       this.#next = undefined
       const run = this.#sync()
-      this.#running = run.catch(() => undefined)
+      this.#running = run.catch(() => {
+        this.#hasFailed = true
+      })
       return run
     })
     return this.#next
+  }
+
+  /** Resolves when nothing is taken in any more. */
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    await this.#running
   }
 
   /**
@@ -144,6 +154,7 @@ export class RedisMirror {
   }
 
   async #sync(): Promise<void> {
+    if (this.#isStopped) throw this.#unavailable('is not used any more')
     for (let step = 0; step < STEPS_MAX;) {
       const reading = await this.#read(this.#cursor)
       const { head } = reading
@@ -250,7 +261,7 @@ export class RedisMirror {
       }
       if (reading.objects.length < OBJECTS_PER_READ_MAX) break
     }
-    const lost = this.#lostTopics(objects)
+    const lost = this.#lostTopics(objects, reading.head)
     if (lost.length > 0 && !reading.head.isRepublishing) {
       await this.#beginHistory(reading.head, 'it lacks topics that this broker knows')
       return
@@ -259,14 +270,13 @@ export class RedisMirror {
     if (!(await this.#merge(reading.head, merge))) return
     if (merge.length > 0) context.logger.info({ objects: merge.length }, 'republished to Redis what it lacked')
     await this.#takeIn([...objects.values()])
+    if (this.#history !== undefined) this.#expectSessions(this.#options.sessionTtlMs)
     const isFirst = this.#history === undefined
     this.#history = reading.head.history
     this.#clusterId = reading.head.clusterId
     this.#cursor = Math.max(0, ...[...objects.values()].map(({ version }) => version))
     this.#counts = undefined
-    if (isFirst) return
-    this.#sessionsLateUntil = context.clock.monotonic() + this.#options.sessionTtlMs
-    this.#options.onHistory()
+    if (!isFirst) this.#options.onHistory()
   }
 
   /** What the disk knows counts as much as what was seen since. */
@@ -278,7 +288,7 @@ export class RedisMirror {
     }
   }
 
-  #lostTopics(objects: ReadonlyMap<string, RedisObject>): string[][] {
+  #lostTopics(objects: ReadonlyMap<string, RedisObject>, { isRepublishing }: RedisHead): string[][] {
     const lost: string[][] = []
     for (const topic of this.view.topics.values()) {
       const found = objects.get(`topic ${topic.topicId}`)
@@ -287,9 +297,12 @@ export class RedisMirror {
         lost.push(['topic', topic.topicId, topicText(topic)])
       }
     }
-    // A tombstone is missed only while its topic lives: Redis forgets old ones by itself.
+    // Redis forgets old tombstones by itself. One is missed while its topic lives, or when a broker that still has the
+    // topic may be about to put it back.
     for (const id of this.view.tombstones) {
-      if (objects.get(`topic ${id}`)?.value !== undefined) lost.push(['tombstone', id, ''])
+      const found = objects.get(`topic ${id}`)
+      const isMissed = isRepublishing ? found?.isDeleted !== true : found?.value !== undefined
+      if (isMissed) lost.push(['tombstone', id, ''])
     }
     return lost
   }
@@ -331,6 +344,7 @@ export class RedisMirror {
 
   async #takeIn(objects: readonly RedisObject[]): Promise<void> {
     for (const object of objects) {
+      if (this.#isStopped) throw this.#unavailable('is not used any more')
       if (object.kind === 'topic') await this.#takeInTopic(object)
       else if (object.kind === 'broker') this.#takeInMember(object)
       else this.#takeInLeadership(object)
@@ -370,7 +384,14 @@ export class RedisMirror {
     }
   }
 
+  /** Redis had no sessions to keep, or nobody could renew one: they come back within this time if their brokers live. */
+  #expectSessions(withinMs: number): void {
+    this.#sessionsLateUntil = Math.max(this.#sessionsLateUntil, this.#options.context.clock.monotonic() + withinMs)
+  }
+
   #keepSessions(sessions: ReadonlyMap<BrokerId, string>): void {
+    if (this.#hasFailed) this.#expectSessions(this.#options.sessionTtlMs / 2)
+    this.#hasFailed = false
     const mayBeLate = this.#options.context.clock.monotonic() < this.#sessionsLateUntil
     if (this.view.keepSessions(sessions, mayBeLate)) this.#options.notify({ kind: 'brokers-changed' })
   }
