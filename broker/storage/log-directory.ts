@@ -6,7 +6,7 @@
 // is unmade the other way round: the tombstone first, then the directories. Between the two, directories that no topic
 // claims are sorted out at the next start.
 
-import { assert } from '../../shared/assert.ts'
+import { assert, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerId, Offset, PartitionId, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
@@ -15,9 +15,12 @@ import type { Clock, Timers } from '../../shared/time.ts'
 import { parentOf } from './checkpoint-file.ts'
 import type { DirectoryIdentity } from './directory-identity.ts'
 import { claimDirectory } from './directory-identity.ts'
+import type { DirectoryStart } from './directory-start.ts'
+import { examineStart } from './directory-start.ts'
 import type { DirectoryLock, Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { DiskSpace, isLackOfSpace } from './disk-space.ts'
+import { HighWatermarks } from './high-watermarks.ts'
 import type { ConfigEntries, LogConfig } from './log-config.ts'
 import { parseTopicConfig } from './log-config.ts'
 import type { UpkeepOptions } from './log-upkeep.ts'
@@ -28,9 +31,11 @@ import type { PartitionName } from './partition-directories.ts'
 import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
 import type { LogCheckpoint, TruncateResult } from './log-description.ts'
 import { PartitionLog } from './partition-log.ts'
+import type { PromiseJournal } from './promise-journal.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveryPoints } from './recovery-points.ts'
-import { pointOf, readCleanMark, readRecoveryPoints, removeCleanMark, writeCleanMark } from './recovery-points.ts'
+import { pointOf, removeCleanMark, writeCleanMark } from './recovery-points.ts'
+import type { StartFacts } from './start-facts.ts'
 import type { StorageContext, StorageContextOptions } from './storage-context.ts'
 import { createStorageContext } from './storage-context.ts'
 import type { TopicDefinition } from './topic-store.ts'
@@ -76,6 +81,9 @@ export class LogDirectory {
   readonly topics: TopicStore
   readonly space: DiskSpace
   readonly context: StorageContext
+  /** How far replicated partitions were known to be committed; written with the recovery points. */
+  readonly highWatermarks: HighWatermarks
+  #start: DirectoryStart | undefined
   readonly #options: LogDirectoryOptions
   readonly #directories: PartitionDirectories
   readonly #upkeep: LogUpkeep
@@ -132,6 +140,7 @@ export class LogDirectory {
     this.identity = identity
     this.topics = topics
     this.#directories = directories
+    this.highWatermarks = new HighWatermarks(disk, `${path}/high-watermarks`, logger)
     const events = loggedEvents(logger, options.storage?.events)
     this.context = createStorageContext(disk, { ...options.storage, events })
     this.space = new DiskSpace({ disk, path, timers, logger, reserveBytes: options.reserveBytes })
@@ -141,6 +150,8 @@ export class LogDirectory {
       topics,
       logs: () => this.#namedLogs(),
       offline: () => this.#failures.keys(),
+      highWatermarks: this.highWatermarks,
+      promiseMark: () => this.#start?.promises.mark,
     }
     this.#upkeep = new LogUpkeep(parts, options.upkeep)
     this.#scrubber = new LogScrubber({ ...options, logs: () => this.logs() }, options.upkeep?.scrubIntervalMs)
@@ -163,6 +174,21 @@ export class LogDirectory {
 
   get partitionCount(): number {
     return this.#partitionCount
+  }
+
+  /** What this start has found out about the life before. */
+  get startFacts(): StartFacts {
+    return must(this.#start, 'the directory is open').facts
+  }
+
+  /** What the replicas of this directory have promised to leaders. */
+  get promises(): PromiseJournal {
+    return must(this.#start, 'the directory is open').promises
+  }
+
+  /** Whether records of this replica may be missing, as long as no leader has found it complete (PromiseJournal.trust). */
+  isSuspect(id: TopicId, partition: number): boolean {
+    return this.startFacts.suspectSince > this.promises.trustedIn(id, partition)
   }
 
   /** Set by markFailed. */
@@ -209,7 +235,13 @@ export class LogDirectory {
     for (const log of logs) log?.close()
     return this.#change(async () => {
       await this.topics.remove(id)
+      await this.promises.forget(id).catch((error: unknown) => {
+        // They go at the next start.
+        if (!isStorageFailure(error)) throw error
+        this.#options.logger.warn({ topicId: id, error: error.message }, 'the promises of a deleted topic are kept')
+      })
       for (const partition of logs.keys()) {
+        this.highWatermarks.forget(id, partition)
         const name = partitionDirectoryName(id, partition)
         this.#failures.delete(name)
         if (this.#directories.exists(name)) this.#directories.markDeleted(name)
@@ -277,6 +309,7 @@ export class LogDirectory {
     await this.#scrubber.stop()
     await this.#upkeep.stop()
     for (const log of this.logs()) log.close()
+    await this.promises.close()
     this.context.files.closeIdle()
     this.#lock.release()
   }
@@ -289,9 +322,11 @@ export class LogDirectory {
     await this.#upkeep.stop()
     try {
       const closed = await this.#closeLogs()
+      await this.promises.close()
       await this.#upkeep.writePoints()
       if (this.#failure === undefined) {
-        await writeCleanMark(disk, `${path}/clean-shutdown`, this.identity.directoryId, closed)
+        const { directoryId, incarnation } = this.startFacts
+        await writeCleanMark(disk, `${path}/clean-shutdown`, directoryId, { incarnation, closed })
       }
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
@@ -321,14 +356,16 @@ export class LogDirectory {
 
   async #openLogs(): Promise<void> {
     const { disk, path, clock, logger } = this.#options
-    const mark = `${path}/clean-shutdown`
-    const closed = readCleanMark(disk, mark, this.identity.directoryId, logger)
-    const points = readRecoveryPoints(disk, `${path}/recovery-points`, logger)
     const claimed = await this.#directories.sortOut(
       (name) => this.#claimOf(name),
       (id) => this.topics.remove(id),
       clock.now(),
     )
+    const { directoryId } = this.identity
+    const parts = { disk, path, directoryId, logger, topics: this.topics, directories: this.#directories }
+    const start = await examineStart(parts, claimed)
+    this.#start = start
+    const { closed, points } = start
     const startedMs = clock.monotonic()
     let opened = 0
     for (const definition of this.topics.list()) {
@@ -348,7 +385,7 @@ export class LogDirectory {
       'the logs are open',
     )
     // From here on logs may change, so from here on the mark would be a lie.
-    await removeCleanMark(disk, mark)
+    await removeCleanMark(disk, `${path}/clean-shutdown`)
     await this.#upkeep.start(points)
     this.#scrubber.start()
   }
@@ -427,12 +464,27 @@ export class LogDirectory {
       for (const log of logs) log.close()
       throw error
     }
+    await this.#trust(definition.topicId, present.length, definition.partitions)
     const all = [...present, ...logs]
     for (const log of present) if (log !== undefined) log.config = config
     // A deletion that was asked for meanwhile has taken the topic away already.
     if (this.topics.get(definition.topicId) === undefined) return
     this.#logs.set(definition.topicId, all)
     this.#partitionCount += logs.length
+  }
+
+  /** Replicas that are made in this life miss nothing that was written in another one. */
+  async #trust(topicId: TopicId, from: number, to: number): Promise<void> {
+    const { suspectSince, incarnation } = this.startFacts
+    if (suspectSince === 0 || incarnation === undefined) return
+    const replicas = Array.from({ length: to - from }, (_, at) => ({ topicId, partition: from + at }))
+    await this.promises.trust(replicas, incarnation).catch((error: unknown) => {
+      if (!isStorageFailure(error)) throw error
+      this.#options.logger.warn(
+        { topicId, error: error.message },
+        'new replicas are suspect until their leader trusts them',
+      )
+    })
   }
 
   #change(work: () => Promise<void>): Promise<void> {

@@ -9,9 +9,11 @@ import type { Logger } from '../../shared/logger.ts'
 import type { Clock, Timer, Timers } from '../../shared/time.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
+import type { HighWatermarks } from './high-watermarks.ts'
 import type { LogPlace } from './log-files.ts'
 import type { PartitionDirectories } from './partition-directories.ts'
 import type { PartitionLog } from './partition-log.ts'
+import type { JournalMark } from './promise-frames.ts'
 import type { RecoveryPoints } from './recovery-points.ts'
 import { writeRecoveryPoints } from './recovery-points.ts'
 import type { TopicStore } from './topic-store.ts'
@@ -44,6 +46,9 @@ export interface UpkeepParts {
   readonly logs: () => Iterable<readonly [name: string, log: PartitionLog]>
   /** The names of the directories whose logs could not be opened. */
   readonly offline: () => Iterable<string>
+  /** Written with the points. */
+  readonly highWatermarks: HighWatermarks
+  readonly promiseMark: () => JournalMark | undefined
 }
 
 export class LogUpkeep {
@@ -123,11 +128,13 @@ export class LogUpkeep {
 
   /** Writes the recovery points as they are now; those of logs that are offline stay as they were. */
   writePoints(): Promise<void> {
-    const { disk, path } = this.#parts
+    const { disk, path, highWatermarks, promiseMark } = this.#parts
     const done = this.#lastWrite.then(() => {
       // Read only now: a write that was asked for earlier must not put an older state over a newer one.
       const points = this.#currentPoints()
-      return writeRecoveryPoints(disk, `${path}/recovery-points`, { bootId: disk.bootId(), points })
+      highWatermarks.save()
+      const value = { bootId: disk.bootId(), points, promises: promiseMark() }
+      return writeRecoveryPoints(disk, `${path}/recovery-points`, value)
     })
     this.#lastWrite = done.catch(() => undefined)
     return done

@@ -8,6 +8,7 @@ import type { Logger } from '../../shared/logger.ts'
 import { parentOf, readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import type { LogPlace } from './log-files.ts'
+import type { JournalMark } from './promise-frames.ts'
 import type { LogCheckpoint } from './log-description.ts'
 
 export interface RecoveryPoints {
@@ -17,6 +18,16 @@ export interface RecoveryPoints {
   readonly points: ReadonlyMap<string, LogPlace>
   /** Whether there was a sound file: then a log that is not in it is younger than the file. */
   readonly isKnown: boolean
+  /** How much of the promise journal is known to have been synced. */
+  readonly promises?: JournalMark | undefined
+}
+
+/** What a clean stop has left. */
+export interface CleanMark {
+  /** That has stopped; undefined when there is no mark of this directory. */
+  readonly incarnation: number | undefined
+  /** By the names of their directories: the logs that were closed in order. */
+  readonly closed: ReadonlyMap<string, LogCheckpoint>
 }
 
 const BEGINNING: LogPlace = { offset: 0 as Offset, segmentBase: 0 as Offset, position: 0 }
@@ -26,14 +37,10 @@ export function pointOf(found: RecoveryPoints, name: string): LogPlace | undefin
   return found.points.get(name) ?? (found.isKnown ? BEGINNING : undefined)
 }
 
-export function writeRecoveryPoints(
-  disk: Disk,
-  path: string,
-  value: Pick<RecoveryPoints, 'bootId' | 'points'>,
-): Promise<void> {
+export function writeRecoveryPoints(disk: Disk, path: string, value: Omit<RecoveryPoints, 'isKnown'>): Promise<void> {
   const points: Record<string, [number, number, number]> = {}
   for (const [name, point] of value.points) points[name] = [point.offset, point.segmentBase, point.position]
-  return writeCheckpoint(disk, path, { bootId: value.bootId, points })
+  return writeCheckpoint(disk, path, { bootId: value.bootId, points, promises: value.promises })
 }
 
 /** Without a file, or with a damaged one, there are no points. @throws DIRECTORY_FORMAT_UNKNOWN */
@@ -49,7 +56,14 @@ export function readRecoveryPoints(disk: Disk, path: string, logger: Logger): Re
       points.set(name, { offset: pointOffset as Offset, segmentBase: segmentBase as Offset, position })
     }
   }
-  return { bootId: typeof bootId === 'string' ? bootId : undefined, points, isKnown: true }
+  const promises = markOf(fieldOf(value, 'promises'))
+  return { bootId: typeof bootId === 'string' ? bootId : undefined, points, isKnown: true, promises }
+}
+
+function markOf(value: unknown): JournalMark | undefined {
+  const generation = fieldOf(value, 'generation')
+  const bytes = fieldOf(value, 'bytes')
+  return isCount(generation) && isCount(bytes) ? { generation, bytes } : undefined
 }
 
 /** Says that these logs, by the names of their directories, were closed in order, and how. */
@@ -57,33 +71,31 @@ export function writeCleanMark(
   disk: Disk,
   path: string,
   directoryId: string,
-  closed: ReadonlyMap<string, LogCheckpoint>,
+  { incarnation, closed }: CleanMark,
 ): Promise<void> {
   const logs: Record<string, readonly number[]> = {}
   for (const [name, { recoveryPoint, logStartOffset }] of closed) {
     logs[name] = [logStartOffset, recoveryPoint.offset, recoveryPoint.segmentBase, recoveryPoint.position]
   }
-  return writeCheckpoint(disk, path, { directoryId, logs })
+  return writeCheckpoint(disk, path, { directoryId, incarnation, logs })
 }
 
-/** The logs of this directory that were closed in order; none without a mark. @throws DIRECTORY_FORMAT_UNKNOWN */
-export function readCleanMark(
-  disk: Disk,
-  path: string,
-  directoryId: string,
-  logger: Logger,
-): ReadonlyMap<string, LogCheckpoint> {
+/** The mark of this directory; empty without one. @throws DIRECTORY_FORMAT_UNKNOWN */
+export function readCleanMark(disk: Disk, path: string, directoryId: string, logger: Logger): CleanMark {
   const closed = new Map<string, LogCheckpoint>()
   const value = readHint(disk, path, logger)
   const logs = fieldOf(value, 'logs')
-  if (fieldOf(value, 'directoryId') !== directoryId || typeof logs !== 'object' || logs === null) return closed
+  if (fieldOf(value, 'directoryId') !== directoryId || typeof logs !== 'object' || logs === null) {
+    return { incarnation: undefined, closed }
+  }
   for (const [name, entry] of Object.entries(logs)) {
     const [start, end, segmentBase, position] = Array.isArray(entry) ? (entry as unknown[]) : []
     if (!isCount(start) || !isCount(end) || !isCount(segmentBase) || !isCount(position) || start > end) continue
     const recoveryPoint = { offset: end as Offset, segmentBase: segmentBase as Offset, position }
     closed.set(name, { recoveryPoint, logStartOffset: start as Offset, logEndOffset: end as Offset })
   }
-  return closed
+  const incarnation = fieldOf(value, 'incarnation')
+  return { incarnation: isCount(incarnation) ? incarnation : 0, closed }
 }
 
 /** Removes the mark, durably: from now on a crash is a crash. */
@@ -93,7 +105,8 @@ export async function removeCleanMark(disk: Disk, path: string): Promise<void> {
   await disk.syncDirectory(parentOf(path))
 }
 
-function readHint(disk: Disk, path: string, logger: Logger): unknown {
+/** The value of a checkpoint that may be missing or damaged; undefined then. @throws DIRECTORY_FORMAT_UNKNOWN */
+export function readHint(disk: Disk, path: string, logger: Logger): unknown {
   try {
     return readCheckpoint(disk, path)
   } catch (error) {
@@ -103,10 +116,10 @@ function readHint(disk: Disk, path: string, logger: Logger): unknown {
   }
 }
 
-function fieldOf(value: unknown, name: string): unknown {
+export function fieldOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined
 }
 
-function isCount(value: unknown): value is number {
+export function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
 }
