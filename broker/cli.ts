@@ -84,6 +84,7 @@ async function fail(error: unknown, isVerbose: boolean): Promise<number> {
 /** The command that is called; undefined when help, version or completion has been printed. @throws UsageError */
 async function parse(words: readonly string[]): Promise<Call | undefined> {
   let call: Call | undefined
+  const isCompleting = words.includes('--get-yargs-completions')
   // How far the parser has understood the words when it complains.
   let group: string | undefined
   let row: CommandRow | undefined
@@ -115,6 +116,7 @@ async function parse(words: readonly string[]): Promise<Call | undefined> {
     })
   const add = (to: Argv, one: CommandRow): void => {
     addCommand(to, one, {
+      isCompleting,
       onRecognised: () => (row = one),
       onCall: (raw) => (call = { row: one, raw }),
     })
@@ -128,11 +130,16 @@ async function parse(words: readonly string[]): Promise<Call | undefined> {
     })
   }
   await parser.parseAsync([...words])
-  if (call !== undefined) refuseUnknownFlags(call)
+  if (call !== undefined) {
+    refuseUnknownFlags(call)
+    refuseSwitchValues(call.row, words)
+  }
   return call
 }
 
 interface CommandEvents {
+  /** The shell asks what a word may become; nothing is run. */
+  readonly isCompleting: boolean
   /** The words name this command; its flags are not read yet. */
   onRecognised(): void
   onCall(raw: Record<string, unknown>): void
@@ -151,7 +158,9 @@ function addCommand(parser: Argv, row: CommandRow, events: CommandEvents): void 
       for (const { name, about, arity } of row.positionals) {
         inner.positional(name, { describe: about, type: 'string', ...(arity === 'many' ? { array: true } : {}) })
       }
-      for (const flag of [...row.flags, ...GLOBAL_FLAGS]) inner.option(flag.name, yargsOption(flag))
+      for (const flag of [...row.flags, ...GLOBAL_FLAGS]) {
+        inner.option(flag.name, yargsOption(flag, events.isCompleting))
+      }
       for (const [call, about] of row.examples ?? []) inner.example(call, about)
       return inner
     },
@@ -159,15 +168,34 @@ function addCommand(parser: Argv, row: CommandRow, events: CommandEvents): void 
   )
 }
 
-function yargsOption(flag: FlagRow): object {
+function yargsOption(flag: FlagRow, isCompleting: boolean): object {
   const isSwitch = flag.type === 'switch'
+  const shown = flag.shownDefault ?? flag.default
   return {
     describe: flag.choices === undefined ? flag.about : `${flag.about}: ${flag.choices.join(', ')}`,
     ...(flag.alias === undefined ? {} : { alias: flag.alias }),
     ...(isSwitch ? { type: 'boolean' } : { type: 'string', requiresArg: true }),
     ...(flag.type === 'list' ? { array: true } : {}),
     // Choices and defaults are checked by the table; here they are only shown and completed.
-    ...(flag.default === undefined ? {} : { defaultDescription: String(flag.default) }),
+    ...(isCompleting && flag.choices !== undefined ? { choices: flag.choices } : {}),
+    ...(shown === undefined ? {} : { defaultDescription: String(shown) }),
+  }
+}
+
+/** The parser takes every value of a switch but true for false. */
+function refuseSwitchValues(row: CommandRow, words: readonly string[]): void {
+  for (const word of words) {
+    if (word === '--') return
+    const given = /^(?:--([^=]+)|-[^-=]*([^-=]))=(.*)$/s.exec(word)
+    if (given === null) continue
+    const [, name, letter, value] = given
+    const flag = [...row.flags, ...GLOBAL_FLAGS].find((one) =>
+      name === undefined ? one.alias === letter : one.name === name,
+    )
+    if (flag?.type !== 'switch' || value === 'true' || value === 'false') continue
+    throw new UsageError(
+      `--${flag.name} must be true or false, or have no value, not '${value ?? ''}'${helpHint(row.path)}`,
+    )
   }
 }
 
@@ -200,6 +228,9 @@ function wordUsage(message: string, row: CommandRow | undefined, group: string |
   const path = row?.path ?? (group === undefined ? [] : [group])
   const command = path.join(' ')
   const unknown = /^Unknown commands?: (.*)$/.exec(message)?.[1]
+  if (path.length === 0 && unknown?.split(', ')[0] === 'group') {
+    return 'group: consumer groups come with a later version; this one does not have them yet'
+  }
   if (unknown !== undefined && row !== undefined) return `${command}: '${unknown}' is too much${helpHint(path)}`
   if (unknown !== undefined) {
     const word = unknown.split(', ')[0] ?? unknown

@@ -93,6 +93,28 @@ export function describeOptions({ options, given }: ResolvedOptions): readonly O
   })
 }
 
+const BYTE_SIZES = [
+  [GIB, 'GiB'],
+  [MIB, 'MiB'],
+  [KIB, 'KiB'],
+] as const
+const TIME_SIZES = [
+  [DAY_MS, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'm'],
+  [1_000, 's'],
+  [1, 'ms'],
+] as const
+
+/** The default as a person would write it, 1GiB or 7d; undefined where there is none. */
+export function defaultText({ default: value, unit }: OptionRow): string | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || value <= 0) return String(value)
+  const sizes = unit === 'bytes' ? BYTE_SIZES : unit === 'ms' ? TIME_SIZES : []
+  const found = sizes.find(([size]) => value % size === 0)
+  return found === undefined ? String(value) : `${value / found[0]}${found[1]}`
+}
+
 /** The topic settings that the operator has chosen for all topics, by the topic settings' names. */
 export function topicConfigDefaults({ options, given }: ResolvedOptions): Readonly<Record<string, string>> {
   const values = options as Readonly<Record<string, string | number | boolean | undefined>>

@@ -14,6 +14,8 @@ export interface FlagRow {
   readonly choices?: readonly string[]
   /** Shown in the help; a command that distinguishes "not given" leaves it out. */
   readonly default?: string | number
+  /** Shown in the help where the default is applied by somebody else. */
+  readonly shownDefault?: string
   readonly min?: number
   readonly max?: number
   /** Integers may be written 64KiB or 5k; by what a suffix multiplies. */
@@ -132,7 +134,10 @@ function checkFlag(flag: FlagRow, value: unknown, place: string): Value | undefi
   if (value === undefined) return undefined
   if (flag.type === 'list') return (Array.isArray(value) ? value : [value]).map(textOf)
   if (Array.isArray(value)) throw new UsageError(`${place} is given twice`)
-  if (flag.type === 'switch') return value === true
+  if (flag.type === 'switch') {
+    if (typeof value === 'boolean') return value
+    throw new UsageError(`${place} must be true or false, not '${textOf(value)}'`)
+  }
   if (flag.type === 'integer') return checkInteger(flag, textOf(value), place)
   const text = textOf(value)
   if (flag.choices !== undefined && !flag.choices.includes(text)) {

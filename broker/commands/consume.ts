@@ -2,7 +2,8 @@
 // unless JSON is asked for.
 
 import type { Message } from '../../client/record-chunk.ts'
-import type { ReadPosition } from '../../client/read-position.ts'
+import type { ReadPosition, ReadPositions } from '../../client/read-position.ts'
+import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
 import type { StartAt } from './offset-spec.ts'
 import type { RecordPrinter } from './record-format.ts'
@@ -31,7 +32,10 @@ export async function consume(context: CommandContext): Promise<number> {
     range.untilTimestamp === undefined ? (args.isOn('exit') ? 'end' : undefined) : new Date(range.untilTimestamp)
   return await withBrokers(context, async (session) => {
     const reader = session.read(args.required('topic'), {
-      from: readPosition(range.from),
+      from:
+        range.from.kind === 'offset'
+          ? await nearestOffsets(context, session, range.from.offset, partitions)
+          : readPosition(range.from),
       ...(to === undefined ? {} : { to }),
       ...(partitions.length === 0 ? {} : { partitions }),
       signal: context.signal,
@@ -43,6 +47,38 @@ export async function consume(context: CommandContext): Promise<number> {
     }
     return 0
   })
+}
+
+/**
+ * Where each partition is read from when one offset is asked of all: partitions are not equally long, so one that does not
+ * have the offset, not yet or not any more, is read from the nearest that it has.
+ */
+async function nearestOffsets(
+  { arguments: args, note, signal }: CommandContext,
+  session: BrokerSession,
+  offset: number,
+  partitions: readonly number[],
+): Promise<ReadPositions> {
+  const topic = args.required('topic')
+  const which = { signal, ...(partitions.length === 0 ? {} : { partitions }) }
+  const ends = await session.admin.offsets(topic, { ...which, at: 'end' })
+  const starts = await session.admin.offsets(topic, { ...which, at: 'start' })
+  const nearest = new Map<number, number>()
+  for (const { partition, offset: end } of ends) nearest.set(partition, Math.min(offset, end ?? offset))
+  if (ends.every(({ offset: end }) => end !== undefined && end < offset)) {
+    const every = partitions.length === 0 ? `every partition of ${topic}` : 'what was asked for'
+    note(`offset ${offset} is past the end of ${every}${args.isOn('exit') ? '' : '; waiting for new records'}`)
+  }
+  const trimmed = starts.filter(({ offset: start }) => start !== undefined && start > offset)
+  for (const { partition, offset: start } of trimmed) nearest.set(partition, start ?? offset)
+  if (trimmed.length > 0) {
+    const shown = trimmed.slice(0, 10).map(({ partition, offset: start }) => `${partition} from ${start ?? '?'}`)
+    const more = trimmed.length > shown.length ? ', …' : ''
+    note(
+      `offset ${offset} is gone in some partitions, which are read from where they begin: ${shown.join(', ')}${more}`,
+    )
+  }
+  return nearest
 }
 
 async function printAll(

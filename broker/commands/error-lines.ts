@@ -6,7 +6,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 const HINTS: Partial<Record<ErrorCode, string>> = {
   CONNECTION_FAILED: 'is a broker running there? `tidemark start` runs one, --brokers HOST:PORT names another',
   UNKNOWN_TOPIC_OR_PARTITION: '`tidemark topic list` shows what there is',
-  OFFSET_OUT_OF_RANGE: '`tidemark offsets TOPIC` shows what each partition has; -p N reads one of them',
+  OFFSET_OUT_OF_RANGE: '`tidemark offsets TOPIC` shows what each partition has',
   DIRECTORY_LOCKED: 'stop that broker, or choose another directory with --data-dir',
   DISK_FULL: 'free some space; the broker then goes on by itself',
   TIMEOUT: '`tidemark cluster health` says how the broker is; --timeout gives it longer',

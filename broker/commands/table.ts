@@ -1,7 +1,7 @@
 // The commands of `tidemark`, one row each: help, completion, checks and dispatch come from here. Loads none of them.
 
 import type { CommandRow, FlagRow, PositionalRow } from './command.ts'
-import { OPTIONS } from '../config.ts'
+import { defaultText, OPTIONS } from '../config.ts'
 
 /** Understood by every command. */
 export const GLOBAL_FLAGS: readonly FlagRow[] = [
@@ -61,7 +61,12 @@ const DRY_RUN: FlagRow = { name: 'dry-run', type: 'switch', about: 'Only check' 
 const START_FLAGS: readonly FlagRow[] = [
   { name: 'config', type: 'text', variable: 'TIDEMARK_CONFIG', about: 'File of settings: YAML, JSON or .properties' },
   { name: 'set', type: 'list', about: 'Any setting, KEY=VALUE' },
-  ...OPTIONS.map(({ name, type, about }): FlagRow => ({ name, type: type === 'boolean' ? 'switch' : 'text', about })),
+  ...OPTIONS.map((row): FlagRow => {
+    const { name, type, about } = row
+    const shown = defaultText(row)
+    const flag: FlagRow = { name, type: type === 'boolean' ? 'switch' : 'text', about }
+    return shown === undefined ? flag : Object.assign(flag, { shownDefault: shown })
+  }),
 ]
 
 const BENCH_FLAGS: readonly FlagRow[] = [
@@ -192,7 +197,8 @@ export const COMMANDS: readonly CommandRow[] = [
         name: 'offset',
         alias: 'o',
         type: 'list',
-        about: 'From where: start (default), end, N, -N, @TIMESTAMP, s@TIMESTAMP; up to where: e@TIMESTAMP',
+        about:
+          'From where: start (default), end, N or the nearest that a partition has, -N, @TIMESTAMP, s@TIMESTAMP; up to where: e@TIMESTAMP',
       },
       { name: 'partition', alias: 'p', type: 'list', about: 'Only this partition' },
       { name: 'count', alias: 'n', type: 'integer', unit: 'count', min: 0, about: 'Stop after this many records' },

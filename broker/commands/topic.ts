@@ -66,13 +66,16 @@ export async function describeTopics(context: CommandContext): Promise<number> {
     const rows = topics.flatMap((topic) => topic.partitions.map((partition) => partitionRow(topic.topic, partition)))
     if (rows.length > 0) await printValue(output, rows, format)
   } else {
-    for (const topic of topics) await printTopic(context, topic)
+    for (const [index, topic] of topics.entries()) {
+      if (index > 0) await output.line('')
+      await printTopic(context, topic)
+    }
   }
   return refusals.length === 0 ? 0 : 1
 }
 
 export async function alterTopic(context: CommandContext): Promise<number> {
-  const { arguments: args } = context
+  const { arguments: args, output } = context
   const topic = args.required('topic')
   const set = args.list('config').map((pair) => splitPair(pair, '--config'))
   const remove = args.list('reset')
@@ -86,8 +89,8 @@ export async function alterTopic(context: CommandContext): Promise<number> {
       validateOnly: args.isOn('dry-run'),
     }),
   )
-  context.note(`topic ${topic} ${args.isOn('dry-run') ? 'would be' : 'is'} altered`)
-  return 0
+  const outcome = args.isOn('dry-run') ? 'would be altered' : 'altered'
+  return await printOutcomes(context, [{ topic, outcome }], output)
 }
 
 export async function deleteTopics(context: CommandContext): Promise<number> {
@@ -105,15 +108,15 @@ export async function deleteTopics(context: CommandContext): Promise<number> {
 }
 
 export async function addPartitions(context: CommandContext): Promise<number> {
-  const { arguments: args } = context
+  const { arguments: args, output } = context
   const topic = args.required('topic')
   const partitions = args.integer('partitions')
   if (partitions === undefined)
     throw new UsageError('topic add-partitions: say how many there shall be with --partitions N')
   const validateOnly = args.isOn('dry-run')
   await withBrokers(context, (session) => session.ask('addPartitions', { topic, partitions, validateOnly }))
-  context.note(`topic ${topic} ${validateOnly ? 'would have' : 'has'} ${partitions} partitions`)
-  return 0
+  const outcome = validateOnly ? 'would be altered' : 'altered'
+  return await printOutcomes(context, [{ topic, partitions, outcome }], output)
 }
 
 export async function trimTopic(context: CommandContext): Promise<number> {

@@ -41,6 +41,12 @@ describe('a flag', () => {
     expect(() => check({ type: 'integer', unit: 'bytes' }, text)).toThrow(UsageError)
   })
 
+  it.each(['maybe', 'true', 1])('that is a switch is never %j', (value) => {
+    expect(() => check({ type: 'switch' }, value)).toThrow(UsageError)
+    expect(check({ type: 'switch' }, false).isOn('flag')).toBe(false)
+    expect(check({ type: 'switch' }, true).isOn('flag')).toBe(true)
+  })
+
   it('comes from its variable when it is not given, and is blamed under that name', () => {
     const flag = { variable: 'TIDEMARK_FLAG', choices: ['a', 'b'], default: 'b' } as const
     expect(check(flag, undefined, { TIDEMARK_FLAG: 'a' }).text('flag')).toBe('a')

@@ -131,8 +131,16 @@ describe('topics from the command line', () => {
     await ok(daemon, ['topic', 'create', 'orders', '--if-not-exists'])
     await ok(daemon, ['topic', 'create', 'ghost', '--dry-run'])
     expect(await json(daemon, ['topic', 'list'])).toMatchObject([{ topic: 'orders', partitions: 2, records: 0 }])
-    await ok(daemon, ['topic', 'alter', 'orders', '-c', 'durability=fsync', '--reset', 'retention.ms'])
-    await ok(daemon, ['topic', 'add-partitions', 'orders', '-p', '3'])
+    const change = ['-c', 'durability=fsync', '--reset', 'retention.ms']
+    expect(await json(daemon, ['topic', 'alter', 'orders', ...change])).toEqual([
+      { topic: 'orders', outcome: 'altered' },
+    ])
+    expect(await json(daemon, ['topic', 'add-partitions', 'orders', '-p', '3'])).toEqual([
+      { topic: 'orders', partitions: 3, outcome: 'altered' },
+    ])
+    expect(await json(daemon, ['topic', 'add-partitions', 'orders', '-p', '4', '--dry-run'])).toEqual([
+      { topic: 'orders', partitions: 4, outcome: 'would be altered' },
+    ])
     const [described] = (await json(daemon, ['topic', 'describe', 'orders'])) as {
       config: object[]
       partitions: object[]
@@ -152,7 +160,9 @@ describe('topics from the command line', () => {
     expect(await ok(daemon, ['topic', 'describe', 'orders', '-p'])).toMatch(
       /^TOPIC +PARTITION +LEADER[\s\S]*\norders +1 +1 /,
     )
-    await ok(daemon, ['topic', 'delete', 'orders'])
+    await ok(daemon, ['topic', 'create', 'other'])
+    expect(await ok(daemon, ['topic', 'describe', 'orders', 'other'])).toMatch(/[^\n]\n\ntopic +other\n/)
+    await ok(daemon, ['topic', 'delete', 'orders', 'other'])
     await ok(daemon, ['topic', 'delete', 'orders', '--if-exists'])
     expect(await json(daemon, ['topic', 'list'])).toEqual([])
   })
@@ -201,6 +211,33 @@ describe('records from the command line', () => {
     expect(await ok(daemon, ['consume', 'orders', '-o', '-1', '-p', '1', '-e'])).toBe('nokey\n')
     expect(await ok(daemon, ['consume', 'orders', '-o', 's@0', '-o', 'e@1', '-e'])).toBe('')
     expect(await ok(daemon, ['consume', 'orders', '-n', '0'])).toBe('')
+  })
+
+  it('from an offset that not every partition has are read from the nearest', async () => {
+    const daemon = await start(directory())
+    await ok(daemon, ['topic', 'create', 'uneven', '-p', '3'])
+    await ok(daemon, ['produce', 'uneven', '-p', '0'], 'a\nb\nc\n')
+    await ok(daemon, ['produce', 'uneven', '-p', '1'], 'x\n')
+    const consume = ['consume', 'uneven', '-b', daemon.brokers, '-o']
+    expect(await run([...consume, '2', '-e'])).toEqual({ code: 0, stdout: 'c\n', stderr: '' })
+    expect(await run([...consume, '9', '-e'])).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'offset 9 is past the end of every partition of uneven\n',
+    })
+    await ok(daemon, ['topic', 'trim', 'uneven', '-p', '0', '-o', '1'])
+    expect(await run([...consume, '0', '-p', '0', '-e'])).toEqual({
+      code: 0,
+      stdout: 'b\nc\n',
+      stderr: 'offset 0 is gone in some partitions, which are read from where they begin: 0 from 1\n',
+    })
+    const follower = new Tidemark([...consume, '9'])
+    await follower.saw(/past the end of every partition of uneven; waiting for new records\n/)
+    // The ends were settled before it said so: what comes now is seen.
+    await ok(daemon, ['produce', 'uneven', '-p', '1'], 'new\n')
+    await follower.saw(/^new\n/)
+    follower.child.kill('SIGINT')
+    expect((await follower.finished()).stdout).toBe('new\n')
   })
 
   it('are followed live, until Ctrl-C', async () => {

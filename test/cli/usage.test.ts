@@ -49,9 +49,16 @@ describe('a wrong call is one line that says what to try, and exit code 2', () =
     ['consume x -o middle', /--offset must be start, end, N, -N, @TIMESTAMP/],
     ['consume x -f %x', /'%x' stands for nothing; there are %t %p %o/],
     ['consume x -g billing', /--group comes with consumer groups, which this version does not have yet/],
+    ['group list', /^tidemark: group: consumer groups come with a later version; this one does not have them yet$/],
+    [
+      'topic describe -p=many',
+      /--partitions must be true or false, or have no value, not 'many' \(tidemark topic describe/,
+    ],
     ['offsets x --at yesterday', /--at must be milliseconds since 1970 or a date/],
     ['start --datadir x', /start has no flag --datadir; did you mean --data-dir\?/],
     ['start --listen nonsense', /listen must be HOST:PORT with a port from 0 to 65535, not 'nonsense'/],
+    ['start --auto-create-topics=maybe', /--auto-create-topics must be true or false, or have no value, not 'maybe'/],
+    ['start --auto-create-topics=', /--auto-create-topics must be true or false, or have no value, not ''/],
     ['start --set a', /--set must be NAME=VALUE, not 'a'$/],
     ['start --set retension-ms=5', /there is no setting 'retension-ms'/],
     ['start --config /nowhere.yaml', /config: \/nowhere\.yaml: there is no such file/],
@@ -127,8 +134,11 @@ describe('help, version and completion go to the output stream', () => {
     ['--help', /Commands:[\s\S]*tidemark start[\s\S]*tidemark bench/],
     ['topic --help', /tidemark topic create[\s\S]*tidemark topic trim/],
     ['produce --help', /--key-separator[\s\S]*Examples:/],
+    ['start --help', /--log-retention-ms [^[]*\[string\] \[default: 7d\]/],
     ['--version', /^\d+\.\d+\.\d+/],
     ['completion', /_tidemark_yargs_completions/],
+    ['--get-yargs-completions tidemark produce x -z', /^none\ngzip\nsnappy\nlz4\nzstd\n$/],
+    ['--get-yargs-completions tidemark produce x --compression z', /^zstd\n$/],
   ])('tidemark %s', async (words, text) => {
     const finished = await run(words.split(' '))
     expect(finished).toMatchObject({ code: 0, stderr: '' })
