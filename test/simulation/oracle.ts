@@ -58,6 +58,8 @@ export class PartitionModel {
   highWatermark = 0
   logStartOffset = 0
   life = 0
+  /** When the last sync of the log began that has ended well. */
+  syncedFromMs = -1
 }
 
 /** One reader of one partition, as far as the order of its records goes. */
@@ -68,12 +70,15 @@ export interface ReaderModel {
   powerLosses: number
 }
 
+const LOG_FILE = /\/logs\/([0-9a-f-]{36})-(\d+)\/[^/]*\.log/
+
 export class Oracle {
   readonly topics = new Map<string, TopicModel>()
   readonly #sent = new Map<string, SentRecord>()
   readonly #now: () => number
   readonly #fail: (fault: string) => void
   readonly #mayPointLag: boolean
+  readonly #byId = new Map<string, TopicModel>()
   #lastPowerLossMs = -1
   #powerLosses = 0
   acknowledgedCount = 0
@@ -96,9 +101,20 @@ export class Oracle {
     if (this.topics.get(topic.name) === topic) this.topics.delete(topic.name)
   }
 
+  /** Of a file on the broker's disk: a sync that has ended well, and when it began. */
+  onSynced(path: string, beganMs: number): void {
+    const [, topicId, partition] = LOG_FILE.exec(path) ?? []
+    const model = this.#byId.get(topicId ?? '')?.partitions[Number(partition)]
+    if (model !== undefined) model.syncedFromMs = Math.max(model.syncedFromMs, beganMs)
+  }
+
   onPowerLoss(): void {
     this.#lastPowerLossMs = this.#now()
     this.#powerLosses += 1
+    // What is found after a power loss comes from the medium, synced or not.
+    for (const topic of this.#byId.values()) {
+      for (const partition of topic.partitions) partition.syncedFromMs = this.#lastPowerLossMs
+    }
     for (const topic of this.topics.values()) {
       if (topic.spec.durability === 'fsync') continue
       for (const partition of topic.partitions) {
@@ -145,6 +161,7 @@ export class Oracle {
     for (const described of topics) {
       const topic = this.topics.get(described.topic)
       if (topic === undefined) continue
+      if (described.topicId !== undefined) this.#byId.set(described.topicId, topic)
       for (const facts of described.partitions) {
         const model = topic.partitions[facts.partition]
         if (model === undefined || facts.state === 'offline') continue
@@ -222,6 +239,12 @@ export class Oracle {
     const model = record.topic.partitions[partition]
     const where = `${record.topic.name}-${partition} offset ${offset}`
     if (model === undefined) return this.#fail(`${where}: ${record.value} was ${how} in a partition that is not there`)
+    const isKnown = [...this.#byId.values()].includes(record.topic)
+    // No sync that began before a record was sent can have put it on stable storage.
+    if (isKnown && record.topic.spec.durability === 'fsync' && model.syncedFromMs < record.sentAtMs) {
+      const synced = `the last sync began at ${model.syncedFromMs}, the record was sent at ${record.sentAtMs}`
+      this.#fail(`${where}: ${record.value} was ${how} before it was synced: ${synced}`)
+    }
     const isMoved = record.offset !== undefined && (record.offset !== offset || record.partition !== partition)
     if (isMoved && record.isIdempotent && this.#isCertain(record)) {
       this.#fail(`${where}: ${record.value} was ${how}, and before at ${record.partition}:${record.offset}`)

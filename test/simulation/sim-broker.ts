@@ -53,6 +53,8 @@ export class SimBroker {
   /** The life is ended before the disk operation at which this reaches zero. */
   operationsToLive = Infinity
   onDoomed: () => void = () => undefined
+  onSynced: (path: string, beganMs: number) => void = () => undefined
+  readonly #syncs = new Map<string, number[]>()
   /** For tests of the simulation: what the broker is given may be bent before. */
   bend: (environment: ReturnType<typeof brokerEnvironment>) => ReturnType<typeof brokerEnvironment> = (same) => same
   #isWanted = false
@@ -78,6 +80,7 @@ export class SimBroker {
     this.#isWanted = true
     if (this.process.isAlive) return
     this.lives += 1
+    this.#syncs.clear()
     const { host, port, processes, network, random, settings, logger } = this.#parts
     const process = new SimProcess(`${host}.${this.lives}`, processes, 1 + (random.fraction() - 0.5) / 10)
     this.process = process
@@ -176,6 +179,18 @@ export class SimBroker {
     this.process.die()
   }
 
+  #followSync({ kind, path }: SimOperation): void {
+    if (kind !== 'sync' && kind !== 'synced') return
+    const begun = this.#syncs.get(path) ?? []
+    this.#syncs.set(path, begun)
+    if (kind === 'sync') begun.push(this.#parts.processes.scheduler.nowMs)
+    else {
+      // The youngest: one that failed at its beginning has left its own behind.
+      this.onSynced(path, begun.at(-1) ?? -1)
+      begun.length = 0
+    }
+  }
+
   #useDisk(disk: SimDisk, process: SimProcess): void {
     const { network } = this.#parts
     this.disk = disk
@@ -186,6 +201,7 @@ export class SimBroker {
       onOperation: (operation) => {
         if (this.disk !== disk || operation.kind === 'read' || operation.kind === 'open') return
         network.note(this.host, operation.kind, `${operation.path} ${operation.content?.length ?? ''}`)
+        this.#followSync(operation)
         this.operationsToLive -= 1
         // Between a failed sync and the mark that tells of it nothing can be done about a death.
         if (this.operationsToLive < 1 && !operation.path.endsWith(SYNC_FAILED_FILE)) this.onDoomed()

@@ -373,9 +373,9 @@ export class SimDisk implements Disk {
   }
 
   /** For SimFile. */
-  readLatency(): Promise<void> {
+  readLatency(): Promise<void> | undefined {
     const { latency } = this.options
-    if (latency?.readMs === undefined) return Promise.resolve()
+    if (latency?.readMs === undefined) return undefined
     const readMs = latency.readMs()
     return new Promise((resolve) => latency.timers.after(readMs, resolve))
   }
@@ -521,9 +521,12 @@ class SimFile implements File {
   }
 
   readAt(target: Uint8Array, position: number): Promise<number> {
-    return settled(async () => {
-      await this.#disk.readLatency()
-      return this.readAtSync(target, position)
+    return settled(() => {
+      this.#checkOpen('read', false)
+      // A read that is under way goes on when the file is closed.
+      const waiting = this.#disk.readLatency()
+      const read = (): number => this.#disk.readNode(this.#node, this.path, target, position)
+      return waiting === undefined ? read() : waiting.then(read)
     })
   }
 

@@ -49,7 +49,8 @@ const PROBE_MS = 20
 const TOPICS_MS = 90_000
 /** Longer than any call of a client may take. */
 const FINISH_MS = 400_000
-const ARRIVE_MS = 400_000
+/** Less than the longest wait of a fetch: who is not woken does not arrive. */
+const ARRIVE_MS = 200_000
 const QUIET_MS = 30_000
 const FAULTS_MAX = 20
 
@@ -111,6 +112,7 @@ class Simulation {
       logger,
     })
     if (options.bend !== undefined) this.#broker.bend = options.bend
+    this.#broker.onSynced = (path, beganMs) => this.#oracle.onSynced(path, beganMs)
     const brokers = [this.#broker.address]
     const machine = (name: string, number: number): ClientMachine => {
       const process = new SimProcess(name, processes, 1 + (number % 3) / 100)
@@ -192,8 +194,12 @@ class Simulation {
   async #settle(): Promise<void> {
     const ends = await this.#ask('the ends can be asked for', () => this.#ends())
     if (ends === undefined) return
-    const haveArrived = (): boolean => this.#workload.haveTailsArrived(ends)
-    if (!(await this.#until('every reader reaches the end', haveArrived, ARRIVE_MS))) return
+    const haveArrived = (): boolean => this.#workload.whoIsBehind(ends).length === 0
+    if (!(await this.#until(undefined, haveArrived, ARRIVE_MS))) {
+      const behind = this.#workload.whoIsBehind(ends).join(', ')
+      this.#fail('liveness', `within ${ARRIVE_MS} ms: every reader reaches the end: ${behind}`)
+      return
+    }
     this.#workload.isEnding = true
     if (
       (await this.#ask('everything can be read', async () => (await this.#workload.judge(this.#judge), true))) ===
