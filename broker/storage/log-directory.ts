@@ -34,7 +34,7 @@ import { PartitionLog } from './partition-log.ts'
 import type { PromiseJournal } from './promise-journal.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveryPoints } from './recovery-points.ts'
-import { pointOf, removeCleanMark, writeCleanMark } from './recovery-points.ts'
+import { logStartOf, pointOf, removeCleanMark, writeCleanMark } from './recovery-points.ts'
 import type { StartFacts } from './start-facts.ts'
 import type { StorageContext, StorageContextOptions } from './storage-context.ts'
 import { createStorageContext } from './storage-context.ts'
@@ -419,13 +419,15 @@ export class LogDirectory {
     }
   }
 
-  async #recover({ name, points }: FoundLog, config: LogConfig): Promise<PartitionLog> {
+  async #recover({ name, clean, points }: FoundLog, config: LogConfig): Promise<PartitionLog> {
     const bootId = this.#options.disk.bootId()
     const { log, report } = await recoverLog({
       context: this.context,
       directory: this.#directories.pathOf(name),
       config,
       recoveryPoint: pointOf(points, name),
+      logStartOffset: clean?.logStartOffset ?? logStartOf(points, name),
+      wasClosed: clean !== undefined,
       kernelLived: bootId !== undefined && bootId === points.bootId,
       now: this.#options.clock.now(),
     })

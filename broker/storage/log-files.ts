@@ -65,6 +65,15 @@ export function findFiles(context: StorageContext, directory: string): FoundFile
   }
 }
 
+/** Where a log starts that a clean stop has left starting at `recorded`; undefined when files are missing since. */
+export function startAfterStop(found: FoundFiles, recorded: Offset): Offset | undefined {
+  const first = found.segments[0]?.baseOffset ?? recorded
+  const own = found.logStartOffset ?? first
+  const start = Math.max(own, recorded) as Offset
+  const isThere = first <= start || found.quarantine?.rangeAt(start)?.endOffset === first
+  return own < recorded || !isThere || (found.logStartOffset === undefined && own > recorded) ? undefined : start
+}
+
 /** Tells the segments which of their bytes are lost. */
 export function placeLost(segments: readonly Segment[], quarantine: Quarantine): void {
   if (quarantine.ranges.length === 0) return

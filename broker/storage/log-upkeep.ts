@@ -5,6 +5,7 @@
 // Invariant: the recovery points on disk never count more than has been synced.
 
 import { TidemarkError } from '../../shared/errors.ts'
+import type { Offset } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Clock, Timer, Timers } from '../../shared/time.ts'
 import type { Disk } from './disk.ts'
@@ -57,7 +58,7 @@ export class LogUpkeep {
   readonly #flushBytes: number
   readonly #retentionIntervalMs: number
   /** The points that were found at the start; those of logs that are offline stay as they are. */
-  #found: ReadonlyMap<string, LogPlace> = new Map()
+  #found: RecoveryPoints = { bootId: undefined, points: new Map(), isKnown: false }
   #flushTimer: Timer | undefined
   #retentionTimer: Timer | undefined
   #bytesSinceFlush = 0
@@ -77,7 +78,7 @@ export class LogUpkeep {
 
   /** Writes the points of the logs as they have been opened, with the present boot id, and begins its rounds. */
   async start(found: RecoveryPoints): Promise<void> {
-    this.#found = found.points
+    this.#found = found
     try {
       await this.writePoints()
     } catch (error) {
@@ -133,7 +134,7 @@ export class LogUpkeep {
       // Read only now: a write that was asked for earlier must not put an older state over a newer one.
       const points = this.#currentPoints()
       highWatermarks.save()
-      const value = { bootId: disk.bootId(), points, promises: promiseMark() }
+      const value = { bootId: disk.bootId(), ...points, promises: promiseMark() }
       return writeRecoveryPoints(disk, `${path}/recovery-points`, value)
     })
     this.#lastWrite = done.catch(() => undefined)
@@ -219,14 +220,21 @@ export class LogUpkeep {
     })
   }
 
-  #currentPoints(): Map<string, LogPlace> {
+  #currentPoints(): Pick<RecoveryPoints, 'points' | 'logStarts'> {
     const points = new Map<string, LogPlace>()
+    const logStarts = new Map<string, Offset>()
     for (const name of this.#parts.offline()) {
-      const point = this.#found.get(name)
+      const point = this.#found.points.get(name)
+      const logStart = this.#found.logStarts?.get(name)
       if (point !== undefined) points.set(name, point)
+      if (logStart !== undefined) logStarts.set(name, logStart)
     }
-    for (const [name, log] of this.#parts.logs()) points.set(name, log.checkpoint().recoveryPoint)
-    return points
+    for (const [name, log] of this.#parts.logs()) {
+      const { recoveryPoint, logStartOffset } = log.checkpoint()
+      points.set(name, recoveryPoint)
+      logStarts.set(name, logStartOffset)
+    }
+    return { points, logStarts }
   }
 
   #flushLater(): void {

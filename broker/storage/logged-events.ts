@@ -17,6 +17,10 @@ export function loggedEvents(logger: Logger, next: LogEvents = {}): LogEvents {
       logger.error({ log, ...range }, 'records were lost to corruption; their offsets are in quarantine')
       next.onQuarantine?.(log, range)
     },
+    onLogStartLost(log, event) {
+      logger.error({ log, ...event }, 'the log start is gone or wrong; it is taken from the last checkpoint again')
+      next.onLogStartLost?.(log, event)
+    },
     onCorruptRead(log, error) {
       logger.error({ log, error: error.message }, 'a read has met bytes that are no batch')
       next.onCorruptRead?.(log, error)

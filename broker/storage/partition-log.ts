@@ -25,7 +25,7 @@ import type { LogConfig } from './log-config.ts'
 import type { LogCheckpoint, LogDescription, LogParts, LogState, TruncateResult } from './log-description.ts'
 import { describeLog } from './log-description.ts'
 import type { LogPlace } from './log-files.ts'
-import { findFiles } from './log-files.ts'
+import { findFiles, startAfterStop } from './log-files.ts'
 import { failureOf } from './log-failure.ts'
 import { LogReader } from './log-reader.ts'
 import type { WriteMark } from './log-writer.ts'
@@ -131,7 +131,8 @@ export class PartitionLog {
     const { segmentBase, position } = clean.recoveryPoint
     const active = found.segments[found.segments.length - 1]
     const isAsLeft = active?.baseOffset === segmentBase && active.size === position
-    if (active === undefined || !isAsLeft || found.quarantine === undefined) {
+    const logStartOffset = startAfterStop(found, clean.logStartOffset)
+    if (active === undefined || !isAsLeft || found.quarantine === undefined || logStartOffset === undefined) {
       throw new TidemarkError('FILE_CORRUPT', `${directory} is not as the last clean stop has left it`)
     }
     return new PartitionLog({
@@ -140,7 +141,7 @@ export class PartitionLog {
       config,
       segments: new Segments(found.segments),
       quarantine: found.quarantine,
-      logStartOffset: Math.max(clean.logStartOffset, found.logStartOffset ?? 0) as Offset,
+      logStartOffset,
       logEndOffset: clean.logEndOffset,
       recoveryPoint: clean.recoveryPoint,
       isDirectorySynced: true,

@@ -16,6 +16,8 @@ export interface RecoveryPoints {
   readonly bootId: string | undefined
   /** By the name of the partition's directory: below this offset everything is on stable storage. */
   readonly points: ReadonlyMap<string, LogPlace>
+  /** Log start offsets, by the same names, of those logs whose entries tell them. */
+  readonly logStarts?: ReadonlyMap<string, Offset> | undefined
   /** Whether there was a sound file: then a log that is not in it is younger than the file. */
   readonly isKnown: boolean
   /** How much of the promise journal is known to have been synced. */
@@ -32,32 +34,43 @@ export interface CleanMark {
 
 const BEGINNING: LogPlace = { offset: 0 as Offset, segmentBase: 0 as Offset, position: 0 }
 
+/** The log start offset of a log when the points were written; undefined if that is not known. */
+export function logStartOf(found: RecoveryPoints, name: string): Offset | undefined {
+  return found.points.has(name) ? found.logStarts?.get(name) : pointOf(found, name)?.offset
+}
+
 /** The recovery point of a log; undefined if nothing is known of it. */
 export function pointOf(found: RecoveryPoints, name: string): LogPlace | undefined {
   return found.points.get(name) ?? (found.isKnown ? BEGINNING : undefined)
 }
 
 export function writeRecoveryPoints(disk: Disk, path: string, value: Omit<RecoveryPoints, 'isKnown'>): Promise<void> {
-  const points: Record<string, [number, number, number]> = {}
-  for (const [name, point] of value.points) points[name] = [point.offset, point.segmentBase, point.position]
+  const points: Record<string, number[]> = {}
+  for (const [name, point] of value.points) {
+    const entry = [point.offset, point.segmentBase, point.position]
+    const logStart = value.logStarts?.get(name)
+    points[name] = logStart === undefined ? entry : [...entry, logStart]
+  }
   return writeCheckpoint(disk, path, { bootId: value.bootId, points, promises: value.promises })
 }
 
 /** Without a file, or with a damaged one, there are no points. @throws DIRECTORY_FORMAT_UNKNOWN */
 export function readRecoveryPoints(disk: Disk, path: string, logger: Logger): RecoveryPoints {
   const points = new Map<string, LogPlace>()
+  const logStarts = new Map<string, Offset>()
   const value = readHint(disk, path, logger)
   const bootId = fieldOf(value, 'bootId')
   const entries = fieldOf(value, 'points')
   if (typeof entries !== 'object' || entries === null) return { bootId: undefined, points, isKnown: false }
   for (const [name, entry] of Object.entries(entries)) {
-    const [pointOffset, segmentBase, position] = Array.isArray(entry) ? (entry as unknown[]) : []
+    const [pointOffset, segmentBase, position, logStart] = Array.isArray(entry) ? (entry as unknown[]) : []
     if (isCount(pointOffset) && isCount(segmentBase) && isCount(position)) {
       points.set(name, { offset: pointOffset as Offset, segmentBase: segmentBase as Offset, position })
+      if (isCount(logStart)) logStarts.set(name, logStart as Offset)
     }
   }
   const promises = markOf(fieldOf(value, 'promises'))
-  return { bootId: typeof bootId === 'string' ? bootId : undefined, points, isKnown: true, promises }
+  return { bootId: typeof bootId === 'string' ? bootId : undefined, points, logStarts, isKnown: true, promises }
 }
 
 function markOf(value: unknown): JournalMark | undefined {

@@ -19,7 +19,7 @@ import { BatchWalk, frameBytes, runWalk } from './batch-walk.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import type { File } from './disk.ts'
 import { forgetFailedSync, hasFailedSync, rewriteFile } from './failed-sync.ts'
-import { keptFile, producersFile, QUARANTINE_FILE } from './file-names.ts'
+import { keptFile, LOG_START_FILE, producersFile, QUARANTINE_FILE } from './file-names.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
 import type { FoundFiles, LogPlace } from './log-files.ts'
@@ -43,8 +43,10 @@ export interface RecoverOptions {
   readonly config: LogConfig
   /** Undefined when it is not known: then whatever fails and has good batches behind it is taken for corruption. */
   readonly recoveryPoint: LogPlace | undefined
-  /** What the last checkpoint said; the log's own file may say more. */
-  readonly logStartOffset?: Offset
+  /** What the last checkpoint said, if that is known; the log's own file is newer. */
+  readonly logStartOffset?: Offset | undefined
+  /** It was closed in order: then the checkpoint is as new as the log's own file. */
+  readonly wasClosed?: boolean
   /** Whether the page cache has survived since the last append. */
   readonly kernelLived: boolean
   /** A batch with a greater epoch is damaged, since nobody has led in one. Undefined when that is not known. */
@@ -102,6 +104,8 @@ class Recovery {
   /** Names or sizes were changed that must be durable before the first append. */
   #hasChanged = false
   #isCutNoted = false
+  /** The file that states it must be made anew. */
+  #isStartLost = false
 
   constructor(options: RecoverOptions) {
     this.#options = options
@@ -112,16 +116,12 @@ class Recovery {
     this.#quarantine = this.#found.quarantine ?? new Quarantine()
     this.#producers = new ProducerState({ producersMax: options.context.producersMax })
     this.#dropWithoutBeginning()
-    const start = Math.max(
-      options.logStartOffset ?? 0,
-      this.#found.logStartOffset ?? 0,
-      this.#segments[0]?.baseOffset ?? 0,
-    )
-    this.#logStartOffset = start as Offset
+    this.#logStartOffset = this.#findStart()
   }
 
   async run(): Promise<{ log: PartitionLog; report: RecoveryReport }> {
     this.#dropBelowStart()
+    this.#missBeginning()
     const point = this.#options.recoveryPoint
     await this.#rewriteAfterFailedSync(point)
     if (this.#found.hasUnfinishedCut) {
@@ -154,6 +154,34 @@ class Recovery {
     }
     await disk.syncDirectory(directory)
     forgetFailedSync(disk, directory)
+  }
+
+  /** Never below what is known: what was trimmed does not come back because a file is gone. */
+  #findStart(): Offset {
+    const { logStartOffset: recorded, wasClosed } = this.#options
+    const own = this.#found.logStartOffset
+    const first = this.#segments[0]?.baseOffset
+    const known = wasClosed === true ? Math.max(own ?? 0, recorded ?? 0) : (own ?? recorded)
+    const found = own ?? first
+    if (known !== undefined && found !== undefined && known > found) {
+      const path = `${this.#options.directory}/${LOG_START_FILE}`
+      this.#context.events.onLogStartLost?.(this.#options.directory, { path, expected: known as Offset, found })
+      this.#isStartLost = true
+    }
+    return (known ?? first ?? 0) as Offset
+  }
+
+  /** A segment is removed only after the start was moved behind it: where it is missing, its records are lost. */
+  #missBeginning(): void {
+    const first = this.#segments[0]
+    const startOffset = this.#logStartOffset
+    if (first === undefined || first.baseOffset <= startOffset) return
+    if (this.#quarantine.rangeAt(startOffset)?.endOffset === first.baseOffset) return
+    const range = { startOffset, endOffset: first.baseOffset }
+    const reason = `the log starts at ${startOffset}, and its first segment is ${first.file.path}: those before are missing`
+    this.#quarantineRange(first, 0, 0, range, reason)
+    // Stated, for from now on the names of the segments do not say it.
+    this.#isStartLost = true
   }
 
   /** Whole segments below the log start offset are what a crash has left of a removal. */
@@ -537,6 +565,7 @@ class Recovery {
       disk.remove(`${directory}/${producersFile(snapshot)}`)
       this.#hasChanged = true
     }
+    if (this.#isStartLost) await writeCheckpoint(disk, `${directory}/${LOG_START_FILE}`, this.#logStartOffset)
     const isTrimmed = this.#quarantine.trim(this.#logStartOffset)
     if (isTrimmed || this.#foundRanges.length > 0 || this.#found.quarantine === undefined) {
       await writeCheckpoint(disk, `${directory}/${QUARANTINE_FILE}`, this.#quarantine.snapshot())

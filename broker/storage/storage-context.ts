@@ -18,6 +18,11 @@ export interface LogEvents {
   /** A torn tail was cut off, or records that another replica does not have. */
   onTruncate?(log: string, event: { readonly endOffset: Offset; readonly bytes: number; readonly reason: string }): void
   onQuarantine?(log: string, range: QuarantinedRange): void
+  /** The log start was found below what was recorded of it, which it is taken from again. */
+  onLogStartLost?(
+    log: string,
+    event: { readonly path: string; readonly expected: Offset; readonly found: Offset },
+  ): void
   /** A read has met bytes that are no batch. */
   onCorruptRead?(log: string, error: TidemarkError): void
   /** A small file was missing or damaged; what it held was made anew from the log, or is done without. */

@@ -15,6 +15,7 @@ import { NodeDisk } from '../../broker/storage/node-disk.ts'
 import { LOST_KEPT_MS } from '../../broker/storage/partition-directories.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import type { QuarantinedRange } from '../../broker/storage/quarantine.ts'
+import type { LogEvents } from '../../broker/storage/storage-context.ts'
 import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
 import { TOMBSTONE_KEPT_MS } from '../../broker/storage/topic-store.ts'
 import { must } from '../../shared/assert.ts'
@@ -300,6 +301,51 @@ describe('the upkeep of a data directory', () => {
 })
 
 describe('a data directory with something wrong in it', () => {
+  it.each(['stop', 'abandon'] as const)('says after a %s when the start of a log is gone', async (end) => {
+    const bench = new Bench()
+    const disk = new MemoryDisk(bench.time)
+    bench.disk = disk
+    const config = { 'segment.bytes': '1024', 'retention.ms': '-1' }
+    const first = await bench.open()
+    for (const number of [1, 2]) {
+      await first.createTopic(definitionOf(number, { config, partitions: 1 }))
+      for (let value = 0; value < 40; value++) append(logOf(first, number), `value ${value}`.padEnd(100))
+    }
+    await logOf(first, 2).advanceLogStartOffset(15 as Offset)
+    await first.flush()
+    append(logOf(first, 1), 'not synced')
+    const { directory: missing } = logOf(first, 1)
+    const { directory: trimmed } = logOf(first, 2)
+    await first[end]()
+    disk.remove(`${missing}/00000000000000000000.log`)
+    disk.remove(`${trimmed}/log-start`)
+
+    const said: unknown[] = []
+    const events: LogEvents = {
+      onQuarantine: (log, range) => said.push({ log, ...range }),
+      onLogStartLost: (log, event) => said.push({ log, ...event }),
+    }
+    const second = await bench.open({ storage: { events } })
+    const lost = logOf(second, 1)
+    expect(lost.logStartOffset).toBe(0)
+    expect(said[0]).toMatchObject({
+      log: missing,
+      startOffset: 0,
+      endOffset: 6,
+      reason: expect.stringContaining(`the log starts at 0, and its first segment is ${missing}/`) as string,
+    })
+    await expect(lost.read(0 as Offset, 1_000, lost.writtenEndOffset)).rejects.toMatchObject({ resumeOffset: 6 })
+    expect(logOf(second, 2).logStartOffset).toBe(15)
+    expect(said.slice(1)).toEqual([{ log: trimmed, path: `${trimmed}/log-start`, expected: 15, found: 12 }])
+    await second[end]()
+    const third = await bench.open({ storage: { events } })
+    expect(said).toHaveLength(2)
+    expect(logOf(third, 1).logStartOffset).toBe(0)
+    expect(logOf(third, 1).quarantined).toHaveLength(1)
+    expect(logOf(third, 2).logStartOffset).toBe(15)
+    await third.stop()
+  })
+
   it('keeps logs that no topic claims for a day', async () => {
     const bench = new Bench()
     const directory = await bench.open()
