@@ -181,15 +181,21 @@ class RunningBroker implements Broker {
         isOk: directory !== undefined && directory.failure === undefined,
         detail: directory === undefined ? 'being opened' : (directory.failure?.message ?? 'ok'),
       },
+      // Who sends no more work here because of it would lose the reads, too.
+      { name: 'disk-space', isOk: true, detail: this.#isDiskFull ? 'full: reads only' : 'ok' },
     ]
+  }
+
+  get #isDiskFull(): boolean {
+    return this.#directory?.space.state === 'full'
   }
 
   checks(): readonly HealthCheck[] {
     const states = { online: 0, 'read-only': 0, offline: this.#partitions?.unopenedCount ?? 0 }
     for (const { state } of this.#partitions?.all() ?? []) states[state] += 1
-    const isFull = this.#directory?.space.state === 'full'
+    const isFull = this.#isDiskFull
     return [
-      ...this.readiness(),
+      ...this.readiness().filter(({ name }) => name !== 'disk-space'),
       { name: 'disk-space', isOk: !isFull, detail: isFull ? 'full: appends are refused, reads go on' : 'ok' },
       {
         name: 'partitions',

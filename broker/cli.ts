@@ -114,6 +114,8 @@ async function parse(words: readonly string[]): Promise<Call | undefined> {
       if (error !== undefined && error !== null && error.name !== 'YError') throw error
       throw new UsageError(wordUsage(message ?? error?.message ?? '', row, group))
     })
+  // They may stand before the command; a switch that is not known there would take the command for its value.
+  for (const flag of GLOBAL_FLAGS) parser.option(flag.name, yargsOption(flag, isCompleting))
   const add = (to: Argv, one: CommandRow): void => {
     addCommand(to, one, {
       isCompleting,
