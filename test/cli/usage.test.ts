@@ -49,6 +49,7 @@ describe('a wrong call is one line that says what to try, and exit code 2', () =
     ['consume x -o middle', /--offset must be start, end, N, -N, @TIMESTAMP/],
     ['consume x -f %x', /'%x' stands for nothing; there are %t %p %o/],
     ['consume x -g billing', /--group comes with consumer groups, which this version does not have yet/],
+    ['-q group list', /^tidemark: group: consumer groups come with a later version/],
     ['group list', /^tidemark: group: consumer groups come with a later version; this one does not have them yet$/],
     [
       'topic describe -p=many',
