@@ -139,11 +139,17 @@ export class Workload {
     for (const { name } of this.plan.topics) {
       const model = this.#model(name)
       const described = await machine.client.admin().describeTopic(name)
-      await this.#judgeTopic(
-        machine,
-        model,
-        described.partitions.map(({ partition }) => partition),
-      )
+      const partitions = described.partitions.map(({ partition }) => partition)
+      for (let tries = 1; ; tries++) {
+        try {
+          await this.#judgeTopic(machine, model, partitions)
+          break
+        } catch (error) {
+          // Retention goes on while it is being read: what was the beginning may be gone by then.
+          const mayHaveGone = model.spec.isRetained && tries < 10
+          if (!mayHaveGone || !(error instanceof TidemarkError) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
+        }
+      }
     }
   }
 
