@@ -12,49 +12,71 @@ export interface Mutant {
   readonly rules: ReplicaRules
   /** Where it can do harm. */
   readonly options: WalkOptions
-  /** Within so many lives it must be noticed; 0: by a script alone. */
+  /** Within so many lives it must be noticed; 0 where a random life meets it too seldom. */
   readonly seedsMax: number
+  /** The play that shows it, and the beginning of what the oracle says then. */
+  readonly scene: { readonly script: string; readonly says: string } | undefined
 }
 
-function without(
-  name: string,
-  seedsMax: number,
-  rules: Partial<ReplicaRules>,
-  options: WalkOptions = { replicas: 3, minInSyncReplicas: 2 },
-): Mutant {
-  return { name, seedsMax, rules: { ...REPLICA_RULES, ...rules }, options }
+const THREE: WalkOptions = { replicas: 3, minInSyncReplicas: 2 }
+/** What is not synced can only be lost where nobody waits for it. */
+const THREE_UNSYNCED: WalkOptions = { ...THREE, durability: 'os' }
+
+function mutant(name: string, rules: Partial<ReplicaRules>, facts: Partial<Mutant>): Mutant {
+  const { options = THREE, seedsMax = 0, scene } = facts
+  return { name, rules: { ...REPLICA_RULES, ...rules }, options, seedsMax, scene }
 }
 
 export const MUTANTS: readonly Mutant[] = [
-  without('quorum-before-acknowledging', 100, {
-    nextHighWatermark: (facts) => nextHighWatermark({ ...facts, minInSyncReplicas: 1 }),
-  }),
-  without('fence-quorum', 300, { fenceQuorum: () => 1 }),
-  without('one-promise-an-epoch', 1_000, {
-    mayPromise: (promise, epoch) => promise === undefined || epoch >= promise.epoch,
-  }),
-  without('epoch-start', 0, {
-    nextHighWatermark: ({ highWatermark, heldEndOffsets, minInSyncReplicas }) =>
-      offset(Math.max(highWatermark, quorumEndOffset(heldEndOffsets, minInSyncReplicas))),
-  }),
-  without(
+  mutant(
+    'quorum-before-acknowledging',
+    { nextHighWatermark: (facts) => nextHighWatermark({ ...facts, minInSyncReplicas: 1 }) },
+    { seedsMax: 20 },
+  ),
+  mutant('fence-quorum', { fenceQuorum: () => 1 }, { seedsMax: 50 }),
+  mutant(
+    'one-promise-an-epoch',
+    { mayPromise: (promise, epoch) => promise === undefined || epoch >= promise.epoch },
+    { seedsMax: 3_000, scene: { script: 'two-candidates.txt', says: 'epoch 0 has two leaders' } },
+  ),
+  // Random lives meet it once in some thousands: it takes four elections in one order.
+  mutant(
+    'epoch-start',
+    {
+      nextHighWatermark: ({ highWatermark, heldEndOffsets, minInSyncReplicas }) =>
+        offset(Math.max(highWatermark, quorumEndOffset(heldEndOffsets, minInSyncReplicas))),
+    },
+    { scene: { script: 'records-of-an-older-epoch.txt', says: 'lost: offset 1' } },
+  ),
+  mutant(
     'suspects',
-    1_000,
     {
       judgeCampaign: (campaign) =>
         judgeCampaign({ ...campaign, grants: campaign.grants.map((grant) => ({ ...grant, isSuspect: false })) }),
     },
-    { replicas: 3, minInSyncReplicas: 2, durability: 'os' },
+    {
+      options: THREE_UNSYNCED,
+      seedsMax: 200,
+      scene: { script: 'acknowledged-in-an-earlier-life.txt', says: 'lost: offset 2' },
+    },
   ),
-  without('synced-truncation', 1_000, { awaitsTruncation: false }),
-  without('old-high-watermark-at-election', 100, {
-    highWatermarkAtElection: (_, epochStartOffset) => epochStartOffset,
-  }),
-  without(
+  mutant(
+    'synced-truncation',
+    { awaitsTruncation: false },
+    { scene: { script: 'cut-not-on-the-disk.txt', says: 'offset 2 is of epoch 0, behind 1' } },
+  ),
+  mutant(
+    'old-high-watermark-at-election',
+    { highWatermarkAtElection: (_, epochStartOffset) => epochStartOffset },
+    { seedsMax: 50 },
+  ),
+  mutant(
     'incarnations',
-    3_000,
     { isOldIncarnation: () => false, isNewIncarnation: () => false },
-    { replicas: 3, minInSyncReplicas: 2, durability: 'os' },
+    {
+      options: THREE_UNSYNCED,
+      scene: { script: 'acknowledged-in-an-earlier-life.txt', says: 'lost: offset 2' },
+    },
   ),
-  without('durable-promise', 1_000, { awaitsPromise: false }),
+  mutant('durable-promise', { awaitsPromise: false }, { seedsMax: 500 }),
 ]

@@ -86,7 +86,7 @@ class Stage {
       case 'drop':
         return this.#drop(number(0), number(1))
       case 'deliver':
-        return this.#deliver()
+        return this.#deliver(rest[0] === undefined ? Infinity : number(0))
       case 'settle':
         return this.#settle()
       case 'replicate':
@@ -150,10 +150,12 @@ class Stage {
     messages.splice(0, messages.length, ...kept)
   }
 
-  /** All messages, and those that come of them; none from or to a replica that is cut off. */
-  #deliver(): void {
+  /** So many messages, the oldest first, and those that come of them; none from or to a replica that is cut off. */
+  #deliver(count: number): void {
     const { messages } = this.#model
-    for (let message = messages.shift(); message !== undefined; message = messages.shift()) {
+    for (let delivered = 0; delivered < count; delivered += 1) {
+      const message = messages.shift()
+      if (message === undefined) return
       if (!this.#cutOff.has(message.from) && !this.#cutOff.has(message.to)) this.#model.deliver(message)
     }
   }
@@ -161,7 +163,7 @@ class Stage {
   /** As deliver, and every write reaches its disk. */
   #settle(): void {
     for (let round = 0; round < 20; round += 1) {
-      this.#deliver()
+      this.#deliver(Infinity)
       for (const node of this.#model.nodes) while (node.writes.length > 0) this.#model.finishWrite(node)
       if (this.#model.messages.length === 0) return
     }

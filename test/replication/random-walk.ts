@@ -4,10 +4,11 @@
 import type { SuspectPolicy } from '../../broker/replication/fence-quorum.ts'
 import { fenceQuorum } from '../../broker/replication/fence-quorum.ts'
 import { REPLICA_RULES, type ReplicaRules } from '../../broker/replication/replica-rules.ts'
+import type { EventKind, Role } from '../../broker/replication/replication-events.ts'
 import { InvariantError } from '../../shared/assert.ts'
 import { brokerId, leaderEpoch } from '../../shared/ids.ts'
 import { type Random, seededRandom } from '../../shared/random.ts'
-import { ClusterModel, type ModelNode } from './cluster-model.ts'
+import { ClusterModel, type ModelNode, type ModelOptions } from './cluster-model.ts'
 import { OracleError } from './cluster-oracle.ts'
 import { describeStep } from './describe.ts'
 
@@ -18,6 +19,8 @@ export interface WalkOptions {
   readonly minInSyncReplicas?: number
   readonly durability?: 'os' | 'fsync'
   readonly trace?: (line: string) => void
+  /** Told of every step: the role, the event, and the role after it. */
+  readonly observe?: (role: Role, kind: EventKind, to: Role) => void
 }
 
 export interface WalkResult {
@@ -29,7 +32,7 @@ export interface WalkResult {
   readonly isLossAccepted: boolean
 }
 
-const MESSAGES_MAX = 60
+const MESSAGES_MAX = 30
 
 /** Rates of what happens, out of 100; the rest are messages and writes that arrive. */
 interface Rates {
@@ -50,20 +53,21 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     options.minInSyncReplicas ?? Math.min(replicas, pick(random, [Math.floor(replicas / 2) + 1, 2, 1, replicas]))
   const durability = options.durability ?? pick(random, ['os', 'fsync'] as const)
   const suspectPolicy: SuspectPolicy = pick(random, ['wait', 'wait', 'balanced'] as const)
+  const trace = tracerOf(options)
   const model = new ClusterModel({
     replicas,
     minInSyncReplicas,
     durability,
     suspectPolicy,
     rules: options.rules ?? REPLICA_RULES,
-    trace: (...step) => options.trace?.(describeStep(...step)),
+    ...(trace === undefined ? {} : { trace }),
   })
   const rates: Rates = {
-    campaign: pick(random, [0.4, 1, 2, 3.5]),
+    campaign: pick(random, [0.2, 0.5, 1, 2.5]),
     kill: pick(random, [0, 0.5, 1.5]),
     losePower: pick(random, [0, 0.3, 1]),
     sync: pick(random, [6, 1]),
-    write: pick(random, [20, 4]),
+    write: pick(random, [25, 5]),
     lost: pick(random, [0, 0.05, 0.2]),
     doubled: pick(random, [0, 0.1, 0.2]),
   }
@@ -85,7 +89,7 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
 function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: number): void {
   const node = pick(random, model.nodes)
   const { replica } = node
-  model.now += random.integer(random.integer(20) === 0 ? 5_000 : 50)
+  model.now += random.integer(random.integer(200) === 0 ? 5_000 : 10)
   if (node.isPaused) {
     if (random.integer(20) === 0) node.isPaused = false
     return
@@ -94,6 +98,7 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
     if (random.integer(8) === 0) model.start(node)
     return
   }
+  if (replica.role === 'offline') return restart(model, random, node)
   let chance = random.fraction() * 100
   const is = (share: number): boolean => (chance -= share) < 0
   if (is(rates.campaign)) return suggest(model, random, node)
@@ -104,27 +109,59 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(0.3)) return void (node.isPaused = true)
   if (is(0.2)) return maybeReplace(model, random, node, replacedMax)
   if (is(1)) return redis(model, random, node)
+  if (is(0.1)) return model.step(node, { kind: pick(random, ['stopped', 'disk-failed'] as const) })
+  // What was appended is told when it has been written, whatever the replica is by then.
+  if (is(0.5)) return model.step(node, { kind: 'records-appended' })
   if (is(1)) return void (node.highWatermark = replica.highWatermark)
   if (is(0.3)) return node.log.trim(random.integer(replica.highWatermark + 1))
   if (is(2)) return model.step(node, { kind: 'tick', now: model.now })
   if (is(1)) return model.announce(node)
   if (is(rates.sync)) return model.sync(node)
-  if (is(15)) return void (node.log.logEndOffset - node.log.logStartOffset < 24 && model.produce(node))
-  if (is(25)) return void (model.messages.length < MESSAGES_MAX && model.fetch(node))
-  if (is(rates.write) && node.writes.length > 0) return model.finishWrite(node)
+  const records = node.log.logEndOffset - node.log.logStartOffset
+  if (replica.role === 'leader' && is(20)) return void (records < 24 && model.produce(node))
+  if (replica.following !== undefined && is(25))
+    return void (model.messages.length < MESSAGES_MAX / 2 && model.fetch(node))
+  if (node.writes.length > 0 && is(rates.write)) return model.finishWrite(node)
   deliverAny(model, random, rates)
+}
+
+/** A replica that has stopped is as good as a process that has; until it is started anew it hears of this and that. */
+function restart(model: ClusterModel, random: Random, node: ModelNode): void {
+  const { now } = model
+  switch (random.integer(6)) {
+    case 0:
+      return model.step(node, { kind: 'tick', now })
+    case 1:
+      return model.step(node, { kind: pick(random, ['stopped', 'disk-failed'] as const) })
+    case 2:
+      return model.step(node, { kind: 'lease-lost', reason: 'expired', now })
+    case 3:
+      return model.kill(node)
+    default: {
+      const message = model.messages.find(({ to }) => to === node.id)
+      if (message !== undefined) model.deliver(message)
+    }
+  }
+}
+
+function tracerOf(options: WalkOptions): ModelOptions['trace'] {
+  const { trace, observe } = options
+  if (trace === undefined && observe === undefined) return undefined
+  return (node, role, event, effects) => {
+    trace?.(describeStep(node, role, event, effects))
+    observe?.(role, event.kind, node.replica?.role ?? role)
+  }
 }
 
 function deliverAny(model: ClusterModel, random: Random, rates: Rates): void {
   const { messages } = model
   if (messages.length === 0) return
-  // Mostly among the youngest, so that something gets done; sometimes a very old one.
-  const range = random.integer(5) === 0 ? messages.length : Math.min(messages.length, 6)
-  const at = messages.length - 1 - random.integer(range)
+  if (messages.length > MESSAGES_MAX) messages.splice(random.integer(messages.length), 1)
+  // Mostly among the oldest, as a network does it; sometimes any.
+  const at = random.integer(random.integer(4) === 0 ? messages.length : Math.min(messages.length, 4))
   const message = messages[at]
   if (message === undefined || model.node(message.to).isPaused) return
   if (random.fraction() >= rates.doubled) messages.splice(at, 1)
-  if (messages.length > MESSAGES_MAX) messages.shift()
   if (random.fraction() >= rates.lost) model.deliver(message)
 }
 
@@ -138,7 +175,7 @@ function suggest(model: ClusterModel, random: Random, node: ModelNode): void {
 /** What else a coordinator may say, true or not. */
 function redis(model: ClusterModel, random: Random, node: ModelNode): void {
   const { now } = model
-  switch (random.integer(6)) {
+  switch (random.integer(12)) {
     case 0:
       return model.step(node, { kind: 'lease-lost', reason: 'expired', now })
     case 1:
@@ -165,6 +202,7 @@ function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void 
   model.messages.length = 0
   for (const node of model.nodes) {
     node.isPaused = false
+    if (node.replica?.role === 'offline') model.kill(node)
     model.start(node)
     model.step(node, { kind: 'lease-held', now: model.now })
   }
@@ -173,7 +211,9 @@ function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void 
     model.now += 500
     const leader = leaderOf(model)
     const isTrying = model.nodes.some(({ replica }) => replica?.role === 'candidate')
-    if (leader === undefined && !isTrying && round % 4 === 0) {
+    // Claims of the real thing come with jitter; here nobody is asked while somebody else is.
+    const isAsked = model.messages.some(({ event }) => event.kind === 'campaign-suggested')
+    if (leader === undefined && !isTrying && !isAsked && round % 4 === 0) {
       const candidate = voters[(round / 4) % voters.length]
       const event = { kind: 'campaign-suggested', epochHint: undefined, now: model.now } as const
       if (candidate !== undefined) model.step(candidate, event)
