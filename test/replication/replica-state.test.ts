@@ -214,9 +214,10 @@ describe('the transition table', () => {
       return cells.length === ROLES.length + 3 && Object.hasOwn(TRANSITIONS.offline, cells[1] ?? '') ? [cells] : []
     })
     const written = rows.map((cells) => cells.slice(1, -1).join(' | '))
-    const table = (Object.keys(TRANSITIONS.offline) as EventKind[]).map((kind) =>
-      [kind].concat(ROLES.map((role) => TRANSITIONS[role][kind].join(', ') || '·')).join(' | '),
-    )
+    const table = (Object.keys(TRANSITIONS.offline) as EventKind[]).map((kind) => {
+      const cells = ROLES.map((role) => TRANSITIONS[role][kind].join(', ') || '·')
+      return `${kind} | ${cells.join(' | ')}`
+    })
     expect(written).toEqual(table)
   })
 
