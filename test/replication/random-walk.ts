@@ -200,6 +200,8 @@ function maybeReplace(model: ClusterModel, random: Random, node: ModelNode, repl
 /** No fault any more: within a bounded time somebody leads, everybody agrees, and everything acknowledged is there. */
 function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void {
   model.messages.length = 0
+  // Nothing is slow any more either: catching up takes a few fetches.
+  model.batch = 64
   for (const node of model.nodes) {
     node.isPaused = false
     if (node.replica?.role === 'offline') model.kill(node)
