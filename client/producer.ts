@@ -64,6 +64,9 @@ export class Producer<K = unknown, V = unknown> {
   readonly #searches = new Map<string, Search>()
   readonly #lanes: ProduceLanes
   readonly #roomWaiters: (() => void)[] = []
+  /** Sends that wait for room, and the promise that the last of them has had its turn. */
+  #waitingSends = 0
+  #lastSend: Promise<void> = Promise.resolve()
   readonly #codecReady: Promise<void>
   readonly #stopping = new AbortController()
   readonly #now: () => number
@@ -123,16 +126,16 @@ export class Producer<K = unknown, V = unknown> {
     const now = this.#cluster.environment.clock.now()
     const records = messages.map((message) => this.#prepare(topic, message, now))
     const isPlainWait = options.signal === undefined && options.timeoutMs === undefined
-    if (isPlainWait && this.#hasRoomFor(records)) return this.#sendAll(topic, records)
+    const hasRoom = this.#waitingSends === 0 && this.#hasRoomFor(records)
+    if (isPlainWait && hasRoom) return this.#sendAll(topic, records)
     const { closing, environment } = this.#cluster
     return inScope(environment, { ...options, closing, what: `send to ${topic}` }, async (scope) => {
       const promises: Promise<RecordMetadata>[] = []
       const handed: Handed = []
       try {
-        for (const record of records) {
-          await this.#room(record, scope)
-          promises.push(this.#add(topic, record, true, handed))
-        }
+        const add = (record: PreparedRecord): void => void promises.push(this.#add(topic, record, true, handed))
+        if (hasRoom) for (const record of records) add(record)
+        else await this.#addInTurn(records, scope, add)
         return await scope.race(Promise.all(promises))
       } catch (thrown) {
         if (!scope.isOver) throw thrown
@@ -153,7 +156,8 @@ export class Producer<K = unknown, V = unknown> {
       if (this.#isOver || this.#accumulator.fatal !== undefined) this.#checkAlive()
       const prepared = this.#prepare(topic, record, this.#cluster.environment.clock.now())
       const used = this.#accumulator.usedBytes
-      if (used + RecordAccumulator.costOf(prepared) > this.#settings.bufferBytes) throw this.#full(prepared)
+      const isFull = used + RecordAccumulator.costOf(prepared) > this.#settings.bufferBytes
+      if (isFull || this.#waitingSends > 0) throw this.#full(prepared)
       return this.#add(topic, prepared, false)
     } catch (error) {
       return Promise.reject(toTidemarkError(error, 'INVALID_ARGUMENT', 'enqueue'))
@@ -163,10 +167,10 @@ export class Producer<K = unknown, V = unknown> {
   /** Resolves when there is room for more; at once while less than half the buffer is in use. */
   async ready(options: WaitOptions = {}): Promise<void> {
     if (this.#isOver || this.#accumulator.fatal !== undefined) this.#checkAlive()
-    if (this.#accumulator.usedBytes <= this.#settings.bufferBytes / 2) return
+    if (this.#isRoomy()) return
     const { closing, environment } = this.#cluster
     await inScope(environment, { ...options, closing, what: 'ready' }, async (scope) => {
-      while (this.#accumulator.usedBytes > this.#settings.bufferBytes / 2) await this.#waitForRoom(scope)
+      while (!this.#isRoomy()) await this.#waitForRoom(scope)
     })
     this.#checkAlive()
   }
@@ -241,10 +245,40 @@ export class Producer<K = unknown, V = unknown> {
     return prepareRecord(topic, record, this.#serializers, now)
   }
 
+  #isRoomy(): boolean {
+    return this.#waitingSends === 0 && this.#accumulator.usedBytes <= this.#settings.bufferBytes / 2
+  }
+
   #hasRoomFor(records: readonly PreparedRecord[]): boolean {
     let bytes = this.#accumulator.usedBytes
     for (const record of records) bytes += RecordAccumulator.costOf(record)
     return bytes <= this.#settings.bufferBytes
+  }
+
+  /** Adds records as there is room for them, after every send that waits already: nobody overtakes who waits. */
+  async #addInTurn(
+    records: readonly PreparedRecord[],
+    scope: Scope,
+    add: (record: PreparedRecord) => void,
+  ): Promise<void> {
+    const before = this.#lastSend
+    const turn: { end: () => void } = { end: () => undefined }
+    this.#lastSend = new Promise((resolve) => {
+      turn.end = resolve
+    })
+    this.#waitingSends += 1
+    try {
+      await scope.race(before)
+      for (const record of records) {
+        await this.#room(record, scope)
+        add(record)
+      }
+    } finally {
+      this.#waitingSends -= 1
+      if (this.#waitingSends === 0) this.#wakeRoomWaiters()
+      // Whoever gives up leaves its place, but not that of those before it.
+      before.then(turn.end, turn.end)
+    }
   }
 
   async #room(record: PreparedRecord, scope: Scope): Promise<void> {
