@@ -12,6 +12,7 @@ import { systemClock } from '../../shared/time.ts'
 const RECORDS_DEFAULT = 100_000
 const END_TO_END_RECORDS_DEFAULT = 10_000
 const END_TO_END_RATE_DEFAULT = 1_000
+const END_TO_END_WARMUP_SECONDS = 2
 const LINGER_DEFAULT_MS = 5
 /** Bytes that a record needs to carry the time at which it was due. */
 const TIME_BYTES = 8
@@ -78,7 +79,10 @@ export async function benchConsume(context: CommandContext): Promise<number> {
   return 0
 }
 
-/** The latency of a record is from when it was due to be sent to when it has been received. */
+/**
+ * The latency of a record is from when it was due to be sent to when it has been received. The warm-up goes before and does
+ * not count: a process that has just started spends its first two seconds compiling itself, which no user of it sees again.
+ */
 export async function benchEndToEnd(context: CommandContext): Promise<number> {
   const { arguments: args } = context
   const records = args.integer('records') ?? END_TO_END_RECORDS_DEFAULT
@@ -86,6 +90,7 @@ export async function benchEndToEnd(context: CommandContext): Promise<number> {
   if (size < TIME_BYTES)
     throw new UsageError(`bench e2e: --size must be at least ${TIME_BYTES}: a record carries a time`)
   const rate = args.integer('rate') ?? END_TO_END_RATE_DEFAULT
+  const warmup = args.integer('warmup') ?? rate * END_TO_END_WARMUP_SECONDS
   const report = await withBrokers(context, (session) =>
     withBenchTopic(context, session, async (topic) => {
       const measurement = new Measurement()
@@ -95,9 +100,15 @@ export async function benchEndToEnd(context: CommandContext): Promise<number> {
       const producer = benchProducer(context, session, 0)
       const progress = await startProgress(context, 'end to end', records)
       const receive = async (): Promise<void> => {
+        let ahead = warmup
         for await (const { value } of reader) {
           // Records of that length are ours; a topic that is shared with others has more.
           if (value?.length !== size) continue
+          if (ahead > 0) {
+            ahead -= 1
+            if (ahead === 0) measurement.start()
+            continue
+          }
           measurement.add(1, size, systemClock.monotonic() - dueTimeOf(value))
           if (measurement.records % 100 === 0) progress.update(measurement.records)
           if (measurement.records >= records) return
@@ -107,7 +118,7 @@ export async function benchEndToEnd(context: CommandContext): Promise<number> {
         await reader.ready()
         measurement.start()
         const received = receive()
-        const sent = sendLoad(context, producer, { topic, records, size, rate }, () => undefined)
+        const sent = sendLoad(context, producer, { topic, records: warmup + records, size, rate }, () => undefined)
         sent.catch((error: unknown) => failed.abort(error))
         await Promise.all([sent, received])
         measurement.stop()

@@ -90,6 +90,17 @@ const BENCH_FLAGS: readonly FlagRow[] = [
   { name: 'json', type: 'switch', about: 'Print one JSON object' },
 ]
 
+const BENCH_E2E_FLAGS: readonly FlagRow[] = [
+  ...BENCH_FLAGS,
+  {
+    name: 'warmup',
+    type: 'integer',
+    unit: 'count',
+    min: 0,
+    about: 'Records sent before, which do not count (default: as many as two seconds take)',
+  },
+]
+
 export const COMMANDS: readonly CommandRow[] = [
   {
     path: ['start'],
@@ -282,7 +293,7 @@ export const COMMANDS: readonly CommandRow[] = [
     path: ['bench', 'e2e'],
     about: 'Measure the time from sending to receiving',
     positionals: [],
-    flags: BENCH_FLAGS,
+    flags: BENCH_E2E_FLAGS,
     load: async () => (await import('./bench.ts')).benchEndToEnd,
   },
   {

@@ -81,6 +81,7 @@ export class Oracle {
   readonly #byId = new Map<string, TopicModel>()
   #lastPowerLossMs = -1
   #powerLosses = 0
+  #earlySyncs: { readonly path: string; readonly topicId: string; readonly beganMs: number }[] = []
   acknowledgedCount = 0
   readCount = 0
 
@@ -104,8 +105,19 @@ export class Oracle {
   /** Of a file on the broker's disk: a sync that has ended well, and when it began. */
   onSynced(path: string, beganMs: number): void {
     const [, topicId, partition] = LOG_FILE.exec(path) ?? []
-    const model = this.#byId.get(topicId ?? '')?.partitions[Number(partition)]
+    if (topicId === undefined) return
+    const model = this.#byId.get(topicId)?.partitions[Number(partition)]
     if (model !== undefined) model.syncedFromMs = Math.max(model.syncedFromMs, beganMs)
+    else this.#earlySyncs.push({ path, topicId, beganMs })
+  }
+
+  /** What was synced before the topic was first described counts from then on. */
+  #identify(topicId: string, topic: TopicModel): void {
+    if (this.#byId.get(topicId) === topic) return
+    this.#byId.set(topicId, topic)
+    const syncs = this.#earlySyncs.filter((sync) => sync.topicId === topicId)
+    this.#earlySyncs = this.#earlySyncs.filter((sync) => sync.topicId !== topicId)
+    for (const { path, beganMs } of syncs) this.onSynced(path, beganMs)
   }
 
   onPowerLoss(): void {
@@ -161,7 +173,7 @@ export class Oracle {
     for (const described of topics) {
       const topic = this.topics.get(described.topic)
       if (topic === undefined) continue
-      if (described.topicId !== undefined) this.#byId.set(described.topicId, topic)
+      if (described.topicId !== undefined) this.#identify(described.topicId, topic)
       for (const facts of described.partitions) {
         const model = topic.partitions[facts.partition]
         if (model === undefined || facts.state === 'offline') continue
