@@ -345,6 +345,7 @@ function maybeSucceed(path: string, draft: string, own: LockHolder): boolean {
   return true
 }
 
+const LARGE_FILE_BYTES = 4 * 1024 * 1024
 /** Neither a link nor a pipe may be waited for. */
 const UNLINK_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
 
@@ -353,7 +354,8 @@ const UNLINK_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.consta
  * 100 ms a gigabyte, which a thread of the pool spends.
  */
 function unlink(path: string): void {
-  const fd = attemptQuietly(() => fs.openSync(path, UNLINK_FLAGS))
+  const isLarge = (fs.lstatSync(path, { throwIfNoEntry: false })?.size ?? 0) >= LARGE_FILE_BYTES
+  const fd = isLarge ? attemptQuietly(() => fs.openSync(path, UNLINK_FLAGS)) : undefined
   try {
     fs.unlinkSync(path)
   } finally {
