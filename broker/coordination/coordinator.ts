@@ -41,6 +41,8 @@ export interface TopicDefinition {
   readonly config: Readonly<Record<string, string>>
   /** The replicas of each partition, the preferred leader first. Absent where one broker has everything. */
   readonly assignment?: readonly (readonly BrokerId[])[]
+  /** The data directories of those brokers when they became replicas, by broker id: a replaced disk is no voter. */
+  readonly directories?: Readonly<Record<string, string>>
   /** Grows by every change. */
   readonly version: number
   readonly createdAt: TimestampMs
@@ -87,6 +89,7 @@ export interface TopicChange {
   readonly partitions?: number
   readonly config?: Readonly<Record<string, string>>
   readonly assignment?: readonly (readonly BrokerId[])[]
+  readonly directories?: Readonly<Record<string, string>>
 }
 
 export interface PartitionName {

@@ -10,6 +10,8 @@ import type {
   PlainRequest,
   ProduceOutcome,
   ProduceRequest,
+  ReplicaFetchOutcome,
+  ReplicaRequests,
   RequestContext,
   Requests,
 } from './requests.ts'
@@ -33,6 +35,7 @@ export class RequestRouter implements Requests {
   readonly #produces: ProduceRequests
   readonly #fetches: FetchRequests
   readonly #handlers: Handlers
+  readonly #replicaRequests: ReplicaRequests | undefined
   #asked = 0
   readonly #onIdle: (() => void)[] = []
   #isStopping = false
@@ -59,7 +62,27 @@ export class RequestRouter implements Requests {
       trim: (request) => topics.trim(request),
       describeTopics: (request) => describeTopics(services, request),
       clusterInfo: () => clusterInfo(services),
+      fence: (request) => this.#replicas().fence(request),
+      announceLeaders: (request) => this.#replicas().announceLeaders(request),
+      suggestLeader: (request) => this.#replicas().suggestLeader(request),
+      probeBroker: (request) => this.#replicas().probeBroker(request),
     }
+    this.#replicaRequests = services.replicas
+  }
+
+  #replicas(): ReplicaRequests {
+    if (this.#replicaRequests !== undefined) return this.#replicaRequests
+    throw new TidemarkError('INVALID_REQUEST', 'this broker is alone: it has no replicas of partitions of others')
+  }
+
+  replicaFetch(
+    request: RequestOf<'replicaFetch'>,
+    _context: RequestContext,
+    respond: (outcomes: readonly ReplicaFetchOutcome[]) => void,
+    onReading?: (isReading: boolean) => void,
+  ): PendingFetch {
+    if (this.#isStopping) throw new TidemarkError(STOPPING.error, STOPPING.message)
+    return this.#replicas().replicaFetch(request, respond, onReading)
   }
 
   /** Requests that are begun and not answered, fetches that wait for records not counted. */

@@ -7,6 +7,7 @@ import type { Clock } from '../../shared/time.ts'
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
 import type { PartitionManager } from '../replication/partition-manager.ts'
+import type { ReplicaRequests } from './requests.ts'
 
 export interface RequestLimits {
   /** Bytes of records in one fetch response; a single batch may be longer. */
@@ -26,6 +27,8 @@ export interface RequestServices {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** Absent where a broker is its own cluster. */
+  readonly replicas?: ReplicaRequests
   /** What is looked at to tell whether all is well. */
   readonly checks: () => readonly { readonly name: string; readonly isOk: boolean; readonly detail: string }[]
 }

@@ -94,6 +94,30 @@ export type PlainRequest =
   | 'trim'
   | 'describeTopics'
   | 'clusterInfo'
+  | 'fence'
+  | 'announceLeaders'
+  | 'suggestLeader'
+  | 'probeBroker'
+
+/** What a follower's fetch is answered with for one partition: the message, and the records that go with it. */
+export interface ReplicaFetchOutcome {
+  readonly answer: Omit<ResponseOf<'replicaFetch'>['partitions'][number], 'bytes'>
+  readonly records: RecordSlice | undefined
+}
+
+/** What other brokers ask of the replicas of this one. */
+export interface ReplicaRequests {
+  /** Calls `respond` once, as a fetch does; every slice in it must be released. */
+  replicaFetch(
+    request: RequestOf<'replicaFetch'>,
+    respond: (outcomes: readonly ReplicaFetchOutcome[]) => void,
+    onReading?: (isReading: boolean) => void,
+  ): PendingFetch
+  fence(request: RequestOf<'fence'>): Promise<ResponseOf<'fence'>>
+  announceLeaders(request: RequestOf<'announceLeaders'>): Promise<ResponseOf<'announceLeaders'>>
+  suggestLeader(request: RequestOf<'suggestLeader'>): Promise<ResponseOf<'suggestLeader'>>
+  probeBroker(request: RequestOf<'probeBroker'>): Promise<ResponseOf<'probeBroker'>>
+}
 
 export interface Requests {
   /**
@@ -116,6 +140,14 @@ export interface Requests {
     request: FetchRequest,
     context: RequestContext,
     respond: (outcomes: readonly FetchOutcome[]) => void,
+    onReading?: (isReading: boolean) => void,
+  ): PendingFetch
+
+  /** As fetch, for another broker that follows partitions of this one. */
+  replicaFetch(
+    request: RequestOf<'replicaFetch'>,
+    context: RequestContext,
+    respond: (outcomes: readonly ReplicaFetchOutcome[]) => void,
     onReading?: (isReading: boolean) => void,
   ): PendingFetch
 

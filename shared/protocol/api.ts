@@ -20,6 +20,18 @@ import { fetchRequest, fetchResponse } from './fetch.ts'
 import { helloRequest, helloResponse } from './hello.ts'
 import { metadataRequest, metadataResponse } from './metadata.ts'
 import { listOffsetsRequest, listOffsetsResponse } from './offsets.ts'
+import {
+  announceLeadersRequest,
+  announceLeadersResponse,
+  fenceRequest,
+  fenceResponse,
+  probeBrokerRequest,
+  probeBrokerResponse,
+  replicaFetchRequest,
+  replicaFetchResponse,
+  suggestLeaderRequest,
+  suggestLeaderResponse,
+} from './peers.ts'
 import { initProducerIdRequest, initProducerIdResponse, produceRequest, produceResponse } from './produce.ts'
 import type { AnyField, Field, ValueOf } from './schema.ts'
 import { optional, string, struct, int32 } from './schema.ts'
@@ -46,6 +58,11 @@ export const APIS = {
   trim: row(10, trimRequest, trimResponse),
   describeTopics: row(11, describeTopicsRequest, describeTopicsResponse),
   clusterInfo: row(12, clusterInfoRequest, clusterInfoResponse),
+  replicaFetch: row(32, replicaFetchRequest, replicaFetchResponse),
+  fence: row(33, fenceRequest, fenceResponse),
+  announceLeaders: row(34, announceLeadersRequest, announceLeadersResponse),
+  suggestLeader: row(35, suggestLeaderRequest, suggestLeaderResponse),
+  probeBroker: row(36, probeBrokerRequest, probeBrokerResponse),
 } as const satisfies Record<string, ApiRow>
 
 export type ApiName = keyof typeof APIS
