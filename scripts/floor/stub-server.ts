@@ -17,6 +17,7 @@ import { CONNECTION_LIMITS } from '../../broker/network/connection-limits.ts'
 import { Listener } from '../../broker/network/listener.ts'
 import { NodeTransport } from '../../broker/network/node-transport.ts'
 import { NativeAdapter } from '../../broker/protocols/native/native-adapter.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import { offset } from '../../shared/ids.ts'
 import { silentLogger } from '../../shared/logger.ts'
 import { checkBatch, recordCountAt } from '../../shared/record-batch/header.ts'
@@ -71,6 +72,10 @@ class FileRequests implements Requests {
     const highWatermark = offset(this.#nextOffset)
     respond([{ index: 0, refusal: undefined, highWatermark, logStartOffset: offset(0), records }])
     return { cancel: () => undefined }
+  }
+
+  replicaFetch(): never {
+    throw new TidemarkError('INVALID_REQUEST', 'nobody follows a stub')
   }
 
   ask(): Promise<never> {

@@ -8,11 +8,13 @@ import type {
   PlainRequest,
   ProduceOutcome,
   ProduceRequest,
+  ReplicaFetchOutcome,
   RequestContext,
   Requests,
 } from '../../broker/requests/requests.ts'
 import { offset } from '../../shared/ids.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import { REPLICA_FETCH_ANSWERS } from '../../shared/protocol/peers.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 
 export class StubRequests implements Requests {
@@ -79,6 +81,20 @@ export class StubRequests implements Requests {
     return { cancel: () => void (this.waiting.delete(waiter) && (this.cancelled += 1)) }
   }
 
+  /** The same logs, by topic id in place of the name. */
+  replicaFetch(
+    request: RequestOf<'replicaFetch'>,
+    context: RequestContext,
+    respond: (outcomes: readonly ReplicaFetchOutcome[]) => void,
+  ): PendingFetch {
+    const partitions = request.partitions.map(({ topicId, partition, fetchOffset }) => {
+      if (topicId === 'alone') throw new TidemarkError('INVALID_REQUEST', 'this broker is alone')
+      return { topic: topicId, topicId: undefined, partition, leaderEpoch: 0, fetchOffset, maxBytes: request.maxBytes }
+    })
+    const asked = { maxWaitMs: request.maxWaitMs, minBytes: 1, maxBytes: request.maxBytes, partitions }
+    return this.fetch(asked, context, (outcomes) => respond(outcomes.map(replicaOutcome)))
+  }
+
   ask<Name extends PlainRequest>(name: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>> {
     this.askedFor.push(name)
     if (name === 'initProducerId') {
@@ -94,4 +110,19 @@ export class StubRequests implements Requests {
     this.logs.set(key, log)
     return log
   }
+}
+
+function replicaOutcome({ index, highWatermark, records }: FetchOutcome): ReplicaFetchOutcome {
+  const answer = {
+    index,
+    answer: REPLICA_FETCH_ANSWERS.records,
+    error: 0,
+    highWatermark: highWatermark ?? 0,
+    logStartOffset: 0,
+    clearsSuspect: false,
+    epoch: undefined,
+    offset: 0,
+    lossAcceptedIn: undefined,
+  }
+  return { answer, records }
 }

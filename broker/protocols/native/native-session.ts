@@ -4,10 +4,17 @@
 // Invariants: each request that begins is counted in and counted out once; produce requests are answered in the order in
 // which they came; every slice of records is released once, by the output or here; nothing throws out of a session.
 
-import type { FetchOutcome, PendingFetch, PlainRequest, ProduceOutcome } from '../../requests/requests.ts'
+import type {
+  FetchOutcome,
+  PendingFetch,
+  PlainRequest,
+  ProduceOutcome,
+  RecordSlice,
+  ReplicaFetchOutcome,
+} from '../../requests/requests.ts'
 import type { ProtocolConnection, ProtocolSession } from '../../network/protocol-adapter.ts'
 import type { NativeHost } from './native-host.ts'
-import { type ErrorCode, ERRORS, TidemarkError } from '../../../shared/errors.ts'
+import { type ErrorCode, errorCodeOf, ERRORS, TidemarkError } from '../../../shared/errors.ts'
 import { CLIENT_ID_BYTES_MAX, REQUEST_VALUES_MAX } from '../../../shared/limits.ts'
 import {
   type ApiName,
@@ -41,7 +48,11 @@ interface Exchange {
   readonly receivedAt: number
 }
 
+/** Of a consumer, or of another broker. */
+type FetchName = 'fetch' | 'replicaFetch'
+
 interface WaitingFetch extends Exchange {
+  readonly api: FetchName
   readonly granted: number
   isAnswered: boolean
   pending: PendingFetch | undefined
@@ -82,7 +93,7 @@ export class NativeSession implements ProtocolSession {
   onDrain(): void {
     for (const fetch of this.#fetches) {
       fetch.pending?.cancel()
-      this.#onFetched(fetch, [])
+      this.#answerFetch(fetch, [], [])
     }
   }
 
@@ -128,6 +139,8 @@ export class NativeSession implements ProtocolSession {
         return this.#onHello(exchange, APIS.hello.request.decode(raw, api))
       case 'fetch':
         return this.#onFetch(exchange, APIS.fetch.request.decode(raw, api))
+      case 'replicaFetch':
+        return this.#onReplicaFetch(exchange, APIS.replicaFetch.request.decode(raw, api))
       case 'produce':
         throw new TidemarkError('UNSUPPORTED_VERSION', 'produce is read by its own path')
       default:
@@ -227,36 +240,73 @@ export class NativeSession implements ProtocolSession {
   }
 
   #onFetch(exchange: Exchange, request: RequestOf<'fetch'>): void {
-    const granted = this.#connection.grantOutput(request.maxBytes)
-    const fetch: WaitingFetch = { ...exchange, granted, isAnswered: false, pending: undefined }
+    const partitions = request.partitions as FetchRequestPartitions
+    this.#beginFetch(exchange, 'fetch', request.maxBytes, (fetch, onReading) =>
+      this.#host.requests.fetch(
+        { ...request, partitions, maxBytes: fetch.granted },
+        this.#context,
+        (outcomes) => {
+          for (const { refusal } of outcomes) this.#countRefusal('fetch', refusal?.error)
+          this.#answerFetch(fetch, outcomes, outcomes.map(fetchedOf))
+        },
+        onReading,
+      ),
+    )
+  }
+
+  #onReplicaFetch(exchange: Exchange, request: RequestOf<'replicaFetch'>): void {
+    this.#beginFetch(exchange, 'replicaFetch', request.maxBytes, (fetch, onReading) =>
+      this.#host.requests.replicaFetch(
+        { ...request, maxBytes: fetch.granted },
+        this.#context,
+        (outcomes) => {
+          for (const { error } of outcomes.map(({ answer }) => answer)) {
+            if (error !== 0) this.#countRefusal('replicaFetch', errorCodeOf(error))
+          }
+          this.#answerFetch(fetch, outcomes, outcomes.map(replicatedOf))
+        },
+        onReading,
+      ),
+    )
+  }
+
+  #beginFetch(
+    exchange: Exchange,
+    api: FetchName,
+    maxBytes: number,
+    begin: (fetch: WaitingFetch, onReading: (isReading: boolean) => void) => PendingFetch,
+  ): void {
+    const granted = this.#connection.grantOutput(maxBytes)
+    const fetch: WaitingFetch = { ...exchange, api, granted, isAnswered: false, pending: undefined }
     this.#fetches.add(fetch)
     try {
-      fetch.pending = this.#host.requests.fetch(
-        { ...request, partitions: request.partitions as FetchRequestPartitions, maxBytes: granted },
-        this.#context,
-        (outcomes) => this.#onFetched(fetch, outcomes),
-        (isReading) => (isReading ? this.#connection.onReadBegun(granted) : this.#connection.onReadDone(granted)),
-      )
+      fetch.pending = begin(fetch, (isReading) => {
+        if (isReading) this.#connection.onReadBegun(granted)
+        else this.#connection.onReadDone(granted)
+      })
     } catch (error) {
       // Unless it has been answered: then the failure has nobody left to tell but the log.
-      const refusal = this.#refusalOf(error, 'fetch')
+      const refusal = this.#refusalOf(error, api)
       if (!this.#maybeEndFetch(fetch)) return
-      this.#sendError({ ...fetch, number: APIS.fetch.number }, refusal.code, refusal.message)
+      this.#sendError({ ...fetch, number: APIS[api].number }, refusal.code, refusal.message)
     }
   }
 
-  #onFetched(fetch: WaitingFetch, outcomes: readonly FetchOutcome[]): void {
+  /** The message, and behind it the records of each outcome that has some, in order. */
+  #answerFetch(
+    fetch: WaitingFetch,
+    outcomes: readonly { readonly records: RecordSlice | undefined }[],
+    partitions: readonly unknown[],
+  ): void {
     if (this.#state === 'closed' || !this.#maybeEndFetch(fetch)) {
       for (const { records } of outcomes) records?.release()
       return
     }
     const { output } = this.#connection
     let tailBytes = 0
-    for (const { refusal, records } of outcomes) {
-      tailBytes += records?.bytes.length ?? 0
-      this.#countRefusal('fetch', refusal?.error)
-    }
-    this.#respond(fetch, APIS.fetch.response.encode({ partitions: outcomes.map(fetchedOf) }), tailBytes)
+    for (const { records } of outcomes) tailBytes += records?.bytes.length ?? 0
+    const field: AnyField = APIS[fetch.api].response
+    this.#respond(fetch, field.encode({ partitions } as never), tailBytes)
     for (const { records } of outcomes) {
       if (records !== undefined) output.appendSlice(records.bytes, () => records.release())
     }
@@ -368,4 +418,8 @@ function fetchedOf(outcome: FetchOutcome): ResponseOf<'fetch'>['partitions'][num
   const { index, refusal, highWatermark, logStartOffset, records } = outcome
   const error = refusal === undefined ? 0 : ERRORS[refusal.error].number
   return { index, error, message: refusal?.message, highWatermark, logStartOffset, bytes: records?.bytes.length ?? 0 }
+}
+
+function replicatedOf({ answer, records }: ReplicaFetchOutcome): ResponseOf<'replicaFetch'>['partitions'][number] {
+  return { ...answer, bytes: records?.bytes.length ?? 0 }
 }

@@ -52,11 +52,14 @@ describe('the table of messages', () => {
     )
   })
 
-  it('numbers every request once, from 0 on without a gap', () => {
+  it('numbers every request once: those of clients from 0 on, those between brokers from 32 on, without a gap', () => {
     const numbers = Object.values(APIS).map(({ number }) => number)
-    expect(numbers).toEqual([...numbers.keys()])
+    const ofClients = numbers.filter((number) => number < 32)
+    const ofPeers = numbers.filter((number) => number >= 32)
+    expect(ofClients).toEqual([...ofClients.keys()])
+    expect(ofPeers).toEqual([...ofPeers.keys()].map((index) => 32 + index))
     expect(numbers.map(apiNameOf)).toEqual(Object.keys(APIS))
-    expect(apiNameOf(numbers.length)).toBeUndefined()
+    for (const unknown of [ofClients.length, 31, 32 + ofPeers.length]) expect(apiNameOf(unknown)).toBeUndefined()
   })
 
   it('ignores fields of a later version and takes the default of those of an earlier one', () => {
