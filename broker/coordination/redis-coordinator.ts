@@ -15,12 +15,12 @@ import type {
   ClusterChange,
   Coordinator,
   CoordinatorContext,
-  CoordinatorFactory,
   CoordinatorHealth,
   Leadership,
   LeadershipOutcome,
   Leaderships,
   LeaderSuggestion,
+  OnDisk,
   Resignation,
   TopicCatalogue,
   TopicChange,
@@ -28,9 +28,9 @@ import type {
   TopicOutcome,
 } from './coordinator.ts'
 import { checkContract, CONTRACT_SETTINGS, type ContractSetting } from './deployment-contract.ts'
-import { RedisConnection, type RedisLink } from './redis-connection.ts'
+import { RedisConnection, type RedisConnectionOptions, type RedisLink } from './redis-connection.ts'
 import { type RedisKeys, redisKeys } from './redis-keys.ts'
-import { type OnDisk, RedisMirror } from './redis-mirror.ts'
+import { RedisMirror } from './redis-mirror.ts'
 import { leadershipFrom, textsOf, topicFrom, topicText } from './redis-records.ts'
 import { CHANGE_LEADERSHIPS, CHANGE_TOPIC, CREATE_TOPIC, DELETE_TOPIC, END_SESSION } from './redis-scripts.ts'
 import { RedisSession } from './redis-session.ts'
@@ -46,6 +46,8 @@ export interface RedisCoordinatorOptions {
   readonly pollEveryMs?: number
   /** How long Redis is waited for at the start, in milliseconds. */
   readonly startTimeoutMs?: number
+  /** Makes the way to Redis; a connection by the network if absent. */
+  readonly connect?: (options: RedisConnectionOptions) => RedisLink
 }
 
 const SESSION_TTL_MS = 6_000
@@ -72,7 +74,7 @@ type LeadershipArgs = readonly [
 ]
 
 /** Coordinators that agree by this Redis. @throws INVALID_OPTION, when it is called, for an address that is none */
-export function redisCoordinator(options: RedisCoordinatorOptions): CoordinatorFactory {
+export function redisCoordinator(options: RedisCoordinatorOptions): (context: CoordinatorContext) => Coordinator {
   return (context) => new RedisCoordinator(context, options)
 }
 
@@ -100,7 +102,8 @@ class RedisCoordinator implements Coordinator {
     const ttlMs = options.sessionTtlMs ?? SESSION_TTL_MS
     const renewEveryMs = ttlMs / RENEWALS_PER_LIFE
     this.#keys = redisKeys(context.cluster)
-    this.#link = new RedisConnection({
+    const connect = options.connect ?? ((parts) => new RedisConnection(parts))
+    this.#link = connect({
       url: options.url,
       commandTimeoutMs: Math.min(COMMAND_TIMEOUT_MS_MAX, renewEveryMs),
       clientName: `tidemark-${context.brokerId}`,

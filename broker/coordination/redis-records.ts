@@ -33,14 +33,15 @@ export function topicText(topic: TopicDefinition): string {
 export function topicFrom(text: string): TopicDefinition {
   return reading('topic', text, () => {
     const fields = fieldsOf(JSON.parse(text))
-    const { assignment } = fields
+    const { assignment, directories } = fields
     return {
       topicId: topicId(textIn(fields, 'topicId')),
       name: textIn(fields, 'name'),
       partitions: numberIn(fields, 'partitions'),
       replicationFactor: numberIn(fields, 'replicationFactor'),
-      config: configFrom(fields['config']),
+      config: namedTextsFrom(fieldsOf(fields['config']), 'config'),
       ...(assignment === undefined ? {} : { assignment: listOf(assignment).map((one) => brokersFrom(listOf(one))) }),
+      ...(directories === undefined ? {} : { directories: namedTextsFrom(fieldsOf(directories), 'directories') }),
       version: numberIn(fields, 'version'),
       createdAt: timestampMs(numberIn(fields, 'createdAt')),
     }
@@ -148,10 +149,10 @@ function numberIn(fields: Fields, name: string): number {
   return value
 }
 
-function configFrom(value: unknown): Readonly<Record<string, string>> {
+function namedTextsFrom(fields: Fields, what: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
-    Object.entries(fieldsOf(value)).map(([key, text]): [string, string] => {
-      if (typeof text !== 'string') throw new RangeError(`config ${key} is not a text`)
+    Object.entries(fields).map(([key, text]): [string, string] => {
+      if (typeof text !== 'string') throw new RangeError(`${what} ${key} is not a text`)
       return [key, text]
     }),
   )
