@@ -3,7 +3,8 @@
 //
 // Appends of one turn of the event loop are staged in the log and become one write at its end. With one replica the high
 // watermark is the end of what is written, or, in a topic with durability fsync, of what is on stable storage: a consumer
-// never sees a record that a loss of power could take back.
+// never sees a record that a loss of power could take back. Where there are replicas elsewhere, theirs are the rules: this
+// partition asks its replica whether it leads, tells it what has been written and synced, and is told the high watermark.
 //
 // Invariants: logStartOffset <= highWatermark <= logEndOffset, and the high watermark never falls; a produce is settled in
 // the order of its append; nothing is acknowledged that has not been written.
@@ -12,6 +13,7 @@ import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ReadSlice } from '../storage/hot-tail.ts'
 import type { LogConfig } from '../storage/log-config.ts'
+import type { ControlRecord } from '../storage/log-appender.ts'
 import type { PartitionLog } from '../storage/partition-log.ts'
 import type { PartitionRefusal, PendingAppend } from './pending-produce.ts'
 import type { TopicTraffic } from './topic-traffic.ts'
@@ -54,6 +56,22 @@ export interface AppendSpace {
   noteAppended(bytes: number): void
 }
 
+/** Who decides about a partition that has replicas elsewhere. */
+export interface PartitionReplica {
+  /** Of the leadership that it has or has resigned from. */
+  readonly leaderEpoch: LeaderEpoch | undefined
+  /** Whether the high watermark is that of this leadership: before, nobody knows the latest offset. */
+  readonly isLatestKnown: boolean
+  /** Why nothing may be appended now; undefined when it may. Looks at the lease. */
+  whyNotAppend(acks: number): PartitionRefusal | undefined
+  /** Why consumers are not served here. */
+  whyNotRead(): PartitionRefusal | undefined
+  /** The log end offset has grown. */
+  onWritten(): void
+  onSynced(): void
+  onDiskFailed(error: TidemarkError): void
+}
+
 export interface PartitionOptions {
   readonly topic: string
   readonly partition: number
@@ -64,8 +82,8 @@ export interface PartitionOptions {
   readonly logger: Logger
 }
 
-/** Appends that may wait for one sync: a disk that hangs must not gather what clients give up on and send again. */
-const UNSYNCED_APPENDS_MAX = 50_000
+/** Appends that may wait for a sync or for replicas: what hangs must not gather what clients give up on and send again. */
+const UNSETTLED_APPENDS_MAX = 50_000
 
 export class Partition implements Flushable {
   readonly topic: string
@@ -74,9 +92,12 @@ export class Partition implements Flushable {
    * Higher than that of any batch in the log: a restart begins a new epoch, or it could write a second batch at an offset
    * and epoch that somebody has seen. Only an append writes it down.
    */
-  readonly leaderEpoch: LeaderEpoch
+  readonly #ownEpoch: LeaderEpoch
   /** The fetches that wait for records of this partition. */
   readonly waiters = new FetchWaiters()
+  /** Followers that wait for records of this partition, shown or not. */
+  readonly followers = new FetchWaiters()
+  #replica: PartitionReplica | undefined
   readonly #log: PartitionLog
   readonly #turnWriter: TurnWriter
   readonly #traffic: TopicTraffic
@@ -88,6 +109,8 @@ export class Partition implements Flushable {
   #staged: PendingAppend[] = []
   /** Written, and waiting for the sync that will cover them, in order. */
   #unsynced: PendingAppend[] = []
+  /** Written, and waiting for the high watermark to pass them, in order. */
+  #uncommitted: PendingAppend[] = []
   /** Bytes of what was appended in this turn. */
   #stagedBytes = 0
   /** Bytes that have been written and not yet been shown to consumers. */
@@ -106,10 +129,24 @@ export class Partition implements Flushable {
     this.#traffic = options.traffic
     this.#space = options.space
     this.#logger = options.logger
-    this.leaderEpoch = leaderEpoch((options.log.latestEpoch ?? -1) + 1)
+    this.#ownEpoch = leaderEpoch((options.log.latestEpoch ?? -1) + 1)
     const { recoveryPoint, logStartOffset, writtenEndOffset } = options.log
     // The recovery point may have been noted before records went that lay beyond it.
     this.#highWatermark = this.isSynced ? maxOffset(recoveryPoint, logStartOffset) : writtenEndOffset
+  }
+
+  /** From now on the replica decides. Before anything is appended. */
+  follow(replica: PartitionReplica, highWatermark: Offset): void {
+    this.#replica = replica
+    this.#highWatermark = highWatermark
+  }
+
+  get leaderEpoch(): LeaderEpoch {
+    return this.#replica?.leaderEpoch ?? this.#ownEpoch
+  }
+
+  get log(): PartitionLog {
+    return this.#log
   }
 
   /** Begins to serve: what the log holds beyond the high watermark is synced and then shown. */
@@ -134,6 +171,11 @@ export class Partition implements Flushable {
     return this.#highWatermark
   }
 
+  /** Whether the high watermark may be told as the latest offset. */
+  get isLatestKnown(): boolean {
+    return this.#replica?.isLatestKnown ?? true
+  }
+
   get logStartOffset(): Offset {
     return this.#log.logStartOffset
   }
@@ -147,16 +189,12 @@ export class Partition implements Flushable {
    * when they are on stable storage, or at once if it is refused.
    */
   append(request: AppendRequest, append: PendingAppend): void {
-    const refusal = this.#broken ?? this.checkLeader(request.leaderEpoch)
+    const refusal = this.#broken ?? this.#whyNotAppend(request.acks) ?? this.checkLeader(request.leaderEpoch)
     if (refusal !== undefined) return append.refuse(refusal.error, refusal.message)
-    if (request.acks === -1 && this.#log.config.minInSyncReplicas > 1) {
-      const text = `min.insync.replicas is ${this.#log.config.minInSyncReplicas}, and 1 replica is in sync`
-      return append.refuse('NOT_ENOUGH_REPLICAS', text)
-    }
     if (!this.#space.admitsAppend())
       return append.refuse('DISK_FULL', `${this.#name}: the disk has too little space left`)
-    if (this.#unsynced.length >= UNSYNCED_APPENDS_MAX) {
-      return append.refuse('BROKER_OVERLOADED', `${this.#name}: too many appends are waiting for the disk to sync`)
+    if (this.#unsynced.length + this.#uncommitted.length >= UNSETTLED_APPENDS_MAX) {
+      return append.refuse('BROKER_OVERLOADED', `${this.#name}: too many appends are waiting for disks or replicas`)
     }
     const result = this.#log.append(request.records, this.leaderEpoch, request.now)
     if (result.kind === 'refused') return append.refuse(result.error, `${this.#name}: ${result.message}`)
@@ -168,12 +206,14 @@ export class Partition implements Flushable {
       this.#traffic.onAppended(request.records.byteLength, result.endOffset - result.baseOffset)
     }
     // A duplicate waits like the rest: what it repeats may have been staged in this very turn.
+    append.endOffset = request.acks === -1 ? this.#log.logEndOffset : undefined
     this.#staged.push(append)
     if (this.#isRegistered) return
     this.#isRegistered = true
     this.#turnWriter.register(this)
   }
 
+  /** Writes what is staged now instead of at the end of the turn: before the replica changes its mind about anything. */
   flush(): void {
     this.#isRegistered = false
     const staged = this.#staged
@@ -190,12 +230,44 @@ export class Partition implements Flushable {
     if (failure !== undefined) return this.#onWriteFailed(staged, failure)
     this.#hiddenBytes += bytes
     if (bytes > 0) this.#space.noteAppended(bytes)
+    if (this.#replica !== undefined) return this.#awaitReplicas(this.#replica, staged, bytes)
     if (this.isSynced) {
       for (const append of staged) this.#unsynced.push(append)
       if (!this.#isSyncing) this.#sync()
       return
     }
     this.#settle(staged, this.#log.writtenEndOffset, this.#takeHiddenBytes())
+  }
+
+  /** Of the replica: what is below the offset is held by enough of them; `isLeader`: consumers read it here. */
+  advanceHighWatermark(to: Offset): void {
+    this.#highWatermark = to
+    // All that is hidden: whoever is woken by it looks for itself.
+    this.waiters.onReadable(this.#takeHiddenBytes())
+  }
+
+  /** Produces that end at or below the offset are kept. */
+  settleProduces(endOffset: Offset): void {
+    const waiting = this.#uncommitted
+    let count = 0
+    for (const append of waiting) {
+      if ((append.endOffset ?? 0) > endOffset) break
+      count += 1
+    }
+    if (count === 0) return
+    this.#uncommitted = waiting.slice(count)
+    for (let index = 0; index < count; index += 1) waiting[index]?.acknowledge()
+  }
+
+  /** This replica leads no more. What waits may stay or go; a producer must not take it for refused. */
+  refuseProduces(): void {
+    const waiting = [...this.#uncommitted, ...this.#unsynced]
+    this.#uncommitted = []
+    this.#unsynced = []
+    const text = `${this.#name} has lost its leader; the records were appended there, and may stay or go`
+    for (const append of waiting) append.refuse('REQUEST_TIMED_OUT', text)
+    this.waiters.onPartitionGone()
+    this.followers.onPartitionGone()
   }
 
   checkLeader(epoch: number | undefined): PartitionRefusal | undefined {
@@ -207,7 +279,8 @@ export class Partition implements Flushable {
 
   /** Whether the offset may be asked for in this epoch, be there records or not. */
   checkRead(fetchOffset: number, epoch: number | undefined): PartitionRefusal | undefined {
-    if (this.#broken !== undefined) return this.#broken
+    const refusal = this.#broken ?? this.#replica?.whyNotRead()
+    if (refusal !== undefined) return refusal
     if (epoch !== undefined && epoch !== this.leaderEpoch) return this.checkLeader(epoch)
     const { logStartOffset, logEndOffset } = this.#log
     if (fetchOffset >= logStartOffset && fetchOffset <= logEndOffset) return undefined
@@ -294,7 +367,8 @@ export class Partition implements Flushable {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    const [unsynced, staged] = [this.#unsynced, this.#staged]
+    const [unsynced, staged] = [[...this.#uncommitted, ...this.#unsynced], this.#staged]
+    this.#uncommitted = []
     this.#unsynced = []
     this.#staged = []
     const text = `${this.#name} is not served here any more`
@@ -302,10 +376,83 @@ export class Partition implements Flushable {
     for (const append of unsynced) append.refuse('REQUEST_TIMED_OUT', `${text}; the records were appended, not synced`)
     for (const append of staged) append.refuse('NOT_LEADER_OR_FOLLOWER', text)
     this.waiters.onPartitionGone()
+    this.followers.onPartitionGone()
   }
 
   get #name(): string {
     return `partition ${this.partition} of ${this.topic}`
+  }
+
+  #whyNotAppend(acks: number): PartitionRefusal | undefined {
+    if (this.#replica !== undefined) return this.#replica.whyNotAppend(acks)
+    const { minInSyncReplicas } = this.#log.config
+    if (acks !== -1 || minInSyncReplicas <= 1) return undefined
+    return {
+      error: 'NOT_ENOUGH_REPLICAS',
+      message: `min.insync.replicas is ${minInSyncReplicas}, and 1 replica is in sync`,
+    }
+  }
+
+  /** Written here: those that ask for no more are answered, the others wait for the high watermark. */
+  #awaitReplicas(replica: PartitionReplica, staged: readonly PendingAppend[], bytes: number): void {
+    for (const append of staged) {
+      if (append.endOffset !== undefined) this.#uncommitted.push(append)
+      else if (this.isSynced) this.#unsynced.push(append)
+      else append.acknowledge()
+    }
+    if (this.isSynced && !this.#isSyncing) this.#syncForReplica(replica)
+    replica.onWritten()
+    // A duplicate may repeat what has been passed long ago.
+    this.settleProduces(this.#highWatermark)
+    this.followers.onReadable(bytes)
+  }
+
+  #syncForReplica(replica: PartitionReplica): void {
+    const covered = this.#unsynced
+    this.#unsynced = []
+    this.#isSyncing = true
+    const endOffset = this.#log.writtenEndOffset
+    this.#log.sync().then(
+      () => {
+        this.#isSyncing = false
+        if (this.#isClosed) return
+        if (this.#log.writtenEndOffset > endOffset) this.#syncForReplica(replica)
+        for (const append of covered) append.acknowledge()
+        replica.onSynced()
+      },
+      (error: unknown) => {
+        this.#isSyncing = false
+        const { error: code, message } = refusalOf(error)
+        for (const append of covered) append.refuse(code, `${this.#name}: ${message}`)
+        replica.onDiskFailed(new TidemarkError(code, message))
+      },
+    )
+  }
+
+  /** Appends what the leader has sent, as it is, and writes it. @throws what the log refuses it with */
+  appendReplicated(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): void {
+    if (!this.#space.admitsAppend()) throw new TidemarkError('DISK_FULL', `${this.#name}: too little space is left`)
+    const result = this.#log.appendReplicated(records, now, { epoch })
+    if (result.kind === 'refused') throw new TidemarkError(result.error, `${this.#name}: ${result.message}`)
+    this.#writeNow(records.byteLength)
+  }
+
+  /** Appends and writes a record of the broker's own. @throws what the log refuses it with */
+  appendControl(record: ControlRecord, epoch: LeaderEpoch, now: TimestampMs): void {
+    const result = this.#log.appendControl(record, epoch, now)
+    if (result.kind === 'refused') throw new TidemarkError(result.error, `${this.#name}: ${result.message}`)
+    this.#writeNow(0)
+  }
+
+  #writeNow(bytes: number): void {
+    const failure = this.#log.write()
+    if (failure !== undefined) {
+      this.#space.onAppendFailure(failure.cause)
+      throw failure
+    }
+    this.#hiddenBytes += bytes
+    if (bytes > 0) this.#space.noteAppended(bytes)
+    if (this.isSynced && this.#replica !== undefined && !this.#isSyncing) this.#syncForReplica(this.#replica)
   }
 
   /** A bug stops the partition that it is in, and no other. */

@@ -17,6 +17,8 @@ export interface PartitionRefusal {
 export class PendingAppend {
   refusal: PartitionRefusal | undefined = undefined
   baseOffset: Offset | undefined = undefined
+  /** Exclusive. Where replicas elsewhere must hold the records, the append waits until the high watermark is there. */
+  endOffset: Offset | undefined = undefined
   logStartOffset: Offset | undefined = undefined
   logAppendTime: TimestampMs | undefined = undefined
   isSettled = false
@@ -78,7 +80,7 @@ export class PendingProduce implements Delayed {
 
   onDeadline(): void {
     for (const append of this.appends) {
-      append.refuse('REQUEST_TIMED_OUT', 'the records were appended, but not on stable storage in time')
+      append.refuse('REQUEST_TIMED_OUT', 'the records were appended, but not held as safely as asked in time')
     }
   }
 }

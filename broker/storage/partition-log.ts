@@ -204,6 +204,16 @@ export class PartitionLog {
     return this.#history.epochs(this.#writtenEndOffset).endOffsetFor(epoch, this.logEndOffset)
   }
 
+  /** The leader epoch of the batch at the offset; at the end, of the newest one. Undefined below the first known one. */
+  epochAt(at: Offset): LeaderEpoch | undefined {
+    return this.#history.epochs(this.#writtenEndOffset).epochAt(at)
+  }
+
+  /** What stands before the end was written in this epoch, although none of it is here: for a log that has moved on. */
+  assumeEpoch(epoch: LeaderEpoch): void {
+    this.#history.assignEpoch(epoch, this.#writtenEndOffset)
+  }
+
   /**
    * Appends the batches in `records` in memory and gives them their offsets; all or none. They are written by the next
    * `write`, which may take the offsets back. `records` is not kept.

@@ -103,8 +103,9 @@ export const replicaFetchResponse = struct({
       answer: uint32,
       /** Number of a row of shared/errors.ts; only of a refusal. */
       error: int32,
-      /** Of records. */
+      /** Of records: how far the leader shows them, and from where on it has them. */
       highWatermark: count53,
+      logStartOffset: count53,
       clearsSuspect: boolean,
       bytes: uint32,
       /** Where the logs part, or where the leader's begins: the epoch there, and its end or start. */

@@ -1,0 +1,439 @@
+// One replica of one partition in the world: feeds what happens to its rules (replica-state.ts), one event at a time, and
+// runs the effects in their order. Owns the view of the log that the rules read, and the records that came with an event;
+// holds no rule itself. What concerns other brokers, the journal or the coordinator is the host's.
+//
+// Invariants: an event that comes while another is worked on waits for its end; what was appended in this turn is written
+// before any event that may change who leads, so that the rules always see the log that the disk has.
+
+import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
+import type { PartitionLog } from '../storage/partition-log.ts'
+import type { ReplicaLog } from './divergence.ts'
+import type { Voter } from './fence-quorum.ts'
+import type { Partition, PartitionReplica } from './partition.ts'
+import type { PartitionRefusal } from './pending-produce.ts'
+import type {
+  FenceGrant,
+  FetchAnswer,
+  FetchEcho,
+  FetchPosition,
+  ReplicaEffect,
+  ReplicaEvent,
+  ReplicaPromise,
+  Role,
+} from './replication-events.ts'
+import { assertNever, must } from '../../shared/assert.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { lossAcceptedIn, lossAcceptedInLog, encodeEpochStart } from './epoch-start.ts'
+import { ReplicaState } from './replica-state.ts'
+
+/** What an answer to a fetch says of one partition, besides its records. */
+export type FetchedAnswer =
+  | {
+      readonly kind: 'records'
+      readonly highWatermark: Offset
+      readonly logStartOffset: Offset
+      readonly clearsSuspect: boolean
+    }
+  | Exclude<FetchAnswer, { readonly kind: 'records' }>
+
+/** How a fence was answered. */
+export type FenceAnswer =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'granted'; readonly grant: FenceGrant }
+  | { readonly kind: 'refused'; readonly promisedEpoch: LeaderEpoch; readonly leader: BrokerId | undefined }
+
+/** The broker around a replica. */
+export interface ReplicaHost {
+  readonly brokerId: BrokerId
+  /** Milliseconds, monotonic. */
+  monotonic(): number
+  now(): TimestampMs
+  isLeaseHeld(): boolean
+  /** Answered by `onPromisePersisted`. */
+  persistPromise(replica: Replica, promise: ReplicaPromise): void
+  persistTrust(replica: Replica): void
+  sendFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch): void
+  answerFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch, answer: FenceAnswer): void
+  publishLeadership(replica: Replica, epoch: LeaderEpoch): void
+  proposeInSyncReplicas(replica: Replica, epoch: LeaderEpoch, members: readonly BrokerId[]): void
+  onCampaignAbandoned(replica: Replica, epochSeen: LeaderEpoch): void
+  suggestLeader(replica: Replica, to: BrokerId, epochSeen: LeaderEpoch): void
+  startFetching(replica: Replica, leader: BrokerId): void
+  stopFetching(replica: Replica): void
+  /** Durable when it resolves. */
+  truncate(replica: Replica, to: Offset): Promise<void>
+  restartLog(replica: Replica, at: Offset): Promise<void>
+  noteHighWatermark(replica: Replica, to: Offset): void
+  reportPossibleLoss(replica: Replica, epoch: LeaderEpoch, fromOffset: Offset): void
+  onStopped(replica: Replica, reason: string): void
+}
+
+export interface ReplicaIdentity {
+  readonly topic: string
+  readonly topicId: TopicId
+  readonly partition: number
+  /** The preferred leader first. */
+  readonly assignment: readonly BrokerId[]
+  readonly voters: readonly Voter[]
+  readonly minInSyncReplicas: number
+  readonly directoryId: string
+  readonly incarnation: number
+}
+
+export interface ReplicaMemory {
+  readonly promise: ReplicaPromise | undefined
+  readonly highWatermark: Offset
+  readonly isSuspect: boolean
+}
+
+/** Before these, what is staged need not be written: they change nothing about who leads. */
+const HARMLESS: ReadonlySet<ReplicaEvent['kind']> = new Set([
+  'replica-fetched',
+  'records-appended',
+  'records-synced',
+  'lease-held',
+  'tick',
+])
+
+export class Replica implements PartitionReplica {
+  readonly identity: ReplicaIdentity
+  readonly partition: Partition
+  readonly state: ReplicaState
+  readonly #host: ReplicaHost
+  readonly #log: LogView
+  readonly #events: ReplicaEvent[] = []
+  readonly #effects: ReplicaEffect[] = []
+  #isStepping = false
+  #isStopped = false
+  /** Came with the event that is worked on. */
+  #records: Uint8Array | undefined
+  #answer: FetchAnswer | undefined
+  #appendFailure: TidemarkError | undefined
+  #isLeaseHeld = false
+  /** Why it serves nobody, for people. */
+  #stopReason: string | undefined
+
+  constructor(identity: ReplicaIdentity, memory: ReplicaMemory, partition: Partition, host: ReplicaHost) {
+    this.identity = identity
+    this.partition = partition
+    this.#host = host
+    this.#log = new LogView(partition.log)
+    this.state = new ReplicaState({ ...identity, ...memory, self: host.brokerId, log: this.#log })
+    partition.follow(this, this.state.highWatermark)
+  }
+
+  /** Takes part from now on. What the log holds is synced first: nobody is told of what a loss of power could take. */
+  async open(): Promise<void> {
+    const { log } = this.partition
+    await log.sync()
+    this.#log.lossAcceptedIn = await lossAcceptedInLog(log)
+    if (!this.#isStopped) this.step({ kind: 'log-opened' })
+    if (this.state.highWatermark !== this.partition.highWatermark) {
+      this.partition.advanceHighWatermark(this.state.highWatermark)
+    }
+  }
+
+  /** Takes part no more; what waits here is answered. Idempotent. */
+  stop(): void {
+    if (this.#isStopped) return
+    this.step({ kind: 'stopped' })
+    this.#isStopped = true
+  }
+
+  get role(): Role {
+    return this.state.role
+  }
+
+  get stopReason(): string | undefined {
+    return this.#stopReason
+  }
+
+  get name(): string {
+    return `partition ${this.identity.partition} of ${this.identity.topic}`
+  }
+
+  /** This broker where it leads, or whom it follows; undefined while nobody is known. */
+  get leader(): BrokerId | undefined {
+    return this.role === 'leader' ? this.#host.brokerId : this.state.following
+  }
+
+  get leaderEpoch(): LeaderEpoch | undefined {
+    return this.state.leaderEpoch
+  }
+
+  get isLatestKnown(): boolean {
+    return this.state.isLatestKnown
+  }
+
+  whyNotAppend(acks: number): PartitionRefusal | undefined {
+    this.checkLease()
+    if (this.role !== 'leader') return this.#notLeader()
+    if (acks !== -1 || this.state.hasEnoughInSync) return undefined
+    const { minInSyncReplicas } = this.identity
+    const message = `${this.name}: ${this.state.inSyncReplicas.length} replicas are in sync, min.insync.replicas is ${minInSyncReplicas}`
+    return { error: 'NOT_ENOUGH_REPLICAS', message }
+  }
+
+  whyNotRead(): PartitionRefusal | undefined {
+    const { role } = this
+    return role === 'leader' || role === 'resigned' ? undefined : this.#notLeader()
+  }
+
+  onWritten(): void {
+    this.step({ kind: 'records-appended' })
+  }
+
+  onSynced(): void {
+    this.step({ kind: 'records-synced' })
+  }
+
+  onDiskFailed(error: TidemarkError): void {
+    this.#stopReason = error.message
+    this.step({ kind: 'disk-failed' })
+    this.#host.onStopped(this, error.message)
+  }
+
+  onPromisePersisted(promise: ReplicaPromise): void {
+    this.step({ kind: 'promise-persisted', promise })
+  }
+
+  /** Tells the rules when the lease has come or gone; by the clock, at the moment that it matters. */
+  checkLease(): void {
+    const isHeld = this.#host.isLeaseHeld()
+    if (isHeld === this.#isLeaseHeld) return
+    this.#isLeaseHeld = isHeld
+    const now = this.#host.monotonic()
+    this.step(isHeld ? { kind: 'lease-held', now } : { kind: 'lease-lost', reason: 'expired', now })
+  }
+
+  /** The coordinator says that the session is over. */
+  onLeaseTaken(): void {
+    this.#isLeaseHeld = false
+    this.step({ kind: 'lease-lost', reason: 'taken', now: this.#host.monotonic() })
+  }
+
+  campaign(epochHint: LeaderEpoch | undefined): void {
+    this.checkLease()
+    this.step({ kind: 'campaign-suggested', epochHint, now: this.#host.monotonic() })
+  }
+
+  handOver(to: BrokerId): void {
+    this.step({ kind: 'hand-over-asked', to, now: this.#host.monotonic() })
+  }
+
+  tick(): void {
+    this.checkLease()
+    this.step({ kind: 'tick', now: this.#host.monotonic() })
+  }
+
+  /** A follower's fetch: what it is answered, as far as the rules go. */
+  fetch(fetch: FetchPosition): FetchAnswer {
+    // Woken by this replica's own standing down: there is nothing more to say.
+    if (this.#isStepping) return { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
+    this.#answer = undefined
+    this.step({ kind: 'replica-fetched', fetch, now: this.#host.monotonic() })
+    return this.#answer ?? { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
+  }
+
+  /** What to fetch next; undefined while there is nobody to fetch from. */
+  fetchPosition(): FetchPosition | undefined {
+    return this.state.fetchPosition()
+  }
+
+  /**
+   * The leader's answer to a fetch of this replica. The records are valid only during the call. Answers why they could not
+   * be taken: then the same ones are worth asking for again, after a while.
+   */
+  onFetched(echo: FetchEcho, answer: FetchedAnswer, records: Uint8Array): TidemarkError | undefined {
+    this.#appendFailure = undefined
+    switch (answer.kind) {
+      case 'records': {
+        const { highWatermark, clearsSuspect } = answer
+        this.#records = records
+        this.step({ kind: 'records-received', echo, highWatermark, clearsSuspect, isEmpty: records.length === 0 })
+        this.#records = undefined
+        return this.#appendFailure
+      }
+      case 'diverging': {
+        const { epoch, endOffset, lossAcceptedIn: accepted } = answer
+        this.step({ kind: 'divergence-received', echo, epoch, endOffset, lossAcceptedIn: accepted })
+        return undefined
+      }
+      case 'log-start': {
+        const { logStartOffset, epoch, lossAcceptedIn: accepted } = answer
+        this.step({ kind: 'log-start-received', echo, logStartOffset, epoch, lossAcceptedIn: accepted })
+        return undefined
+      }
+      case 'refused':
+        return new TidemarkError(answer.error, `${this.name}: broker ${echo.from} has refused a fetch`)
+      default:
+        return assertNever(answer)
+    }
+  }
+
+  step(event: ReplicaEvent): void {
+    if (this.#isStopped) return
+    this.#events.push(event)
+    if (this.#isStepping) return
+    if (!HARMLESS.has(event.kind)) this.partition.flush()
+    this.#isStepping = true
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        this.state.step(next, this.#effects)
+        for (let effect = this.#effects.shift(); effect !== undefined; effect = this.#effects.shift()) this.#run(effect)
+      }
+    } catch (error) {
+      this.#onBroken(error)
+    } finally {
+      this.#isStepping = false
+    }
+  }
+
+  /** A rule or a disk has failed half way: what this replica thinks of itself is not to be trusted any more. */
+  #onBroken(error: unknown): void {
+    this.#events.length = 0
+    this.#effects.length = 0
+    const reason = error instanceof Error ? error.message : String(error)
+    this.#stopReason = reason
+    this.#isStopped = true
+    this.#host.stopFetching(this)
+    this.partition.refuseProduces()
+    this.#host.onStopped(
+      this,
+      error instanceof TidemarkError ? reason : error instanceof Error ? (error.stack ?? reason) : reason,
+    )
+  }
+
+  #run(effect: ReplicaEffect): void {
+    const host = this.#host
+    switch (effect.kind) {
+      case 'persist-promise':
+        return host.persistPromise(this, effect.promise)
+      case 'persist-suspect':
+        return effect.isSuspect ? undefined : host.persistTrust(this)
+      case 'send-fence':
+        return host.sendFence(this, effect.to, effect.epoch)
+      case 'grant-fence':
+        return host.answerFence(this, effect.to, effect.grant.epoch, { kind: 'granted', grant: effect.grant })
+      case 'refuse-fence': {
+        const { to, epoch, promisedEpoch, leader } = effect
+        return host.answerFence(this, to, epoch, { kind: 'refused', promisedEpoch, leader })
+      }
+      case 'append-epoch-start':
+        return this.#appendEpochStart(effect.epoch, effect.lossAcceptedIn)
+      case 'publish-leadership':
+        return host.publishLeadership(this, effect.epoch)
+      case 'abandon-campaign':
+        return host.onCampaignAbandoned(this, effect.epochSeen)
+      case 'suggest-leader':
+        return host.suggestLeader(this, effect.to, effect.epochSeen)
+      case 'start-fetching':
+        return host.startFetching(this, effect.leader)
+      case 'stop-fetching':
+        return host.stopFetching(this)
+      case 'answer-fetch':
+        this.#answer = effect.answer
+        return undefined
+      case 'append-records':
+        return this.#appendRecords()
+      case 'truncate-to':
+        return this.#cut(host.truncate(this, effect.offset), undefined)
+      case 'restart-log-at':
+        return this.#cut(host.restartLog(this, effect.offset), effect.epoch)
+      case 'advance-high-watermark':
+        this.partition.advanceHighWatermark(effect.to)
+        return host.noteHighWatermark(this, effect.to)
+      case 'settle-produces':
+        return this.partition.settleProduces(effect.endOffset)
+      case 'refuse-produces':
+        return this.partition.refuseProduces()
+      case 'propose-in-sync-replicas':
+        return host.proposeInSyncReplicas(this, effect.epoch, effect.replicas)
+      case 'report-possible-loss':
+        return host.reportPossibleLoss(this, effect.epoch, effect.fromOffset)
+      case 'stop-partition':
+        this.#stopReason = `the leader would have it cut off what consumers have read (${effect.reason})`
+        return host.onStopped(this, this.#stopReason)
+      default:
+        return assertNever(effect)
+    }
+  }
+
+  #appendEpochStart(epoch: LeaderEpoch, accepted: LeaderEpoch | undefined): void {
+    this.#log.lossAcceptedIn = accepted
+    this.partition.appendControl(encodeEpochStart(this.#host.brokerId, accepted), epoch, this.#host.now())
+    this.#events.push({ kind: 'records-appended' })
+  }
+
+  #appendRecords(): void {
+    const records = must(this.#records, 'records come with their event')
+    const { epoch } = must(this.state.promise, 'who follows has promised')
+    try {
+      this.partition.appendReplicated(records, epoch, this.#host.now())
+    } catch (error) {
+      // Nothing has been appended. A log that has failed for good says so by itself.
+      if (!(error instanceof TidemarkError) || error.code === 'STORAGE_ERROR') throw error
+      this.#appendFailure = error
+      return
+    }
+    const accepted = lossAcceptedIn(records)
+    if (accepted !== undefined) this.#log.lossAcceptedIn = accepted.epoch
+    this.#events.push({ kind: 'records-appended' })
+  }
+
+  #cut(done: Promise<void>, assumedEpoch: LeaderEpoch | undefined): void {
+    done.then(
+      () => {
+        if (assumedEpoch !== undefined) this.partition.log.assumeEpoch(assumedEpoch)
+        this.step({ kind: 'log-truncated' })
+      },
+      (error: unknown) => {
+        this.onDiskFailed(error instanceof TidemarkError ? error : new TidemarkError('STORAGE_ERROR', String(error)))
+      },
+    )
+  }
+
+  #notLeader(): PartitionRefusal {
+    if (this.#stopReason !== undefined) {
+      return { error: 'STORAGE_ERROR', message: `${this.name} is out of service here: ${this.#stopReason}` }
+    }
+    const { following } = this.state
+    const who = following === undefined ? 'nobody is known to' : `broker ${following} may`
+    return { error: 'NOT_LEADER_OR_FOLLOWER', message: `${this.name} is not led by this broker; ${who} lead it` }
+  }
+}
+
+/** The log as the rules see it: what is written. */
+class LogView implements ReplicaLog {
+  lossAcceptedIn: LeaderEpoch | undefined = undefined
+  readonly #log: PartitionLog
+
+  constructor(log: PartitionLog) {
+    this.#log = log
+  }
+
+  get logStartOffset(): Offset {
+    return this.#log.logStartOffset
+  }
+
+  get logEndOffset(): Offset {
+    return this.#log.writtenEndOffset
+  }
+
+  get heldEndOffset(): Offset {
+    const { config, recoveryPoint, writtenEndOffset } = this.#log
+    return config.durability === 'fsync' && recoveryPoint < writtenEndOffset ? recoveryPoint : writtenEndOffset
+  }
+
+  get latestEpoch(): LeaderEpoch | undefined {
+    return this.#log.latestEpoch
+  }
+
+  epochAt(at: Offset): LeaderEpoch | undefined {
+    return this.#log.epochAt(at)
+  }
+
+  endOffsetFor(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly endOffset: Offset } | undefined {
+    return this.#log.epochEndOffset(epoch)
+  }
+}
