@@ -22,16 +22,16 @@ const process = new SimProcess('broker', {
 })
 
 beforeAll(() => {
-  let isOver = false
+  const state = { isOver: false }
   const pump = async (): Promise<void> => {
-    while (!isOver) {
-      await scheduler.run(() => isOver, Infinity)
+    while (!state.isOver) {
+      await scheduler.run(() => state.isOver, Infinity)
       await setImmediate()
     }
   }
   const pumping = pump()
   return () => {
-    isOver = true
+    state.isOver = true
     return pumping
   }
 })
