@@ -9,6 +9,7 @@ import type { Answer, AskOptions, Connection } from './connection.ts'
 import { ConnectionPool, type Purpose } from './connection-pool.ts'
 import type { ClientEnvironment } from './environment.ts'
 import { errorOf, NotConnectedError, toTidemarkError } from './errors.ts'
+import { hedge } from './hedge.ts'
 import { isPassing, MetadataCache, type TopicMetadata } from './metadata-cache.ts'
 import type { ClientSettings } from './options.ts'
 import { backoffMs, isMetadataStale, isOutcomeUnknown } from './retry.ts'
@@ -17,6 +18,13 @@ import type { Address } from './transport.ts'
 
 /** A topic that the broker does not know is asked for so often before that is believed: a new one may take a moment. */
 const UNKNOWN_TOPIC_TRIES = 4
+/** A broker that has not answered after so many milliseconds has another asked beside it. */
+const METADATA_SILENCE_MS = 250
+const SILENCE_MS = 1_000
+/** Asked for metadata again within so many milliseconds, another broker is asked: the one before may know less. */
+const ASKED_AGAIN_MS = 2_000
+/** A broker that kept silent is asked last for so many milliseconds. */
+const SILENT_FOR_MS = 10_000
 
 export interface AskClusterOptions {
   /** Whether asking twice is as good as asking once; if not, an unknown outcome is the caller's to see. */
@@ -32,6 +40,11 @@ export class Cluster {
   readonly #pool: ConnectionPool
   readonly #closing = new AbortController()
   #lastFailure: TidemarkError | undefined
+  /** Brokers, by host:port, that kept somebody waiting, and until when they are asked last for it; monotonic clock. */
+  readonly #silentUntil = new Map<string, number>()
+  /** By the monotonic clock. */
+  #metadataAskedAt = -Infinity
+  #metadataTurn = 0
 
   constructor(environment: ClientEnvironment, settings: ClientSettings) {
     this.environment = environment
@@ -94,7 +107,7 @@ export class Cluster {
     return connection.ask(api, request, { ...options, signal: options.scope.signal })
   }
 
-  /** Asks whoever answers, and again after errors that may pass. */
+  /** Asks whoever answers first, and again after errors that may pass. */
   ask<Name extends ApiName>(
     api: Name,
     request: RequestOf<Name>,
@@ -102,6 +115,9 @@ export class Cluster {
     options: AskClusterOptions,
   ): Promise<ResponseOf<Name>> {
     return this.retrying(api, scope, options.isRepeatable, async () => {
+      if (options.isRepeatable && options.to === undefined) {
+        return this.#askFirst(api, request, scope, { silenceMs: SILENCE_MS, candidates: () => this.#candidates() })
+      }
       const connection =
         options.to === 'controller' ? await this.#controllerConnection(scope) : await this.#anyConnection(scope)
       const { body } = await connection.ask(api, request, { signal: scope.signal })
@@ -199,11 +215,36 @@ export class Cluster {
   }
 
   async #askMetadata(topics: readonly string[], createMissing: boolean): Promise<ResponseOf<'metadata'>> {
+    const now = this.environment.clock.monotonic()
+    const isAskedAgain = now - this.#metadataAskedAt < ASKED_AGAIN_MS
+    this.#metadataAskedAt = now
+    this.#metadataTurn += 1
+    const turn = this.#metadataTurn
+    const candidates = (): Address[] => (isAskedAgain ? this.#candidatesInTurn(turn) : this.#candidates())
     const options = { timeoutMs: this.settings.requestTimeoutMs, closing: this.closing, what: 'metadata' }
-    return inScope(this.environment, options, async (scope) => {
-      const connection = await this.#anyConnection(scope)
-      const { body } = await connection.ask('metadata', { topics, createMissing }, { signal: scope.signal })
-      return body
+    return inScope(this.environment, options, (scope) =>
+      this.#askFirst('metadata', { topics, createMissing }, scope, { silenceMs: METADATA_SILENCE_MS, candidates }),
+    )
+  }
+
+  /** The answer of whoever answers first; a silent broker holds nobody up. */
+  #askFirst<Name extends ApiName>(
+    api: Name,
+    request: RequestOf<Name>,
+    scope: Scope,
+    options: { readonly silenceMs: number; readonly candidates: () => readonly Address[] },
+  ): Promise<ResponseOf<Name>> {
+    return hedge(api, {
+      environment: this.environment,
+      scope,
+      ...options,
+      attempt: async (address, attempt) => {
+        const connection = await this.#pool.get(address, 'control', attempt)
+        const { body } = await connection.ask(api, request, { signal: attempt.signal })
+        this.#silentUntil.delete(keyOf(address))
+        return body
+      },
+      onSilent: (address) => this.#onSilent(address),
     })
   }
 
@@ -223,36 +264,55 @@ export class Cluster {
   }
 
   /** One that is open, else the first of the known and the given brokers that answers. @throws CONNECTION_FAILED. */
-  async #anyConnection(scope: Scope): Promise<Connection> {
-    const candidates = this.#candidates()
-    for (const address of candidates) {
-      const connection = this.#pool.openNow(address, 'control')
-      if (connection !== undefined) return connection
-    }
-    const ready = candidates.filter((address) => !this.#pool.isPausing(address, 'control'))
-    let failure: TidemarkError | undefined
-    for (const address of ready.length > 0 ? ready : candidates.slice(0, 1)) {
-      try {
-        return await this.#pool.get(address, 'control', scope)
-      } catch (error) {
-        failure = toTidemarkError(error, 'CONNECTION_FAILED', 'connect')
-        if (scope.isOver) throw withCause(scope, failure)
-      }
-    }
-    throw failure ?? new NotConnectedError('no broker is known')
-  }
-
-  /** By chance, so that many clients do not all begin with the same broker; those of the cluster before the given ones. */
-  #candidates(): Address[] {
-    const addresses = [...shuffled(this.metadata.addresses(), this), ...shuffled(this.settings.bootstrap, this)]
-    const seen = new Set<string>()
-    return addresses.filter(({ host, port }) => {
-      const key = `${host}:${port}`
-      if (seen.has(key)) return false
-      seen.add(key)
-      return true
+  #anyConnection(scope: Scope): Promise<Connection> {
+    return hedge('connect', {
+      environment: this.environment,
+      scope,
+      silenceMs: SILENCE_MS,
+      candidates: () => this.#candidates(),
+      attempt: (address, attempt) => this.#pool.get(address, 'control', attempt),
+      onSilent: (address) => this.#onSilent(address),
     })
   }
+
+  #onSilent(address: Address): void {
+    this.#silentUntil.set(keyOf(address), this.environment.clock.monotonic() + SILENT_FOR_MS)
+  }
+
+  /** Whether it keeps silent or refuses connections. */
+  #isBad(address: Address): boolean {
+    const isSilent = (this.#silentUntil.get(keyOf(address)) ?? 0) > this.environment.clock.monotonic()
+    return isSilent || this.#pool.isPausing(address, 'control')
+  }
+
+  /**
+   * Whom to ask, the best first: who has a connection open, those of the cluster before the given ones and those of before.
+   * Else by chance, so that many clients do not all begin with the same broker. Bad ones only where there are no others.
+   */
+  #candidates(): Address[] {
+    const { metadata, settings } = this
+    const addresses = [
+      ...shuffled(metadata.addresses(), this),
+      ...shuffled(settings.bootstrap, this),
+      ...shuffled(metadata.formerAddresses(), this),
+    ]
+    const all = [...new Map(addresses.map((address) => [keyOf(address), address])).values()]
+    const good = all.filter((address) => !this.#isBad(address))
+    const isOpen = (address: Address): boolean => this.#pool.openNow(address, 'control') !== undefined
+    const open = good.filter(isOpen)
+    return good.length === 0 ? all : [...open, ...good.filter((address) => !open.includes(address))]
+  }
+
+  /** Every broker comes first once in a while. */
+  #candidatesInTurn(turn: number): Address[] {
+    const addresses = this.#candidates().sort((a, b) => keyOf(a).localeCompare(keyOf(b)))
+    const at = turn % addresses.length
+    return [...addresses.slice(at), ...addresses.slice(0, at)]
+  }
+}
+
+function keyOf({ host, port }: Address): string {
+  return `${host}:${port}`
 }
 
 /** What ended the scope, with the error that was met on the way as its cause. */

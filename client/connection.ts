@@ -58,7 +58,7 @@ export class Connection {
   readonly #decoder: FrameDecoder
   readonly #waiting = new Map<number, Waiting>()
   readonly #drainWaiters: (() => void)[] = []
-  readonly #onClosed: (() => void)[] = []
+  readonly #onClosed: ((reason: TidemarkError) => void)[] = []
   #state: State = 'connecting'
   #closeReason: TidemarkError | undefined
   #correlationId = 0
@@ -115,8 +115,9 @@ export class Connection {
     return this.#hasAnswered
   }
 
-  onClosed(callback: () => void): void {
-    if (this.#state === 'closed') callback()
+  /** At once if it is closed already. */
+  onClosed(callback: (reason: TidemarkError) => void): void {
+    if (this.#closeReason !== undefined) callback(this.#closeReason)
     else this.#onClosed.push(callback)
   }
 
@@ -167,7 +168,7 @@ export class Connection {
       onError(reason)
     }
     for (const wake of this.#drainWaiters.splice(0)) wake()
-    for (const callback of this.#onClosed.splice(0)) callback()
+    for (const callback of this.#onClosed.splice(0)) callback(reason)
   }
 
   #sayHello(): void {

@@ -1,5 +1,6 @@
 // Who leads what, as last heard. Owns the age of what it knows and sees to it that one request at a time asks. Pure but
-// for the asking, which is handed in. Invariant: a topic that is here was answered without an error.
+// for the asking, which is handed in. Invariants: a topic that is here was answered without an error; while a topic stays
+// the same, the leader epoch of a partition never goes back, whatever a broker that has missed something answers.
 
 import type { ErrorCode, TidemarkError } from '../shared/errors.ts'
 import type { ResponseOf } from '../shared/protocol/api.ts'
@@ -35,6 +36,8 @@ interface Round {
 
 /** Topics that are kept, at most; the one that was learned first goes. */
 const TOPICS_MAX = 10_000
+/** Addresses of brokers that are named no more; the one that was learned first goes. */
+const FORMER_ADDRESSES_MAX = 64
 
 export class MetadataCache {
   readonly #clock: Clock
@@ -42,6 +45,9 @@ export class MetadataCache {
   readonly #ask: AskMetadata
   readonly #topics = new Map<string, TopicMetadata>()
   readonly #brokers = new Map<number, Address>()
+  /** Of every broker that was ever named: when the last answer came from one that is cut off, these are the way out. */
+  readonly #formerAddresses = new Map<string, Address>()
+  readonly #listeners = new Set<() => void>()
   /** The error that the broker answered for a topic the last time. */
   readonly #refusals = new Map<string, TidemarkError>()
   #controllerId: number | undefined
@@ -71,6 +77,18 @@ export class MetadataCache {
   /** All brokers known, in no order. */
   addresses(): Address[] {
     return [...this.#brokers.values()]
+  }
+
+  /** Brokers that were named once and are named no more, as far as they are remembered. */
+  formerAddresses(): Address[] {
+    const named = new Set(this.addresses().map(keyOf))
+    return [...this.#formerAddresses.values()].filter((address) => !named.has(keyOf(address)))
+  }
+
+  /** Calls back after every answer, until the function that is answered is called. */
+  onLearned(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   /** As last heard, however old; undefined when it was never heard of or the last answer was an error. */
@@ -136,10 +154,14 @@ export class MetadataCache {
     this.#version += 1
     this.#controllerId = response.controllerId
     this.#brokers.clear()
-    for (const { brokerId, host, port } of response.brokers) this.#brokers.set(brokerId, { host, port })
+    for (const { brokerId, host, port } of response.brokers) {
+      this.#brokers.set(brokerId, { host, port })
+      this.#formerAddresses.set(keyOf({ host, port }), { host, port })
+    }
     const learnedAt = this.#clock.monotonic()
     for (const described of response.topics) {
       const { topic, topicId, error, batchBytesMax } = described
+      const before = this.#topics.get(topic)
       this.#topics.delete(topic)
       this.#refusals.delete(topic)
       if (error !== 0) {
@@ -151,20 +173,35 @@ export class MetadataCache {
         if (partition >= described.partitions.length) {
           throw errorOf('MALFORMED_FRAME', `metadata of ${topic}: partition ${partition} is out of range`)
         }
-        partitions[partition] = { partition, leader, leaderEpoch }
+        const known = before?.topicId === topicId ? before?.partitions[partition] : undefined
+        const heard = { partition, leader, leaderEpoch }
+        partitions[partition] = known !== undefined && isOlder(heard, known) ? known : heard
       }
       this.#topics.set(topic, { topic, topicId, partitions, batchBytesMax, learnedAt })
     }
-    this.#forget(this.#topics)
-    this.#forget(this.#refusals)
+    forget(this.#topics, TOPICS_MAX)
+    forget(this.#refusals, TOPICS_MAX)
+    forget(this.#formerAddresses, FORMER_ADDRESSES_MAX)
+    for (const listener of this.#listeners) listener()
   }
+}
 
-  #forget(map: Map<string, unknown>): void {
-    for (const name of map.keys()) {
-      if (map.size <= TOPICS_MAX) return
-      map.delete(name)
-    }
+/** Takes away what was put in first until no more than `sizeMax` are left. */
+function forget(map: Map<string, unknown>, sizeMax: number): void {
+  for (const name of map.keys()) {
+    if (map.size <= sizeMax) return
+    map.delete(name)
   }
+}
+
+/** Whether what was heard is from before what is known. */
+function isOlder(heard: PartitionMetadata, known: PartitionMetadata): boolean {
+  if (known.leaderEpoch === undefined) return false
+  return heard.leaderEpoch === undefined ? heard.leader === undefined : heard.leaderEpoch < known.leaderEpoch
+}
+
+function keyOf({ host, port }: Address): string {
+  return `${host}:${port}`
 }
 
 /** Errors about a topic that another moment may answer otherwise. */

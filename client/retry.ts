@@ -13,8 +13,8 @@ export interface RetryOptions {
   readonly maxMs: number
 }
 
-/** Between attempts to connect to one broker; wider than for requests, so that a restarted broker is not stormed. */
-export const RECONNECT: Pick<RetryOptions, 'minMs' | 'maxMs'> = { minMs: 100, maxMs: 10_000 }
+/** Between attempts to connect to one broker. Short: a broker that is back may lead again at once. */
+export const RECONNECT: Pick<RetryOptions, 'minMs' | 'maxMs'> = { minMs: 50, maxMs: 2_000 }
 
 /** Milliseconds before the retry that follows `failures` failures (1 or more): doubling, with up to half taken by chance. */
 export function backoffMs(failures: number, options: Pick<RetryOptions, 'minMs' | 'maxMs'>, random: Random): number {
@@ -32,6 +32,11 @@ const METADATA_IS_STALE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'STORAGE_ERROR',
   'SHUTTING_DOWN',
   'CONNECTION_FAILED',
+  // A leader that is silent, or that its followers have left, may be one without knowing that it is none any more.
+  'TIMEOUT',
+  'REQUEST_TIMED_OUT',
+  'NOT_ENOUGH_REPLICAS',
+  'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
 ])
 
 /** Whether the error may mean that somebody else leads by now. */
