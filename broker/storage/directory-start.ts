@@ -2,10 +2,12 @@
 // before any log is touched. Owns the order of these steps; knows nothing of the logs themselves.
 
 import { TidemarkError } from '../../shared/errors.ts'
+import type { BrokerId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { hasFailedSync } from './failed-sync.ts'
+import { hostedPartitions } from './hosted-partitions.ts'
 import type { PartitionDirectories } from './partition-directories.ts'
 import { partitionDirectoryName } from './partition-directories.ts'
 import type { PromiseJournalOptions } from './promise-journal.ts'
@@ -22,6 +24,7 @@ export interface DirectoryStartParts {
   readonly disk: Disk
   readonly path: string
   readonly directoryId: string
+  readonly brokerId: BrokerId
   readonly logger: Logger
   readonly topics: TopicStore
   readonly directories: PartitionDirectories
@@ -36,7 +39,7 @@ export interface DirectoryStart {
 
 /** `claimed` are the names of the partitions' directories that are there. @throws DiskError, DIRECTORY_FORMAT_UNKNOWN */
 export async function examineStart(parts: DirectoryStartParts, claimed: ReadonlySet<string>): Promise<DirectoryStart> {
-  const { disk, path, directoryId, logger, topics } = parts
+  const { disk, path, directoryId, brokerId, logger, topics } = parts
   const mark = readCleanMark(disk, `${path}/clean-shutdown`, directoryId, logger)
   const points = readRecoveryPoints(disk, `${path}/recovery-points`, logger)
   const before = readStarts(disk, `${path}/starts`, logger)
@@ -53,7 +56,7 @@ export async function examineStart(parts: DirectoryStartParts, claimed: Readonly
   }
   const known = await openKnown({ ...journal, mark: points.promises }, logger)
   const open = topics.list().flatMap((topic) => {
-    return Array.from({ length: topic.partitions }, (_, at) => partitionDirectoryName(topic.topicId, at))
+    return hostedPartitions(topic, brokerId).map((partition) => partitionDirectoryName(topic.topicId, partition))
   })
   const unclosed = open.filter((name) => !closed.has(name))
   const findings = {

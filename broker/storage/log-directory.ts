@@ -4,7 +4,8 @@
 //
 // A topic is made of its partitions' directories first and its definition last: the definition is what makes it exist. It
 // is unmade the other way round: the tombstone first, then the directories. Between the two, directories that no topic
-// claims are sorted out at the next start.
+// claims are sorted out at the next start. The definition of every topic is kept here, also of one that this broker has no
+// replica of; logs are made of the partitions that are assigned to it, and counts are of those.
 
 import { assert, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -21,6 +22,7 @@ import type { DirectoryLock, Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { DiskSpace, isLackOfSpace } from './disk-space.ts'
 import { HighWatermarks } from './high-watermarks.ts'
+import { hostedPartitions, isHosted } from './hosted-partitions.ts'
 import type { ConfigEntries, LogConfig } from './log-config.ts'
 import { parseTopicConfig } from './log-config.ts'
 import type { UpkeepOptions } from './log-upkeep.ts'
@@ -58,7 +60,7 @@ export interface LogDirectoryOptions {
   readonly brokerId: BrokerId
   /** The broker's settings for topics that have none of their own. */
   readonly topicDefaults?: ConfigEntries
-  /** Partitions of all topics together, at most. */
+  /** Logs of all topics together, at most. What a cluster has assigned to this broker is made all the same. */
   readonly partitionsMax?: number
   readonly storage?: StorageContextOptions
   readonly upkeep?: UpkeepOptions
@@ -89,6 +91,7 @@ export class LogDirectory {
   readonly #upkeep: LogUpkeep
   readonly #scrubber: LogScrubber
   readonly #lock: DirectoryLock
+  /** By partition; a hole where the log is offline, or another broker's. */
   readonly #logs = new Map<TopicId, (PartitionLog | undefined)[]>()
   /** Why a partition has no log, by the name of its directory. */
   readonly #failures = new Map<string, TidemarkError>()
@@ -157,7 +160,10 @@ export class LogDirectory {
     this.#scrubber = new LogScrubber({ ...options, logs: () => this.logs() }, options.upkeep?.scrubIntervalMs)
   }
 
-  /** The log of the partition; undefined if there is no such partition, or if its log is offline (see failureOf). */
+  /**
+   * The log of the partition; undefined if there is no such partition, if it is not assigned to this broker, or if its
+   * log is offline (see failureOf).
+   */
   log(id: TopicId, partition: number): PartitionLog | undefined {
     return this.#logs.get(id)?.[partition]
   }
@@ -167,11 +173,12 @@ export class LogDirectory {
     for (const logs of this.#logs.values()) for (const log of logs) if (log !== undefined) yield log
   }
 
-  /** Why the partition has no log although its topic has it. */
+  /** Why the partition has no log although it is assigned to this broker. */
   failureOf(id: TopicId, partition: number): TidemarkError | undefined {
     return this.#failures.get(partitionDirectoryName(id, partition))
   }
 
+  /** The partitions that are assigned to this broker, those that are offline too. */
   get partitionCount(): number {
     return this.#partitionCount
   }
@@ -229,18 +236,20 @@ export class LogDirectory {
    * later. Not being there is no failure.
    */
   deleteTopic(id: TopicId): Promise<void> {
-    const logs = this.#logs.get(id) ?? []
-    this.#logs.delete(id)
-    this.#partitionCount -= logs.length
-    for (const log of logs) log?.close()
+    this.#closeAll(id)
     return this.#change(async () => {
+      const definition = this.topics.get(id)
+      const hosted = definition === undefined ? [] : this.#hostedOf(definition)
+      // Once more: a change that was under way has shown what it made.
+      this.#closeAll(id)
+      this.#partitionCount -= hosted.length
       await this.topics.remove(id)
       await this.promises.forget(id).catch((error: unknown) => {
         // They go at the next start.
         if (!isStorageFailure(error)) throw error
         this.#options.logger.warn({ topicId: id, error: error.message }, 'the promises of a deleted topic are kept')
       })
-      for (const partition of logs.keys()) {
+      for (const partition of hosted) {
         this.highWatermarks.forget(id, partition)
         const name = partitionDirectoryName(id, partition)
         this.#failures.delete(name)
@@ -362,7 +371,7 @@ export class LogDirectory {
       clock.now(),
     )
     const { directoryId } = this.identity
-    const parts = { disk, path, directoryId, logger, topics: this.topics, directories: this.#directories }
+    const parts = { ...this.#options, directoryId, topics: this.topics, directories: this.#directories }
     const start = await examineStart(parts, claimed)
     this.#start = start
     const { closed, points } = start
@@ -370,14 +379,15 @@ export class LogDirectory {
     let opened = 0
     for (const definition of this.topics.list()) {
       const logs: (PartitionLog | undefined)[] = []
-      for (let partition = 0; partition < definition.partitions; partition++) {
+      const hosted = this.#hostedOf(definition)
+      for (const partition of hosted) {
         const name = partitionDirectoryName(definition.topicId, partition)
         const clean = closed.get(name)
-        logs.push(await this.#openLog({ name, definition, clean, points, exists: claimed.has(name) }))
+        logs[partition] = await this.#openLog({ name, definition, clean, points, exists: claimed.has(name) })
         if (++opened % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
       this.#logs.set(definition.topicId, logs)
-      this.#partitionCount += logs.length
+      this.#partitionCount += hosted.length
     }
     const tookMs = Math.round(clock.monotonic() - startedMs)
     logger.info(
@@ -437,49 +447,65 @@ export class LogDirectory {
 
   #claimOf({ topicId, partition }: PartitionName): 'claimed' | 'deleted' | 'unknown' {
     const definition = this.topics.get(topicId)
-    if (definition !== undefined) return partition < definition.partitions ? 'claimed' : 'unknown'
+    if (definition !== undefined) return isHosted(definition, partition, this.#options.brokerId) ? 'claimed' : 'unknown'
     return this.topics.isDeleted(topicId) ? 'deleted' : 'unknown'
   }
 
+  #closeAll(id: TopicId): void {
+    for (const log of this.#logs.get(id) ?? []) log?.close()
+    this.#logs.delete(id)
+  }
+
   /** Makes the logs that the definition has beyond the present ones, then the definition, then shows both. */
-  async #grow(definition: TopicDefinition, present: (PartitionLog | undefined)[]): Promise<void> {
+  async #grow(definition: TopicDefinition, present: readonly (PartitionLog | undefined)[]): Promise<void> {
     const config = parseTopicConfig(definition.config, this.#options.topicDefaults)
-    const added = definition.partitions - present.length
-    const partitionsMax = this.#options.partitionsMax ?? PARTITIONS_MAX_DEFAULT
-    if (added > 0 && this.#partitionCount + added > partitionsMax) {
-      const text = `topic ${definition.name} would make it ${this.#partitionCount + added} partitions; ${partitionsMax} are allowed`
-      throw new TidemarkError('TOO_MANY_PARTITIONS', text)
-    }
-    const logs: PartitionLog[] = []
+    const before = this.topics.get(definition.topicId)
+    const known = new Set(before === undefined ? [] : this.#hostedOf(before))
+    const added = this.#hostedOf(definition).filter((partition) => !known.has(partition))
+    this.#checkRoom(definition, added.length)
+    const logs = new Map<number, PartitionLog>()
     try {
-      for (let partition = present.length; partition < definition.partitions; partition++) {
+      for (const partition of added) {
         const name = partitionDirectoryName(definition.topicId, partition)
         // Left over from an attempt that failed: it holds nothing, for nobody could append to it.
         this.#options.disk.removeTree(this.#directories.pathOf(name))
-        logs.push(PartitionLog.create(this.context, this.#directories.pathOf(name), config))
-        if (logs.length % LOGS_PER_TURN === 0) await this.#nextTurn()
+        logs.set(partition, PartitionLog.create(this.context, this.#directories.pathOf(name), config))
+        if (logs.size % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
-      if (added > 0) await this.#directories.sync()
+      if (added.length > 0) await this.#directories.sync()
       // From here on the definition may be durable, whatever it answers: the directories stay.
       await this.topics.put(definition)
     } catch (error) {
-      for (const log of logs) log.close()
+      for (const log of logs.values()) log.close()
       throw error
     }
-    await this.#trust(definition.topicId, present.length, definition.partitions)
-    const all = [...present, ...logs]
+    await this.#trust(definition.topicId, added)
     for (const log of present) if (log !== undefined) log.config = config
-    // A deletion that was asked for meanwhile has taken the topic away already.
-    if (this.topics.get(definition.topicId) === undefined) return
+    const all = [...present]
+    for (const [partition, log] of logs) all[partition] = log
     this.#logs.set(definition.topicId, all)
-    this.#partitionCount += logs.length
+    this.#partitionCount += added.length
+  }
+
+  /** Where a cluster assigns the partitions, it has decided already; who refused would fall behind the others. */
+  #checkRoom({ name, assignment }: TopicDefinition, added: number): void {
+    const partitionsMax = this.#options.partitionsMax ?? PARTITIONS_MAX_DEFAULT
+    const count = this.#partitionCount + added
+    if (added === 0 || count <= partitionsMax) return
+    const text = `topic ${name} would make it ${count} partitions; ${partitionsMax} are allowed`
+    if (assignment === undefined) throw new TidemarkError('TOO_MANY_PARTITIONS', text)
+    this.#options.logger.warn({ topic: name, count, partitionsMax }, 'more partitions are assigned than are allowed')
+  }
+
+  #hostedOf(definition: TopicDefinition): number[] {
+    return hostedPartitions(definition, this.#options.brokerId)
   }
 
   /** Replicas that are made in this life miss nothing that was written in another one. */
-  async #trust(topicId: TopicId, from: number, to: number): Promise<void> {
+  async #trust(topicId: TopicId, partitions: readonly number[]): Promise<void> {
     const { suspectSince, incarnation } = this.startFacts
-    if (suspectSince === 0 || incarnation === undefined) return
-    const replicas = Array.from({ length: to - from }, (_, at) => ({ topicId, partition: from + at }))
+    if (suspectSince === 0 || incarnation === undefined || partitions.length === 0) return
+    const replicas = partitions.map((partition) => ({ topicId, partition }))
     await this.promises.trust(replicas, incarnation).catch((error: unknown) => {
       if (!isStorageFailure(error)) throw error
       this.#options.logger.warn(

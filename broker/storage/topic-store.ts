@@ -6,8 +6,8 @@
 
 import { assert } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import type { TimestampMs, TopicId } from '../../shared/ids.ts'
-import { timestampMs, topicId } from '../../shared/ids.ts'
+import type { BrokerId, TimestampMs, TopicId } from '../../shared/ids.ts'
+import { brokerId, timestampMs, topicId } from '../../shared/ids.ts'
 import { PARTITIONS_PER_TOPIC_MAX } from '../../shared/limits.ts'
 import type { Clock } from '../../shared/time.ts'
 import { readCheckpoint, TEMPORARY_SUFFIX, writeCheckpoint } from './checkpoint-file.ts'
@@ -24,6 +24,10 @@ export interface TopicDefinition {
   readonly partitions: number
   readonly replicationFactor: number
   readonly config: Readonly<Record<string, string>>
+  /** The replicas of each partition, the preferred leader first. Absent where one broker has everything. */
+  readonly assignment?: readonly (readonly BrokerId[])[]
+  /** The data directories of those brokers when they became replicas, by broker id: a replaced disk is no voter. */
+  readonly directories?: Readonly<Record<string, string>>
   /** Grows by every change. */
   readonly version: number
   readonly createdAt: TimestampMs
@@ -90,12 +94,14 @@ export class TopicStore {
   /**
    * Creates or changes a topic; durable when it resolves. When it rejects, the topic is as before, and will be after a
    * restart, unless the disk failed in the last step: then the topic or its change may show after a restart.
-   * @throws TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION (it was deleted), INVALID_PARTITIONS, and DiskError
+   * @throws TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION (it was deleted), INVALID_PARTITIONS,
+   * INVALID_REPLICA_ASSIGNMENT (also when it takes a log from a broker or gives one to it), and DiskError
    */
   async put(definition: TopicDefinition): Promise<void> {
     assert(definition.deleted === undefined, 'a topic is deleted by remove')
     if (this.isDeleted(definition.topicId)) throw deleted(definition)
     this.#checkPartitions(definition)
+    this.#checkAssignment(definition)
     const owner = this.#names.get(definition.name)
     if (owner !== undefined && owner !== definition.topicId) {
       throw new TidemarkError('TOPIC_ALREADY_EXISTS', `topic ${definition.name} exists already`)
@@ -181,6 +187,22 @@ export class TopicStore {
     }
   }
 
+  /** A log must not be orphaned by a definition, nor come into being empty where others believe it has records. */
+  #checkAssignment(definition: TopicDefinition): void {
+    const fault = assignmentFault(definition)
+    if (fault !== undefined) throw illegalAssignment(definition, fault)
+    const before = this.#live.get(definition.topicId)
+    if (before === undefined) return
+    if ((before.assignment === undefined) !== (definition.assignment === undefined)) {
+      throw illegalAssignment(definition, 'a topic is replicated from its creation on, or never')
+    }
+    for (const [partition, replicas] of (before.assignment ?? []).entries()) {
+      const next = definition.assignment?.[partition] ?? []
+      const isSame = next.length === replicas.length && replicas.every((id) => next.includes(id))
+      if (!isSame) throw illegalAssignment(definition, `the replicas of partition ${partition} stay as they are`)
+    }
+  }
+
   /** The creation failed, perhaps after the file had its name: it must not come to light at the next start. */
   #giveUp(definition: TopicDefinition): void {
     this.#doubtful.add(definition.topicId)
@@ -226,29 +248,56 @@ function decode(value: unknown, path: string): TopicDefinition {
     }
     return content
   }
-  const config = field('config')
-  if (
-    typeof config !== 'object' ||
-    config === null ||
-    Object.values(config).some((entry) => typeof entry !== 'string')
-  ) {
-    throw corrupt(path, 'its config is not a table of strings')
-  }
   try {
-    return {
+    const definition: TopicDefinition = {
       topicId: topicId(text('topicId')),
       name: text('name'),
       partitions: count('partitions'),
       replicationFactor: count('replicationFactor'),
-      config: Object.fromEntries(Object.entries(config).map(([key, entry]) => [key, String(entry)])),
+      config: textTable(field('config'), 'config', path),
+      ...(field('assignment') === undefined ? {} : { assignment: assignmentFrom(field('assignment'), path) }),
+      ...(field('directories') === undefined
+        ? {}
+        : { directories: textTable(field('directories'), 'directories', path) }),
       version: count('version'),
       createdAt: timestampMs(count('createdAt')),
       ...(field('deleted') === undefined ? {} : { deleted: timestampMs(count('deleted')) }),
     }
+    const fault = assignmentFault(definition)
+    if (fault !== undefined) throw corrupt(path, fault)
+    return definition
   } catch (error) {
     if (error instanceof RangeError) throw corrupt(path, error.message)
     throw error
   }
+}
+
+function textTable(value: unknown, name: string, path: string): Record<string, string> {
+  const isTable = typeof value === 'object' && value !== null && !Array.isArray(value)
+  if (!isTable || Object.values(value).some((entry) => typeof entry !== 'string')) {
+    throw corrupt(path, `its ${name} is not a table of strings`)
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, String(entry)]))
+}
+
+/** @throws RangeError for what is no broker id */
+function assignmentFrom(value: unknown, path: string): BrokerId[][] {
+  if (!Array.isArray(value) || !value.every((row) => Array.isArray(row))) {
+    throw corrupt(path, 'its assignment is not a list of lists')
+  }
+  return value.map((row: unknown[]) => row.map((id) => brokerId(typeof id === 'number' ? id : Number.NaN)))
+}
+
+/** What is wrong with it, in words. */
+function assignmentFault({ assignment, directories, partitions }: TopicDefinition): string | undefined {
+  if (assignment === undefined) return directories === undefined ? undefined : 'it has directories and no assignment'
+  if (assignment.length !== partitions) return `it assigns ${assignment.length} partitions and has ${partitions}`
+  const odd = assignment.findIndex((row) => row.length === 0 || new Set(row).size !== row.length)
+  return odd === -1 ? undefined : `the replicas of partition ${odd} are [${assignment[odd]?.join(', ')}]`
+}
+
+function illegalAssignment({ name }: TopicDefinition, what: string): TidemarkError {
+  return new TidemarkError('INVALID_REPLICA_ASSIGNMENT', `topic ${name}: ${what}`)
 }
 
 function deleted(definition: TopicDefinition): TidemarkError {

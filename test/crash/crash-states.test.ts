@@ -25,4 +25,15 @@ describe('a data directory after a crash', () => {
     expect(states).toBeGreaterThanOrEqual(10_000)
     for (const step of STEPS) expect(byStep.get(step) ?? 0).toBeGreaterThan(10)
   }, 120_000)
+
+  it('has logs of its own partitions alone where others are assigned to other brokers, and the assignment', async () => {
+    const byStep = new Map<string, number>()
+    for (let seed = 1; seed <= 6; seed++) {
+      const result = await enumerateCrashes({ ...OPTIONS, seed, share: 0.1, assigns: true })
+      const again = `${COMMAND} --assigns --seed ${seed} --states ${result.states} --steps 40 --choices 2 --share 0.1`
+      expect(result.failure === undefined ? 'kept' : `${result.failure}\nagain by: ${again}`).toBe('kept')
+      for (const [step, count] of result.statesByStep) byStep.set(step, (byStep.get(step) ?? 0) + count)
+    }
+    for (const step of ['create', 'grow', 'delete', 'restart']) expect(byStep.get(step) ?? 0).toBeGreaterThan(10)
+  }, 60_000)
 })

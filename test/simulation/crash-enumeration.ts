@@ -22,6 +22,8 @@ export interface EnumerationOptions {
   readonly share?: number
   /** Stop after so many states. */
   readonly statesMax?: number
+  /** Whether some of the partitions are assigned to other brokers. */
+  readonly assigns?: boolean
 }
 
 export interface EnumerationResult {
@@ -61,7 +63,7 @@ export async function enumerateCrashes(options: EnumerationOptions): Promise<Enu
       moments.push({ disk: now.fork(), oracle: parts.workload.oracle.snapshot(), operation })
     },
   })
-  const workload = new CrashWorkload(disk, time, options.seed)
+  const workload = new CrashWorkload(disk, time, options.seed, options)
   parts.workload = workload
   let states = 0
   const statesByStep = new Map<string, number>()

@@ -1,6 +1,7 @@
 // What a data directory owes its users: kept by the workload while it runs, held against what is found after a crash.
 // Judges; does nothing to the directory but read.
 
+import { isHosted } from '../../broker/storage/hosted-partitions.ts'
 import type { LogDirectory } from '../../broker/storage/log-directory.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
@@ -43,6 +44,8 @@ export interface TopicModel {
   existence: 'yes' | 'maybe' | 'no'
   partitionsAcknowledged: number
   partitionsRequested: number
+  /** The replicas of each partition, as they were asked for last; those of the first ones never change. */
+  assignmentRequested: TopicDefinition['assignment']
   logs: LogModel[]
 }
 
@@ -69,6 +72,7 @@ export class CrashOracle {
       existence: 'maybe',
       partitionsAcknowledged: definition.partitions,
       partitionsRequested: definition.partitions,
+      assignmentRequested: definition.assignment,
       logs: Array.from({ length: definition.partitions }, newLogModel),
     }
     this.topics.set(definition.topicId, model)
@@ -103,10 +107,18 @@ export class CrashOracle {
       if (partitions < topic.partitionsAcknowledged || partitions > topic.partitionsRequested) {
         faults.push(`topic ${topic.name} has ${partitions} partitions`)
       }
+      const assigned = JSON.stringify(definition.assignment)
+      if (assigned !== JSON.stringify(topic.assignmentRequested?.slice(0, partitions))) {
+        faults.push(`topic ${topic.name} has the assignment ${assigned}`)
+      }
       found.push(`${topic.name}:`)
       for (let partition = 0; partition < partitions; partition++) {
         const where = `${topic.name}-${partition}`
         const log = directory.log(topic.topicId, partition)
+        if (!isHosted(definition, partition, directory.identity.brokerId)) {
+          if (log !== undefined) faults.push(`${where} has a log, and is assigned to others`)
+          continue
+        }
         if (log === undefined) {
           faults.push(`${where} is offline: ${directory.failureOf(topic.topicId, partition)?.message}`)
           continue

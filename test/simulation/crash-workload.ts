@@ -8,7 +8,7 @@ import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
 import { must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId, partitionId } from '../../shared/ids.ts'
-import type { LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
+import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
 import { silentLogger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
@@ -22,6 +22,8 @@ import type { SimTime } from './sim-time.ts'
 export const DATA_DIRECTORY = '/data'
 const TOPICS_MAX = 3
 const PARTITIONS_MAX = 3
+const SELF = brokerId(1)
+const REPLICAS = [[1], [2, 1], [1, 3], [2, 3]]
 
 export function openDirectory(disk: Disk, time: SimTime, seed: number): Promise<LogDirectory> {
   return LogDirectory.open({
@@ -32,7 +34,7 @@ export function openDirectory(disk: Disk, time: SimTime, seed: number): Promise<
     random: seededRandom(seed),
     logger: silentLogger,
     cluster: 'test',
-    brokerId: brokerId(1),
+    brokerId: SELF,
     storage: { hotTailBytes: 1_000_000, indexBytes: 1_000_000 },
   })
 }
@@ -63,16 +65,19 @@ export class CrashWorkload {
   readonly #disk: SimDisk
   readonly #time: SimTime
   readonly #random: Random
+  readonly #assigns: boolean
   #directory: LogDirectory | undefined
   #lastNumber = 0
   #version = 1
   readonly #sequences = new Map<LogModel, { producerId: number; next: number }>()
   #lastProducerId = 0
 
-  constructor(disk: SimDisk, time: SimTime, seed: number) {
+  /** With `assigns`, some topics have replicas on other brokers, and partitions that this one has no log of. */
+  constructor(disk: SimDisk, time: SimTime, seed: number, options: { readonly assigns?: boolean } = {}) {
     this.#disk = disk
     this.#time = time
     this.#random = seededRandom(seed)
+    this.#assigns = options.assigns ?? false
   }
 
   get directory(): LogDirectory {
@@ -211,11 +216,14 @@ export class CrashWorkload {
 
   async #create(): Promise<void> {
     if (this.directory.topics.list().length >= TOPICS_MAX) return
+    const partitions = 1 + this.#random.integer(2)
+    const isAssigned = this.#assigns && this.#random.integer(2) === 0
     const definition: TopicDefinition = {
       topicId: this.#newTopicId(),
       name: `topic-${this.#random.integer(1000)}-${++this.#version}`,
-      partitions: 1 + this.#random.integer(2),
+      partitions,
       replicationFactor: 1,
+      ...(isAssigned ? { assignment: Array.from({ length: partitions }, () => this.#replicas()) } : {}),
       config: { 'segment.bytes': '1024', 'retention.bytes': '3000', 'index.interval.bytes': '200' },
       version: ++this.#version,
       createdAt: this.#time.now(),
@@ -242,8 +250,17 @@ export class CrashWorkload {
     const partitions = Math.min(definition.partitions + added, PARTITIONS_MAX)
     model.partitionsRequested = partitions
     while (model.logs.length < partitions) model.logs.push(newLogModel())
+    const { assignment } = definition
+    const grown = assignment?.concat(Array.from({ length: partitions - definition.partitions }, () => this.#replicas()))
+    if (grown !== undefined) model.assignmentRequested = grown
     const config = { ...definition.config, 'segment.bytes': this.#random.integer(2) === 0 ? '1024' : '1500' }
-    await this.directory.changeTopic({ ...definition, partitions, config, version: ++this.#version })
+    await this.directory.changeTopic({
+      ...definition,
+      partitions,
+      config,
+      ...(grown === undefined ? {} : { assignment: grown }),
+      version: ++this.#version,
+    })
     model.partitionsAcknowledged = partitions
   }
 
@@ -311,6 +328,11 @@ export class CrashWorkload {
       (topic) => this.directory.topics.get(topic.topicId) !== undefined,
     )
     return live[this.#random.integer(Math.max(1, live.length))]
+  }
+
+  /** This broker among them in three of four cases. */
+  #replicas(): BrokerId[] {
+    return must(REPLICAS[this.#random.integer(REPLICAS.length)], 'there are replicas').map(brokerId)
   }
 
   #newTopicId(): TopicId {

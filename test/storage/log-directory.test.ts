@@ -132,6 +132,72 @@ describe('the topics of a data directory', () => {
     await second.stop()
   })
 
+  it('have logs only of the partitions that are assigned to this broker', async () => {
+    const bench = new Bench()
+    const rows = (...assignment: number[][]) => assignment.map((row) => row.map(brokerId))
+    const ours = definitionOf(1, { partitions: 3, assignment: rows([2, 1], [2, 3], [1, 3]) })
+    const others = definitionOf(2, { assignment: rows([2, 3], [3, 2]), directories: { '2': 'b', '3': 'c' } })
+    const hosted = (directory: LogDirectory, { topicId: id }: TopicDefinition) =>
+      [0, 1, 2, 3, 4].filter((partition) => directory.log(id, partition) !== undefined)
+    const first = await bench.open()
+    await first.createTopic(ours)
+    await first.createTopic(others)
+    expect([hosted(first, ours), hosted(first, others), first.partitionCount]).toEqual([[0, 2], [], 2])
+    append(logOf(first, 1, 2), 'a')
+    const grown = {
+      ...ours,
+      version: 2,
+      partitions: 5,
+      assignment: [...(ours.assignment ?? []), ...rows([3, 2], [1, 2])],
+    }
+    await first.changeTopic(grown)
+    await first.changeTopic({ ...others, version: 2, config: { 'retention.ms': '5' } })
+    append(logOf(first, 1, 4), 'b')
+    expect([hosted(first, ours), first.partitionCount]).toEqual([[0, 2, 4], 3])
+    await first.stop()
+    const second = await bench.open()
+    expect(second.startFacts.isClean).toBe(true)
+    expect(second.topics.list()).toEqual([grown, { ...others, version: 2, config: { 'retention.ms': '5' } }])
+    expect([hosted(second, ours), hosted(second, others), second.partitionCount]).toEqual([[0, 2, 4], [], 3])
+    expect(await readRecords(logOf(second, 1, 2))).toEqual([[0, 'a']])
+    expect(await readRecords(logOf(second, 1, 4))).toEqual([[0, 'b']])
+    expect([0, 1, 2, 3, 4].map((partition) => second.failureOf(ours.topicId, partition))).toEqual(
+      Array(5).fill(undefined),
+    )
+    await second.deleteTopic(others.topicId)
+    expect(second.partitionCount).toBe(3)
+    await second.deleteTopic(ours.topicId)
+    expect(second.partitionCount).toBe(0)
+    await second.stop()
+  })
+
+  it('are made as the cluster has assigned them, beyond what may be asked of this broker alone', async () => {
+    const directory = await new Bench().open({ partitionsMax: 2 })
+    const assignment = [[1], [1], [1]].map((row) => row.map(brokerId))
+    await directory.createTopic(definitionOf(1, { partitions: 3, assignment }))
+    expect(directory.partitionCount).toBe(3)
+    const others = Array.from({ length: 5 }, () => [brokerId(2)])
+    await directory.createTopic(definitionOf(2, { partitions: 5, assignment: others }))
+    expect((await failureOf(directory.createTopic(definitionOf(3, { partitions: 1 })))).code).toBe(
+      'TOO_MANY_PARTITIONS',
+    )
+    await directory.stop()
+  })
+
+  it('of which one is deleted while it is being changed leave nothing behind', async () => {
+    const directory = await new Bench().open()
+    await directory.createTopic(definitionOf(1))
+    const change = directory.changeTopic(definitionOf(1, { partitions: 4, version: 2 }))
+    await Promise.resolve()
+    const deletion = directory.deleteTopic(definitionOf(1).topicId)
+    expect(directory.log(definitionOf(1).topicId, 0)).toBeUndefined()
+    await change
+    await deletion
+    expect([...directory.logs()]).toEqual([])
+    expect(directory.partitionCount).toBe(0)
+    await directory.stop()
+  })
+
   it('have unique names and legal settings', async () => {
     const bench = new Bench()
     const directory = await bench.open({ partitionsMax: 4 })
@@ -180,6 +246,7 @@ describe('the topics of a data directory', () => {
     await directory.createTopic(definitionOf(1, { name: 'orders' }))
     const log = logOf(directory, 1)
     append(log, 'a')
+    await Promise.resolve()
     const deletion = directory.deleteTopic(definitionOf(1).topicId)
     expect(directory.log(definitionOf(1).topicId, 0)).toBeUndefined()
     expect(log.append(batchOf('b'), 0 as LeaderEpoch, bench.time.now()).kind).toBe('refused')

@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { readCheckpoint } from '../../broker/storage/checkpoint-file.ts'
+import { readCheckpoint, writeCheckpoint } from '../../broker/storage/checkpoint-file.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
 import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
 import { TOMBSTONE_KEPT_MS, TopicStore } from '../../broker/storage/topic-store.ts'
-import { timestampMs } from '../../shared/ids.ts'
-import { topicId } from '../../shared/ids.ts'
+import { brokerId, timestampMs, topicId } from '../../shared/ids.ts'
 import type { Clock } from '../../shared/time.ts'
 
 class SetClock implements Clock {
@@ -131,5 +130,69 @@ describe('the topic store', () => {
     const path = `/d/topics/${definitionOf(1).topicId}`
     expect(readCheckpoint(disk, path)).toEqual(definitionOf(1))
     expect(Buffer.from(disk.readFile(path)).toString()).toContain('"name":"topic-1"')
+  })
+
+  it('keeps who the replicas are, and refuses an assignment that cannot be one', async () => {
+    const { open } = setUp()
+    const assignment = [
+      [1, 2],
+      [2, 3],
+      [3, 1],
+    ].map((row) => row.map(brokerId))
+    const directories = { '1': 'a', '2': 'b', '3': 'c' }
+    const replicated = definitionOf(1, { replicationFactor: 2, assignment, directories })
+    const store = open()
+    await store.put(replicated)
+    expect(open().list()).toEqual([replicated])
+    const rows = (...changed: number[][]) => changed.map((row) => row.map(brokerId))
+    const refused: Partial<TopicDefinition>[] = [
+      { assignment: rows([1, 2], [2, 3]) },
+      { assignment: rows([1, 2], [2, 3], []) },
+      { assignment: rows([1, 2], [2, 3], [3, 3]) },
+      { assignment: rows([1, 2], [2, 3], [3, 2]) },
+      { partitions: 4, assignment: rows([1, 2], [2, 3], [3], [3, 1]) },
+    ]
+    for (const fields of refused) {
+      const change = store.put({ ...replicated, ...fields, version: 2 })
+      await expect(change).rejects.toMatchObject({ code: 'INVALID_REPLICA_ASSIGNMENT' })
+    }
+    const { assignment: _none, directories: _nowhere, ...unassigned } = replicated
+    const change = store.put({ ...unassigned, version: 2 })
+    await expect(change).rejects.toMatchObject({ code: 'INVALID_REPLICA_ASSIGNMENT' })
+    const grown = { ...replicated, version: 2, partitions: 4, assignment: rows([2, 1], [2, 3], [3, 1], [2, 1]) }
+    await store.put(grown)
+    expect(open().list()).toEqual([grown])
+    await store.remove(grown.topicId)
+    expect(open().tombstones()[0]?.assignment).toEqual(grown.assignment)
+  })
+
+  it.each([
+    ['a word', 'its assignment is not a list of lists'],
+    [[1, 2, 3], 'its assignment is not a list of lists'],
+    [[[1], [2], ['3']], 'broker id must be an integer'],
+    [[[1], [2], [-3]], 'broker id must be an integer'],
+    [[[1], [2], [0.5]], 'broker id must be an integer'],
+    [[[1], [2]], 'it assigns 2 partitions and has 3'],
+    [[[1], [2], []], 'the replicas of partition 2 are []'],
+    [[[1], [2, 2], [3]], 'the replicas of partition 1 are [2, 2]'],
+  ])('does not believe a file with the assignment %j', async (assignment, fault) => {
+    const { open, disk } = setUp()
+    open()
+    const path = `/d/topics/${definitionOf(1).topicId}`
+    await writeCheckpoint(disk, path, { ...definitionOf(1), assignment })
+    expect(open).toThrow(`${path} is damaged: ${fault}`)
+  })
+
+  it('does not believe directories that are not names, or that belong to no assignment', async () => {
+    const { open, disk } = setUp()
+    open()
+    const path = `/d/topics/${definitionOf(1).topicId}`
+    const definition = definitionOf(1, { assignment: [[1], [1], [1]].map((row) => row.map(brokerId)) })
+    for (const directories of [[], 'x', { '1': 2 }]) {
+      await writeCheckpoint(disk, path, { ...definition, directories })
+      expect(open).toThrow('its directories is not a table of strings')
+    }
+    await writeCheckpoint(disk, path, { ...definitionOf(1), directories: {} })
+    expect(open).toThrow('it has directories and no assignment')
   })
 })
