@@ -49,7 +49,16 @@ const TABLE = {
   tidemark_offline_partitions: gauge('Partitions of this broker that serve nobody.'),
   tidemark_read_only_partitions: gauge('Partitions of this broker that take no records after a failed sync.'),
   tidemark_under_replicated_partitions: gauge('Partitions led here with fewer replicas in sync than they have.'),
+  tidemark_data_loss_suspected_total: counter('Elections and cuts in which acknowledged records may have been lost.'),
+  tidemark_leader_elections_total: counter('Elections that this broker has won.'),
+  tidemark_isr_shrinks_total: counter('Times that a replica of a partition led here fell out of sync.'),
+  tidemark_isr_expands_total: counter('Times that a replica of a partition led here came into sync.'),
   tidemark_under_min_isr_partitions: gauge('Partitions led here with fewer replicas in sync than they must have.'),
+
+  tidemark_lease_renew_duration_seconds: histogram('One renewal of the session of this broker in Redis.'),
+  tidemark_lease_losses_total: counter('How often the session of this broker was over before it could be renewed.'),
+  tidemark_redis_up: gauge('1 while Redis answers this broker, 0 otherwise; absent where there is no Redis.'),
+  tidemark_redis_errors_total: counter('Commands to Redis that failed or were not answered in time.'),
 
   tidemark_connections: gauge('Open connections.', ['listener']),
   tidemark_connections_opened_total: counter('Connections accepted.', ['listener']),
@@ -62,6 +71,8 @@ const TABLE = {
   ]),
   tidemark_waiting_fetches: gauge('Fetches that wait for records.'),
   tidemark_inflight_bytes: gauge('Bytes of requests and answers that are held in memory.'),
+
+  tidemark_peer_connected: gauge('1 while there is a connection to the other broker, 0 otherwise.', ['peer']),
 
   tidemark_event_loop_utilization_ratio: gauge('Share of the time since the last scrape that the event loop was busy.'),
   tidemark_disk_free_bytes: gauge('Bytes that may still be written to the file system of the data directory.'),

@@ -141,7 +141,7 @@ describe('the pool', () => {
     const address = { host: '127.0.0.1', port: broker.port }
     for (let calls = 0; calls < 5; calls += 1) {
       const connection = await pool.get(address, 'control', scope)
-      const closed = new Promise<void>((resolve) => connection.onClosed(resolve))
+      const closed = new Promise<void>((resolve) => connection.onClosed(() => resolve()))
       broker.dropAll()
       await closed
     }

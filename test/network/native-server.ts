@@ -6,6 +6,7 @@ import { CONNECTION_LIMITS } from '../../broker/network/connection-limits.ts'
 import { NodeTransport } from '../../broker/network/node-transport.ts'
 import type { Transport } from '../../broker/network/transport.ts'
 import { NativeAdapter } from '../../broker/protocols/native/native-adapter.ts'
+import type { NativeIdentity } from '../../broker/protocols/native/native-host.ts'
 import type { Requests } from '../../broker/requests/requests.ts'
 import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { type Clock, systemClock, systemTimers, type Timers } from '../../shared/time.ts'
@@ -35,6 +36,9 @@ export async function startNativeServer<R extends Requests = StubRequests>(
     readonly clock?: Clock
     readonly timers?: Timers
     readonly requests?: R
+    readonly port?: number
+    /** What hello says. */
+    readonly identity?: Partial<NativeIdentity>
   } = {},
 ): Promise<NativeServer<R>> {
   const requests = options.requests ?? (new StubRequests() as Requests as R)
@@ -44,12 +48,12 @@ export async function startNativeServer<R extends Requests = StubRequests>(
   const logger = { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
   const meter = new SlotMeter()
   const limits = { ...CONNECTION_LIMITS, ...options.limits }
-  const identity = { brokerId: 1, cluster: 'test', software: 'tidemark/test', rack: undefined }
+  const identity = { brokerId: 1, cluster: 'test', software: 'tidemark/test', rack: undefined, ...options.identity }
   const adapter = new NativeAdapter({ requests, identity: () => identity, logger, meter, limits })
   const listener = new Listener({
     transport: options.transport ?? new NodeTransport(),
     host: '127.0.0.1',
-    port: 0,
+    port: options.port ?? 0,
     adapters: [adapter],
     clock: options.clock ?? systemClock,
     timers: options.timers ?? systemTimers,

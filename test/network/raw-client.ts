@@ -152,6 +152,25 @@ export function fetchOf(topic: string, fetchOffset: number, maxWaitMs = 0): Requ
   return { maxWaitMs, minBytes: 1, maxBytes, partitions: [partition] }
 }
 
+/** What a follower asks for: partition 0 of each topic, from an offset on. */
+export function followOf(
+  starts: Readonly<Record<string, number>>,
+  options: { readonly maxWaitMs?: number; readonly maxBytes?: number } = {},
+): RequestOf<'replicaFetch'> {
+  const { maxWaitMs = 0, maxBytes = 16 * 1024 * 1024 } = options
+  const partitions = Object.entries(starts).map(([topicId, fetchOffset]) => ({
+    topicId,
+    partition: 0,
+    leaderEpoch: 0,
+    fetchOffset,
+    lastFetchedEpoch: undefined,
+    heldEndOffset: fetchOffset,
+    highWatermark: 0,
+    isSuspect: false,
+  }))
+  return { brokerId: 2, directoryId: 'd', incarnation: 1, maxWaitMs, maxBytes, partitions }
+}
+
 /** Waits for something that no event tells of. */
 export async function eventually(condition: () => boolean): Promise<void> {
   while (!condition()) await sleep(5)

@@ -27,6 +27,7 @@ export class StubRequests implements Requests {
   readonly held: (() => void)[] = []
   readonly waiting = new Set<{ respond: (outcomes: readonly FetchOutcome[]) => void }>()
   readonly askedFor: PlainRequest[] = []
+  readonly maxBytesAsked: number[] = []
   fetches = 0
   cancelled = 0
   released = 0
@@ -61,6 +62,7 @@ export class StubRequests implements Requests {
     _onReading?: (isReading: boolean) => void,
   ): PendingFetch {
     this.fetches += 1
+    this.maxBytesAsked.push(request.maxBytes)
     let left = request.maxBytes
     const outcomes: FetchOutcome[] = []
     for (const [index, { topic, partition, fetchOffset }] of request.partitions.entries()) {

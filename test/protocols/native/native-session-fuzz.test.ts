@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 import { APIS } from '../../../shared/protocol/api.ts'
 import { nativePreface } from '../../../shared/protocol/frame.ts'
 import { startNativeServer } from '../../network/native-server.ts'
-import { eventually, produceOf, RawClient, rawFrame, requestFrame } from '../../network/raw-client.ts'
+import { eventually, followOf, produceOf, RawClient, rawFrame, requestFrame } from '../../network/raw-client.ts'
 
 const RECORDS = Buffer.from('records')
 const { value } = fc.letrec((tie) => ({
@@ -17,12 +17,24 @@ const { value } = fc.letrec((tie) => ({
     fc.array(tie('value'), { maxLength: 6 }),
   ),
 }))
+const USUAL = [
+  'hello',
+  'produce',
+  'produce to nobody',
+  'fetch',
+  'wait',
+  'ask',
+  'acks 0',
+  'follow',
+  'follow and wait',
+  'follow nobody',
+] as const
 const anyFrame = fc.oneof(
-  { weight: 3, arbitrary: fc.constantFrom('hello', 'produce', 'produce to nobody', 'fetch', 'wait', 'ask', 'acks 0') },
+  { weight: 3, arbitrary: fc.constantFrom(...USUAL) },
   {
     weight: 4,
     arbitrary: fc.record({
-      api: fc.nat({ max: 14 }),
+      api: fc.oneof(fc.nat({ max: 14 }), fc.integer({ min: 31, max: 38 })),
       version: fc.constantFrom(0, 0, 0, 1, 255),
       kind: fc.constantFrom('request', 'request', 'request', 'request', 'response', 'error'),
       body: value,
@@ -48,6 +60,12 @@ function bytesOf(frame: typeof anyFrame extends fc.Arbitrary<infer T> ? T : neve
       return requestFrame('produce', correlationId, produceOf('t', RECORDS, 0), RECORDS)
     case 'ask':
       return rawFrame({ api: APIS.clusterInfo.number, correlationId, body: [] })
+    case 'follow':
+      return requestFrame('replicaFetch', correlationId, followOf({ t: 0 }))
+    case 'follow and wait':
+      return requestFrame('replicaFetch', correlationId, followOf({ t: 1e9 }, { maxWaitMs: 60_000 }))
+    case 'follow nobody':
+      return requestFrame('replicaFetch', correlationId, followOf({ alone: 0 }))
     default:
       return requestFrame('fetch', correlationId, {
         maxWaitMs: 60_000,

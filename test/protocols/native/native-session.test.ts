@@ -2,7 +2,16 @@ import { describe, expect, it } from 'vitest'
 import { APIS } from '../../../shared/protocol/api.ts'
 import { nativePreface } from '../../../shared/protocol/frame.ts'
 import { startNativeServer } from '../../network/native-server.ts'
-import { errorOf, eventually, fetchOf, produceOf, RawClient, rawFrame, requestFrame } from '../../network/raw-client.ts'
+import {
+  errorOf,
+  eventually,
+  fetchOf,
+  followOf,
+  produceOf,
+  RawClient,
+  rawFrame,
+  requestFrame,
+} from '../../network/raw-client.ts'
 
 const RECORDS = Buffer.from('sixty-eight bytes of a batch, as far as this room is concerned')
 
@@ -151,4 +160,78 @@ describe('a native session', () => {
     expect(errorOf(await client.answer(9)).code).toBe('INVALID_REQUEST')
     await client.closed()
   })
+})
+
+describe('a native session with another broker', () => {
+  it('sends the records of each partition untouched, in order behind the message, and releases them', async () => {
+    await using server = await startNativeServer()
+    const client = await RawClient.greet(server.port)
+    const batches = { a: Buffer.alloc(700_000, 1), b: RECORDS, c: Buffer.alloc(3 * 1024 * 1024, 3) }
+    for (const [topic, batch] of Object.entries(batches)) await client.ask('produce', produceOf(topic, batch), batch)
+    const asked = followOf({ a: 0, none: 0, b: 0, c: 0 })
+    const frame = await client.answer(client.request('replicaFetch', asked))
+    const { partitions } = APIS.replicaFetch.response.decode(frame.body, 'replicaFetch')
+    expect(partitions.map(({ index, bytes, highWatermark }) => [index, bytes, highWatermark])).toEqual([
+      [0, batches.a.length, 1],
+      [2, RECORDS.length, 1],
+      [3, batches.c.length, 1],
+    ])
+    expect(Buffer.compare(frame.tail, Buffer.concat(Object.values(batches)))).toBe(0)
+    await eventually(() => server.requests.released === 3)
+  })
+
+  it('grants no more bytes than the connection may hold', async () => {
+    await using server = await startNativeServer({ limits: { outputBytesMax: 1024 * 1024 } })
+    const client = await RawClient.greet(server.port)
+    await client.ask('replicaFetch', followOf({ a: 0 }, { maxBytes: 0xffff_ffff }))
+    expect(server.requests.maxBytesAsked).toEqual([512 * 1024])
+  })
+
+  it('lets its fetch wait, cancels it when the broker goes, and answers it with nothing when this one stops', async () => {
+    await using server = await startNativeServer()
+    const gone = await RawClient.greet(server.port)
+    const stays = await RawClient.greet(server.port)
+    for (const client of [gone, stays]) {
+      client.request('replicaFetch', followOf({ t: 0 }, { maxWaitMs: 60_000 }))
+      await client.ask('initProducerId', {})
+    }
+    expect(server.requests.waiting.size).toBe(2)
+    gone.close()
+    await eventually(() => server.requests.cancelled === 1)
+    const stopped = server.listener.stop({ drainMs: 5_000 })
+    const frame = await stays.answer(2)
+    expect(APIS.replicaFetch.response.decode(frame.body, 'replicaFetch')).toEqual({ partitions: [] })
+    await stopped
+    expect(server.requests.cancelled).toBe(2)
+    expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it('is told when there are no replicas here, and goes on', async () => {
+    await using server = await startNativeServer()
+    const client = await RawClient.greet(server.port)
+    const refused = errorOf(await client.answer(client.request('replicaFetch', followOf({ alone: 0 }))))
+    expect(refused).toEqual({ code: 'INVALID_REQUEST', message: 'this broker is alone' })
+    await client.ask('replicaFetch', followOf({ t: 0 }))
+    expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it.each(['replicaFetch', 'fence', 'announceLeaders', 'suggestLeader', 'probeBroker'] as const)(
+    'refuses %s whose message cannot be read, with the name of the field, and goes on',
+    async (name) => {
+      await using server = await startNativeServer()
+      const client = await RawClient.greet(server.port)
+      const bodies = [[], ['two'], [-1.5, 'd', 1, 1, 1, [['t', -1, 0, 0, null, 0, 0, false]]], 'text']
+      for (const [index, body] of bodies.entries()) {
+        client.send(rawFrame({ api: APIS[name].number, correlationId: 100 + index, body }))
+        const { code, message } = errorOf(await client.answer(100 + index))
+        expect(code).toBe('MALFORMED_FRAME')
+        expect(message).toMatch(/^field \S+: expected /)
+      }
+      client.send(rawFrame({ api: APIS[name].number, correlationId: 200, body: [], tail: Buffer.from('more') }))
+      expect(errorOf(await client.answer(200)).message).toBe(`4 bytes stand behind the message of ${name}`)
+      await client.ask('initProducerId', {})
+      expect(server.requests.askedFor).toEqual(['initProducerId'])
+      expect(server.requests.fetches).toBe(0)
+    },
+  )
 })
