@@ -30,6 +30,7 @@ import { registerPartitionGauges, topicSnapshots } from './replication/partition
 import { PartitionManager } from './replication/partition-manager.ts'
 import { TurnWriter } from './replication/turn-writer.ts'
 import { RequestRouter } from './requests/request-router.ts'
+import { ClusterFacts } from './storage/cluster-facts.ts'
 import { LogDirectory } from './storage/log-directory.ts'
 import { MemoryDisk } from './storage/memory-disk.ts'
 import { MeteredDisk } from './storage/metered-disk.ts'
@@ -83,12 +84,6 @@ export async function createBroker(
   services: BrokerServices = {},
 ): Promise<Broker> {
   const resolved = resolveOptions(settings)
-  if (resolved.options.redis !== undefined) {
-    throw new TidemarkError(
-      'INVALID_OPTION',
-      'redis: a cluster of several brokers comes with a later version; leave it out',
-    )
-  }
   const broker = new RunningBroker(environment, resolved, services)
   try {
     await broker.start()
@@ -136,6 +131,10 @@ class RunningBroker implements Broker {
       append: this.#meter.histogram('tidemark_log_append_duration_seconds'),
       sync: this.#meter.histogram('tidemark_log_fsync_duration_seconds'),
     })
+  }
+
+  get #dataPath(): string {
+    return this.#options.dataDir === 'memory' ? MEMORY_PATH : this.#options.dataDir
   }
 
   get brokerId(): number {
@@ -262,7 +261,7 @@ class RunningBroker implements Broker {
     const startedMs = clock.monotonic()
     const directory = await LogDirectory.open({
       disk: this.#disk,
-      path: options.dataDir === 'memory' ? MEMORY_PATH : options.dataDir,
+      path: this.#dataPath,
       clock,
       timers,
       random,
@@ -293,7 +292,8 @@ class RunningBroker implements Broker {
 
   async #startCoordinator(directory: LogDirectory, turnWriter: TurnWriter): Promise<Coordinator> {
     const { clock, timers, random } = this.#environment
-    const coordinator = this.#environment.coordinator({
+    const { redis, sessionTimeoutMs } = this.#options
+    const coordinator = await this.#environment.coordinator({
       cluster: this.#options.cluster,
       brokerId: brokerId(this.#options.brokerId),
       incarnation: this.#incarnation,
@@ -302,6 +302,14 @@ class RunningBroker implements Broker {
       timers,
       random,
       logger: this.#logger,
+      meter: this.#meter,
+      ...(redis === undefined ? {} : { redis: { url: redis, sessionTimeoutMs } }),
+      onDisk: new ClusterFacts({
+        disk: this.#disk,
+        path: this.#dataPath,
+        directory,
+        isClustered: redis !== undefined,
+      }),
     })
     this.#coordinator = coordinator
     this.#started.push({ what: 'coordinator', stop: (immediately) => coordinator.stop({ immediately }) })
@@ -401,6 +409,8 @@ class RunningBroker implements Broker {
 
   async #join(coordinator: Coordinator): Promise<void> {
     const { host, port } = this.#advertised()
+    const directory = must(this.#directory, 'a broker joins with its directory open')
+    const bootId = this.#disk.bootId()
     const self: BrokerRecord = {
       brokerId: brokerId(this.#options.brokerId),
       incarnation: this.#incarnation,
@@ -409,6 +419,8 @@ class RunningBroker implements Broker {
       rack: this.#options.rack,
       software: BROKER_SOFTWARE,
       startedAt: this.#environment.clock.now(),
+      directoryId: directory.identity.directoryId,
+      ...(bootId === undefined ? {} : { bootId }),
     }
     await coordinator.join(self)
   }

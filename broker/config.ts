@@ -6,6 +6,7 @@
 
 import type { OptionRow } from './option-table.ts'
 import { TidemarkError } from '../shared/errors.ts'
+import { parseRedisUrl } from '../shared/redis-url.ts'
 import { DAY_MS, GIB, KIB, MIB, OPTION_TABLE } from './option-table.ts'
 
 type Table = typeof OPTION_TABLE
@@ -68,7 +69,17 @@ export function resolveOptions(raw: Readonly<Record<string, unknown>>): Resolved
     given.add(row.name)
     values[propertyName(row.name)] = checkValue(row, value)
   }
+  checkTogether(values)
   return { options: Object.freeze(values) as BrokerOptions, given }
+}
+
+/** What each for itself is legal, and is not with the others. */
+function checkTogether({ redis, dataDir }: Readonly<Record<string, unknown>>): void {
+  if (redis === undefined || dataDir !== 'memory') return
+  throw new TidemarkError(
+    'INVALID_OPTION',
+    'data-dir is memory and redis is given: a broker of a cluster must keep over a restart what it has promised to the others; name a directory, or leave redis out',
+  )
 }
 
 export interface OptionDescription {
@@ -161,6 +172,8 @@ function checkValue(row: OptionRow, value: unknown): string | number | boolean {
       return checkBoolean(row, value)
     case 'address':
       return checkAddress(row, value)
+    case 'redis-url':
+      return checkRedisUrl(row, value)
     default:
       return checkString(row, value)
   }
@@ -188,6 +201,12 @@ function checkAddress(row: OptionRow, value: unknown): string {
   if (value === 'off' && row.name === 'http') return value
   const { host, port } = parseAddress(String(value), row.name)
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+function checkRedisUrl(row: OptionRow, value: unknown): string {
+  const text = checkString(row, value)
+  parseRedisUrl(text)
+  return text
 }
 
 function checkString(row: OptionRow, value: unknown): string {

@@ -3,7 +3,7 @@
 
 import { BATCH_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../shared/limits.ts'
 
-export type OptionType = 'string' | 'integer' | 'boolean' | 'address'
+export type OptionType = 'string' | 'integer' | 'boolean' | 'address' | 'redis-url'
 
 export interface OptionRow {
   /** As a flag, without the dashes in front. */
@@ -75,16 +75,46 @@ export const OPTION_TABLE = {
     about: 'Number of this broker in its cluster; a data directory belongs to one broker for good.',
   },
   redis: {
-    type: 'string',
+    type: 'redis-url',
     secret: true,
     scope: 'cluster',
-    about: 'URL of the Redis through which the brokers of a cluster find each other. Comes with the cluster; not yet.',
+    about:
+      'Redis by which the brokers of a cluster agree, redis://USER:PASSWORD@HOST:PORT/DATABASE, the same for all of them. ' +
+      'Without it this broker is the whole cluster.',
+  },
+  'session-timeout-ms': {
+    aliases: ['broker.session.timeout.ms'],
+    type: 'integer',
+    default: 6_000,
+    min: 1_000,
+    max: 300_000,
+    unit: 'ms',
+    scope: 'cluster',
+    about: 'How long the others wait for a broker that says nothing, before its partitions are led by others.',
+  },
+  'lock-delay-ms': {
+    type: 'integer',
+    default: 1_000,
+    min: 0,
+    max: 60_000,
+    unit: 'ms',
+    scope: 'cluster',
+    about: 'How long after that nobody takes over its partitions, since its last writes may still be on their way.',
+  },
+  'coordinator-outage': {
+    type: 'string',
+    default: 'serve',
+    values: ['serve', 'stop'],
+    scope: 'cluster',
+    about:
+      'While Redis cannot be reached: serve goes on with the leaders there are, stop refuses reads and writes as soon as ' +
+      'the session of the broker is over. No record is lost either way.',
   },
   rack: {
     aliases: ['broker.rack'],
     type: 'string',
     scope: 'process',
-    about: 'Where the broker stands, as clients are told.',
+    about: 'Where the broker stands, as clients are told; the replicas of a partition are spread over racks.',
   },
 
   'default-partitions': {

@@ -14,6 +14,7 @@ import type { BrokerId, LeaderEpoch, TimestampMs, TopicId } from '../../shared/i
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock, Timers } from '../../shared/time.ts'
+import type { Meter } from '../metrics/meter.ts'
 
 /** One life of one broker. */
 export interface BrokerRecord {
@@ -194,6 +195,38 @@ export interface CoordinatorContext {
   readonly timers: Timers
   readonly random: Random
   readonly logger: Logger
+  /** Default: nothing is counted. */
+  readonly meter?: Meter
+  /** Where the brokers of the cluster agree; absent where this broker is the whole cluster. */
+  readonly redis?: RedisSettings
+  /** What this broker's own disk knows of the cluster besides the topics; nothing if absent. */
+  readonly onDisk?: OnDisk
 }
 
-export type CoordinatorFactory = (context: CoordinatorContext) => Coordinator
+export interface RedisSettings {
+  /** redis://user:password@host:port/database, rediss: with TLS. */
+  readonly url: string
+  /** How long a session lives that is not renewed, in milliseconds. */
+  readonly sessionTimeoutMs: number
+}
+
+/** All that a coordinator may have forgotten and this broker's own disk has not, besides topics. */
+export interface OnDisk {
+  /** Which cluster it belongs to; undefined before it has been in one. */
+  readonly clusterId: string | undefined
+  /** Durable when it resolves. Called before anything of a cluster that is new to this disk is believed. */
+  keepClusterId?(clusterId: string): Promise<void>
+  tombstones(): Iterable<TopicId>
+  /** Of the partitions of which this broker has a replica. */
+  leaderships(): Iterable<OwnLeadershipRecord>
+}
+
+export interface OwnLeadershipRecord extends PartitionName {
+  readonly leaderEpoch: LeaderEpoch
+  readonly leader: BrokerId | undefined
+  readonly version: number
+  readonly inSyncReplicas: readonly BrokerId[]
+}
+
+/** A promise where the implementation is loaded only when it is needed. */
+export type CoordinatorFactory = (context: CoordinatorContext) => Coordinator | Promise<Coordinator>

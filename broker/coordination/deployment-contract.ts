@@ -39,7 +39,9 @@ export function checkContract({ info, settings }: RedisFacts): readonly Finding[
     refuse(`its version is ${version || 'unknown'}; use Redis ${VERSION_MIN.join('.')} or newer`)
   }
   if (fields.get('role') !== 'master') {
-    refuse(`it is a read-only replica (role ${fields.get('role') ?? 'unknown'}); name the master`)
+    const host = fields.get('master_host')
+    const master = host === undefined ? 'its master' : `its master at ${host}:${fields.get('master_port') ?? '?'}`
+    refuse(`it is a read-only replica (role ${fields.get('role') ?? 'unknown'}); name ${master}`)
   }
 
   const policy = settings['maxmemory-policy'] ?? fields.get('maxmemory_policy') ?? ''

@@ -19,7 +19,7 @@ export class Lease {
   #isLossTold = true
 
   constructor(ttlMs: number) {
-    assert(ttlMs > 2 * MARGIN_MS_MIN, 'a lease is longer than what clocks may differ in')
+    assert(ttlMs >= 2 * MARGIN_MS_MIN, 'a lease is longer than what clocks may differ in')
     this.ttlMs = ttlMs
   }
 

@@ -1,14 +1,18 @@
-// The one connection by which a broker coordinates. Owns its life and how failures are told; the only file that knows the
+// The connection by which a broker coordinates. Owns its life and how failures are told; the only file that knows the
 // client library. Knows nothing of what the scripts mean.
+//
+// What is told between brokers comes by a second connection, since a connection that listens takes no commands. It may
+// break, or not be allowed at all: what it tells are hints.
 //
 // Invariant: a command is sent at most once. Nothing is queued while there is no connection and nothing is sent again on
 // the next one. Redis may still apply a command late, long after it has been given up: a rejection says that the outcome
 // is not known, and scripts are made for that.
 
-import { Redis } from 'ioredis'
+import { Redis, type RedisOptions } from 'ioredis'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
+import { parseRedisUrl } from '../../shared/redis-url.ts'
 import type { RedisScript } from './redis-scripts.ts'
 
 /** What the coordinator needs of a Redis. */
@@ -25,6 +29,13 @@ export interface RedisLink {
   info(section: string): Promise<string>
   /** A setting of the server; undefined if this user may not see it or there is none. @throws as run */
   setting(name: string): Promise<string | undefined>
+  /**
+   * Listens on a channel, for ever. Messages may get lost; `onListening` is told whenever some may have been. Absent where
+   * nothing is told.
+   */
+  listen?(channel: string, onMessage: (message: string) => void, onListening: () => void): void
+  /** Whether messages come in at the moment, as far as it is known. */
+  readonly isListening?: boolean
   /** Idempotent. */
   close(): void
 }
@@ -38,49 +49,48 @@ export interface RedisConnectionOptions {
   readonly logger: Logger
   /** Called whenever commands can be sent again. */
   readonly onUp: () => void
+  /** Called for every command that failed. */
+  readonly onFailure?: () => void
 }
 
 /** A connection on which nothing has come in for this many answer times is given up: it may lead nowhere. */
 const SILENT_TIMES_MAX = 3
+const KEEP_ALIVE_MS = 10_000
 const RETRY_DELAY_MS_MIN = 50
 const RETRY_DELAY_MS_MAX = 1_000
-const PORT = 6379
 /** How Redis begins its refusals, and what somebody has to do about them. */
 const REFUSALS: readonly (readonly [start: string, remedy: string])[] = [
-  ['NOAUTH', 'it needs a password: give it as redis://user:password@host:port'],
-  ['WRONGPASS', 'it does not take this user and password'],
-  ['NOPERM', 'its user may not do this: allow the keys of the cluster, EVAL, EVALSHA and INFO'],
-  ['READONLY', 'it is a read-only replica: name the master'],
-  ['OOM', 'its memory is used up: raise maxmemory'],
-  ['MISCONF', 'it cannot write to its disk'],
+  [
+    'NOAUTH',
+    'needs a password; write it into the address, as redis://user:password@host:port, or into a file that TIDEMARK_REDIS_FILE names',
+  ],
+  ['WRONGPASS', 'does not take this user and password; correct them in the address'],
+  ['ERR invalid password', 'does not take this password; correct it in the address'],
+  ['NOPERM', 'does not allow this to its user; allow the keys of the cluster, EVAL, EVALSHA and INFO'],
+  ['ERR DB index', 'has no database with this number; correct what follows the port in the address'],
+  ['READONLY', 'is a read-only replica; name its master'],
+  ['OOM', 'has used up its memory; raise maxmemory'],
+  ['MISCONF', 'cannot write to its disk; its own log says why'],
+  ['Unknown RESP type', 'is no Redis; correct the address'],
 ]
 
 export class RedisConnection implements RedisLink {
   readonly where: string
   readonly #options: RedisConnectionOptions
   readonly #redis: Redis
+  /** Why there is no connection, as far as it is known. */
+  #lastError: unknown
+  /** Why none of its commands may be run on this connection. */
+  #refusal: Error | undefined
+  #listener: Redis | undefined
+  #isListening = false
   #isClosed = false
 
   /** @throws INVALID_OPTION */
   constructor(options: RedisConnectionOptions) {
     this.#options = options
-    this.where = placeOf(options.url)
-    const { commandTimeoutMs, random } = options
-    this.#redis = new Redis(options.url, {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      commandTimeout: commandTimeoutMs,
-      connectTimeout: commandTimeoutMs,
-      socketTimeout: commandTimeoutMs * SILENT_TIMES_MAX,
-      connectionName: options.clientName,
-      disableClientInfo: true,
-      retryStrategy: (attempts) => {
-        const delayMs = Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** Math.min(attempts, 10))
-        return Math.ceil(delayMs * (0.5 + random.fraction() / 2))
-      },
-    })
+    this.where = parseRedisUrl(options.url).place
+    this.#redis = this.#connection(options.clientName)
     this.#redis.on('ready', () => {
       if (!this.#isClosed) options.onUp()
     })
@@ -88,16 +98,41 @@ export class RedisConnection implements RedisLink {
     this.#redis.on('error', (error) => this.#onError(error))
   }
 
+  #connection(name: string, more: Pick<RedisOptions, 'socketTimeout' | 'keepAlive'> = {}): Redis {
+    const { url, commandTimeoutMs, random } = this.#options
+    const { host, port, database, user, password, isEncrypted } = parseRedisUrl(url)
+    return new Redis({
+      host,
+      port,
+      db: database,
+      ...(user === undefined ? {} : { username: user }),
+      ...(password === undefined ? {} : { password }),
+      ...(isEncrypted ? { tls: {} } : {}),
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      autoResubscribe: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      commandTimeout: commandTimeoutMs,
+      connectTimeout: commandTimeoutMs,
+      socketTimeout: commandTimeoutMs * SILENT_TIMES_MAX,
+      connectionName: name,
+      disableClientInfo: true,
+      retryStrategy: (attempts) => {
+        const delayMs = Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS_MIN * 2 ** Math.min(attempts, 10))
+        return Math.ceil(delayMs * (0.5 + random.fraction() / 2))
+      },
+      ...more,
+    })
+  }
+
   get isUp(): boolean {
     return this.#redis.status === 'ready'
   }
 
-  /** Why there is no connection, as far as it is known. */
-  #lastError: unknown
-
   open(): void {
     // Its rejection is the first attempt's only; the attempts go on.
-    this.#redis.connect().catch((error: unknown) => this.#onError(error))
+    this.#redis.connect().catch((error: unknown) => this.#onError(this.#lastError ?? error))
   }
 
   async run(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
@@ -129,14 +164,44 @@ export class RedisConnection implements RedisLink {
     })
   }
 
+  get isListening(): boolean {
+    return this.#isListening
+  }
+
+  listen(channel: string, onMessage: (message: string) => void, onListening: () => void): void {
+    const { logger, clientName } = this.#options
+    // Silence is what a listener mostly hears.
+    const listener = this.#connection(`${clientName}-hints`, { socketTimeout: undefined, keepAlive: KEEP_ALIVE_MS })
+    this.#listener = listener
+    const subscribe = async (): Promise<void> => {
+      await listener.subscribe(channel)
+      if (this.#isClosed) return
+      this.#isListening = true
+      onListening()
+    }
+    const onFailure = (error: unknown): void => {
+      if (!this.#isClosed) logger.debug({ redis: this.where, error: messageOf(error) }, 'no hints come from Redis')
+    }
+    listener.on('ready', () => void subscribe().catch(onFailure))
+    listener.on('close', () => (this.#isListening = false))
+    listener.on('error', onFailure)
+    listener.on('message', (_channel: string, message: string) => {
+      if (!this.#isClosed) onMessage(message)
+    })
+    listener.connect().catch(onFailure)
+  }
+
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#isListening = false
     this.#redis.disconnect()
+    this.#listener?.disconnect()
   }
 
   async #call<T>(what: string, work: () => Promise<T>): Promise<T> {
     try {
+      if (this.#refusal !== undefined) throw this.#refusal
       return await work()
     } catch (error) {
       throw this.#failureOf(what, error)
@@ -144,40 +209,29 @@ export class RedisConnection implements RedisLink {
   }
 
   #failureOf(what: string, error: unknown): TidemarkError {
+    this.#options.onFailure?.()
     const cause = this.isUp ? error : (this.#lastError ?? error)
     const text = messageOf(cause)
     const remedy = REFUSALS.find(([start]) => text.startsWith(start))?.[1]
     if (remedy !== undefined) {
-      return new TidemarkError('COORDINATOR_NOT_USABLE', `redis ${this.where}: ${remedy} (${text})`, { cause })
+      return new TidemarkError('COORDINATOR_NOT_USABLE', `redis: ${this.where} ${remedy} (${text})`, { cause })
     }
-    return new TidemarkError('COORDINATOR_NOT_AVAILABLE', `redis ${this.where} did not answer ${what}: ${text}`, {
-      cause,
-    })
+    const message = this.isUp
+      ? `redis: ${this.where} did not answer ${what}: ${text}`
+      : `redis: nothing answers at ${this.where}: ${text}`
+    return new TidemarkError('COORDINATOR_NOT_AVAILABLE', message, { cause })
   }
 
   #onError(error: unknown): void {
     if (this.#isClosed) return
     this.#lastError = error
+    // The library would go on, with database 0.
+    if (isReplyOf(error, 'ERR DB index')) this.#refusal = error
     this.#options.logger.debug({ redis: this.where, error: messageOf(error) }, 'no connection to Redis')
   }
 }
 
-function placeOf(url: string): string {
-  if (!URL.canParse(url)) throw invalid('it is not an address')
-  const { protocol, hostname, port, pathname } = new URL(url)
-  if (protocol !== 'redis:' && protocol !== 'rediss:') throw invalid('it begins with neither redis: nor rediss:')
-  if (hostname === '') throw invalid('it names no host')
-  const database = pathname === '' || pathname === '/' ? '/0' : pathname
-  if (!/^\/\d{1,5}$/.test(database)) throw invalid('what follows the port is not the number of a database')
-  return `${hostname}:${port === '' ? PORT : port}${database}`
-}
-
-/** The value is not shown, since it may hold a password. */
-function invalid(reason: string): TidemarkError {
-  return new TidemarkError('INVALID_OPTION', `redis: ${reason}; write it as redis://127.0.0.1:6379/0`)
-}
-
-function isReplyOf(error: unknown, start: string): boolean {
+function isReplyOf(error: unknown, start: string): error is Error {
   return error instanceof Error && error.name === 'ReplyError' && error.message.startsWith(start)
 }
 

@@ -9,6 +9,7 @@ import { assert } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerId, LeaderEpoch, TopicId } from '../../shared/ids.ts'
 import type { Timer } from '../../shared/time.ts'
+import type { Registration } from '../metrics/meter.ts'
 import { sleep } from '../../shared/time.ts'
 import type {
   BrokerRecord,
@@ -42,7 +43,7 @@ export interface RedisCoordinatorOptions {
   readonly onDisk: OnDisk
   /** How long a session lives that is not renewed, in milliseconds. */
   readonly sessionTtlMs?: number
-  /** How often it is looked for what others have changed, in milliseconds. */
+  /** How often it is looked for what others have changed, in milliseconds, whether or not it would be told. */
   readonly pollEveryMs?: number
   /** How long Redis is waited for at the start, in milliseconds. */
   readonly startTimeoutMs?: number
@@ -51,9 +52,13 @@ export interface RedisCoordinatorOptions {
 }
 
 const SESSION_TTL_MS = 6_000
-const POLL_EVERY_MS = 200
-const START_TIMEOUT_MS = 10_000
+/** How often Redis is looked at while it tells what is new, and while it does not. */
+const POLL_EVERY_MS = { told: 500, untold: 200 } as const
+/** When much is told, it is not looked at every word. */
+const HINT_SPACING_MS = 10
+const START_TIMEOUT_MS = 5_000
 const START_RETRY_MS = 20
+const START_SILENT_MS = 500
 /** A session is renewed four times in its life, and no answer is waited for longer than until the next renewal. */
 const RENEWALS_PER_LIFE = 4
 const COMMAND_TIMEOUT_MS_MAX = 1_000
@@ -91,8 +96,14 @@ class RedisCoordinator implements Coordinator {
   readonly #listeners = new Set<(change: ClusterChange) => void>()
   readonly #stopping = new AbortController()
   #pollTimer: Timer | undefined
+  #hintTimer: Timer | undefined
+  /** The version that was told last. */
+  #hinted = 0
+  #upGauge: Registration | undefined
   /** Why the last look at Redis failed; undefined if it did not. */
   #trouble: string | undefined
+  /** Monotonic milliseconds of the last look that did not fail. */
+  #seenAtMs = 0
   #hasStarted = false
   #hasJoined = false
 
@@ -110,6 +121,7 @@ class RedisCoordinator implements Coordinator {
       random: context.random,
       logger: context.logger,
       onUp: () => this.#onUp(),
+      onFailure: () => context.meter?.counter('tidemark_redis_errors_total').add(),
     })
     const shared = { context, link: this.#link, keys: this.#keys }
     this.#mirror = new RedisMirror({
@@ -147,6 +159,14 @@ class RedisCoordinator implements Coordinator {
       throw error
     }
     this.#hasStarted = true
+    this.#seenAtMs = this.#context.clock.monotonic()
+    const isUp = (): boolean => this.#link.isUp && this.#trouble === undefined
+    this.#upGauge = this.#context.meter?.gauge('tidemark_redis_up', {}, () => (isUp() ? 1 : 0))
+    this.#link.listen?.(
+      this.#keys.channel,
+      (message) => this.#onHint(Number(message)),
+      () => this.#look(),
+    )
     this.#poll()
   }
 
@@ -187,8 +207,9 @@ class RedisCoordinator implements Coordinator {
       const detail = `broker-id: the broker at ${successor.host}:${successor.port} has taken the number of this one`
       return { isOk: false, detail }
     }
-    if (this.#trouble !== undefined) return { isOk: false, detail: this.#trouble }
-    if (!this.#session.lease.isValidAt(this.#context.clock.monotonic())) {
+    const nowMs = this.#context.clock.monotonic()
+    if (this.#trouble !== undefined) return { isOk: false, detail: this.#describeTrouble(this.#trouble, nowMs) }
+    if (!this.#session.lease.isValidAt(nowMs)) {
       return { isOk: false, detail: `redis ${where}: the session has expired and has not been taken anew` }
     }
     const { republishing } = this.#mirror
@@ -212,6 +233,8 @@ class RedisCoordinator implements Coordinator {
     }
     this.#stopping.abort()
     this.#pollTimer?.cancel()
+    this.#hintTimer?.cancel()
+    this.#upGauge?.remove()
     try {
       await this.#session.end()
     } catch (error) {
@@ -223,8 +246,10 @@ class RedisCoordinator implements Coordinator {
 
   /** Commands are refused while there is no connection; the last refusal is the reason. */
   async #untilUp(): Promise<void> {
-    const { clock, timers } = this.#context
-    const deadlineMs = clock.monotonic() + (this.#options.startTimeoutMs ?? START_TIMEOUT_MS)
+    const { clock, timers, logger } = this.#context
+    const startMs = clock.monotonic()
+    const deadlineMs = startMs + (this.#options.startTimeoutMs ?? START_TIMEOUT_MS)
+    let isSaid = false
     for (;;) {
       try {
         await this.#link.info('server')
@@ -232,6 +257,9 @@ class RedisCoordinator implements Coordinator {
       } catch (error) {
         const isFinal = error instanceof TidemarkError && error.code !== 'COORDINATOR_NOT_AVAILABLE'
         if (isFinal || clock.monotonic() >= deadlineMs) throw atStart(error)
+        const isLong = clock.monotonic() - startMs >= START_SILENT_MS
+        if (isLong && !isSaid) logger.warn({ redis: this.#link.where }, 'waiting for Redis')
+        isSaid ||= isLong
       }
       await sleep(timers, START_RETRY_MS, this.#stopping.signal)
     }
@@ -251,13 +279,17 @@ class RedisCoordinator implements Coordinator {
     }
     const refused = findings.filter(({ severity }) => severity === 'refused').map(({ message }) => message)
     if (refused.length === 0) return
-    throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis ${this.#link.where}: ${refused.join('; ')}`)
+    throw new TidemarkError(
+      'COORDINATOR_NOT_USABLE',
+      `redis: ${this.#link.where} cannot be used: ${refused.join('; ')}`,
+    )
   }
 
   #poll(): void {
     if (this.#stopping.signal.aborted) return
     const { timers, random } = this.#context
-    const everyMs = this.#options.pollEveryMs ?? POLL_EVERY_MS
+    const everyMs =
+      this.#options.pollEveryMs ?? (this.#link.isListening === true ? POLL_EVERY_MS.told : POLL_EVERY_MS.untold)
     this.#pollTimer?.cancel()
     this.#pollTimer = timers.after(everyMs * (0.8 + random.fraction() * 0.4), () => this.#look())
   }
@@ -270,6 +302,7 @@ class RedisCoordinator implements Coordinator {
         await this.#mirror.sync()
         if (this.#trouble !== undefined) logger.info({ redis: this.#link.where }, 'Redis can be read again')
         this.#trouble = undefined
+        this.#seenAtMs = this.#context.clock.monotonic()
       } catch (error) {
         const trouble = error instanceof Error ? error.message : String(error)
         if (this.#trouble === undefined && !this.#stopping.signal.aborted) {
@@ -280,6 +313,30 @@ class RedisCoordinator implements Coordinator {
       this.#poll()
     }
     look().catch((error: unknown) => logger.error({ error: String(error) }, 'looking at Redis failed'))
+  }
+
+  /** Somebody, perhaps this broker, has changed something: what was not seen by the end of the spacing is read. */
+  #onHint(version: number): void {
+    if (this.#stopping.signal.aborted || !Number.isSafeInteger(version)) return
+    this.#hinted = version
+    if (this.#hintTimer !== undefined) return
+    const { timers, logger } = this.#context
+    this.#hintTimer = timers.after(HINT_SPACING_MS, () => {
+      this.#hintTimer = undefined
+      if (this.#hinted <= this.#mirror.version) return
+      // Whatever fails here is seen, and said, by the next look.
+      this.#mirror.sync().catch((error: unknown) => logger.debug({ error: String(error) }, 'a hint came to nothing'))
+    })
+  }
+
+  #describeTrouble(trouble: string, nowMs: number): string {
+    const { validUntil } = this.#session.lease
+    const silentSeconds = Math.floor((nowMs - this.#seenAtMs) / 1000)
+    const lease =
+      validUntil > nowMs
+        ? `the session lasts another ${Math.ceil((validUntil - nowMs) / 1000)} s`
+        : 'the session is over'
+    return `redis: ${this.#link.where} not answering for ${silentSeconds} s, ${lease} (${trouble})`
   }
 
   #onUp(): void {
@@ -453,11 +510,6 @@ function hashOf(what: string, requestId: string): string {
 /** At the start it is for the operator to do something, whatever the reason. */
 function atStart(error: unknown): unknown {
   if (!(error instanceof TidemarkError) || error.code !== 'COORDINATOR_NOT_AVAILABLE') return error
-  return new TidemarkError(
-    'COORDINATOR_NOT_USABLE',
-    `${error.message}; is the address right, and does Redis run there?`,
-    {
-      cause: error,
-    },
-  )
+  const message = `${error.message}; start Redis there, or correct the address`
+  return new TidemarkError('COORDINATOR_NOT_USABLE', message, { cause: error })
 }

@@ -24,6 +24,8 @@ const FIXED_KEYS = [
 
 export interface RedisKeys {
   readonly fixed: readonly string[]
+  /** Tells of changes, as a hint. */
+  readonly channel: string
   /** Holds a broker's session as long as it lives. */
   session(id: BrokerId): string
 }
@@ -39,6 +41,7 @@ export function redisKeys(cluster: string): RedisKeys {
   const prefix = `{tidemark:${cluster}}:`
   return {
     fixed: FIXED_KEYS.map((name) => prefix + name),
+    channel: `${prefix}changed`,
     session: (id) => `${prefix}session:${id}`,
   }
 }

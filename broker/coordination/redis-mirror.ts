@@ -6,9 +6,9 @@
 // moves only past what has been taken in, so that a failing store is tried again.
 
 import { TidemarkError } from '../../shared/errors.ts'
-import type { BrokerId, TopicId } from '../../shared/ids.ts'
+import type { BrokerId } from '../../shared/ids.ts'
 import { brokerId, topicId } from '../../shared/ids.ts'
-import type { ClusterChange, CoordinatorContext } from './coordinator.ts'
+import type { ClusterChange, CoordinatorContext, OnDisk } from './coordinator.ts'
 import type { RedisLink } from './redis-connection.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import {
@@ -23,23 +23,8 @@ import {
   topicText,
 } from './redis-records.ts'
 import { BEGIN_HISTORY, MERGE, READ, REPUBLISHED, type RedisScript } from './redis-scripts.ts'
-import type { LeadershipRecord } from './redis-records.ts'
 import { ClusterView } from './redis-view.ts'
 import { judge, type RedisCounts, type RedisHead } from './redis-watch.ts'
-
-/** What this broker's own disk knows besides topics: all that Redis may have forgotten. */
-export interface OnDisk {
-  /** Which cluster it belongs to; undefined before it has been in one. */
-  readonly clusterId: string | undefined
-  tombstones(): Iterable<TopicId>
-  /** Of the partitions of which this broker has a replica. */
-  leaderships(): Iterable<OwnLeadershipRecord>
-}
-
-interface OwnLeadershipRecord extends LeadershipRecord {
-  readonly topicId: TopicId
-  readonly partition: number
-}
 
 export interface MirrorOptions {
   readonly context: CoordinatorContext
@@ -70,6 +55,7 @@ interface Reading {
 
 const OBJECTS_PER_READ_MAX = 1_000
 const OBJECTS_PER_MERGE_MAX = 500
+const READINGS_UNCOUNTED_MAX = 9
 /** Redis may change under every step; after this many it is left to the next time. */
 const STEPS_MAX = 12
 const KINDS = new Map([
@@ -85,6 +71,8 @@ export class RedisMirror {
   #clusterId: string | undefined
   #cursor = 0
   #counts: RedisCounts | undefined
+  #countedVersion = 0
+  #readingsUncounted = 0
   #republishing: readonly string[] | undefined
   #hasFailed = false
   #isStopped = false
@@ -102,6 +90,11 @@ export class RedisMirror {
 
   get clusterId(): string | undefined {
     return this.#clusterId
+  }
+
+  /** Of the last change that has been taken in. */
+  get version(): number {
+    return this.#cursor
   }
 
   /** The brokers that have republished, while Redis is being filled again; undefined otherwise. */
@@ -156,7 +149,7 @@ export class RedisMirror {
   async #sync(): Promise<void> {
     if (this.#isStopped) throw this.#unavailable('is not used any more')
     for (let step = 0; step < STEPS_MAX;) {
-      const reading = await this.#read(this.#cursor)
+      const reading = await this.#read(this.#cursor, this.#isToBeCounted())
       const { head } = reading
       this.#checkHead(head)
       const verdict = judge(head, { history: this.#history, version: this.#cursor, counts: this.#counts })
@@ -176,7 +169,7 @@ export class RedisMirror {
       await this.#takeIn(reading.objects)
       if (reading.objects.length === OBJECTS_PER_READ_MAX || this.view.members.size > knewBefore) continue
       this.#cursor = head.version
-      this.#counts = head.counts
+      this.#keepCounts(head)
       this.#keepSessions(reading.sessions)
       await this.#followRepublishing(reading)
       return
@@ -184,11 +177,27 @@ export class RedisMirror {
     throw this.#unavailable('keeps changing under this broker')
   }
 
-  async #read(since: number): Promise<Reading> {
+  /** After every change, and now and then besides: counting is most of what a reading without news would cost. */
+  #isToBeCounted(): boolean {
+    return this.#counts === undefined || this.#readingsUncounted >= READINGS_UNCOUNTED_MAX
+  }
+
+  #keepCounts({ counts, version }: RedisHead): void {
+    if (counts !== undefined) {
+      this.#counts = counts
+      this.#countedVersion = version
+      this.#readingsUncounted = 0
+      return
+    }
+    this.#readingsUncounted += 1
+    if (version !== this.#countedVersion) this.#counts = undefined
+  }
+
+  async #read(since: number, isCounting: boolean): Promise<Reading> {
     const { link, keys } = this.#options
     const members = [...this.view.members.keys()]
     const all = [...keys.fixed, ...members.map((id) => keys.session(id))]
-    const reply = listOf(await link.run(READ, all, [since, OBJECTS_PER_READ_MAX]))
+    const reply = listOf(await link.run(READ, all, [since, OBJECTS_PER_READ_MAX, isCounting ? 1 : 0]))
     const [life = '', role = '', historyLife = '', history = '', version, mode, clusterId = '', ...counts] = textsOf(
       reply.slice(0, 11),
     )
@@ -203,7 +212,7 @@ export class RedisMirror {
         version: Number(version),
         isRepublishing: mode === 'republishing',
         clusterId,
-        counts: { topics, names, leaderships, brokers },
+        counts: isCounting ? { topics, names, leaderships, brokers } : undefined,
       },
       republished: textsOf(reply[11]),
       sessions: new Map(members.map((id, index) => [id, sessions[index] ?? ''])),
@@ -214,12 +223,12 @@ export class RedisMirror {
   #checkHead({ role, clusterId }: RedisHead): void {
     const { where } = this.#options.link
     if (role !== 'master') {
-      throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis ${where}: it is a read-only replica; name the master`)
+      throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis: ${where} is a read-only replica; name its master`)
     }
     if (clusterId !== '' && this.#clusterId !== undefined && clusterId !== this.#clusterId) {
       throw new TidemarkError(
         'COORDINATOR_NOT_USABLE',
-        `redis ${where} belongs to cluster ${clusterId}, and this broker to cluster ${this.#clusterId}; name the right redis, or another cluster`,
+        `redis: ${where} holds another cluster of this name (${clusterId}) than the one this data-dir belongs to (${this.#clusterId}); name the Redis of that one, or start on an empty data-dir`,
       )
     }
   }
@@ -251,9 +260,9 @@ export class RedisMirror {
     const { context } = this.#options
     this.#readDisk()
     const objects = new Map<string, RedisObject>()
-    let reading = await this.#read(0)
+    let reading = await this.#read(0, false)
     const { head } = reading
-    for (let since = 0; ; reading = await this.#read(since)) {
+    for (let since = 0; ; reading = await this.#read(since, false)) {
       if (reading.head.history !== head.history || reading.head.life !== head.life) return
       for (const object of reading.objects) {
         objects.set(`${object.kind} ${object.id}`, object)
@@ -261,6 +270,7 @@ export class RedisMirror {
       }
       if (reading.objects.length < OBJECTS_PER_READ_MAX) break
     }
+    await this.#keepClusterId(reading.head.clusterId)
     const lost = this.#lostTopics(objects, reading.head)
     if (lost.length > 0 && !reading.head.isRepublishing) {
       await this.#beginHistory(reading.head, 'it lacks topics that this broker knows')
@@ -273,10 +283,15 @@ export class RedisMirror {
     if (this.#history !== undefined) this.#expectSessions(this.#options.sessionTtlMs)
     const isFirst = this.#history === undefined
     this.#history = reading.head.history
-    this.#clusterId = reading.head.clusterId
     this.#cursor = Math.max(0, ...[...objects.values()].map(({ version }) => version))
     this.#counts = undefined
     if (!isFirst) this.#options.onHistory()
+  }
+
+  async #keepClusterId(clusterId: string): Promise<void> {
+    if (this.#clusterId === clusterId) return
+    await this.#options.onDisk.keepClusterId?.(clusterId)
+    this.#clusterId = clusterId
   }
 
   /** What the disk knows counts as much as what was seen since. */
@@ -412,7 +427,7 @@ export class RedisMirror {
   }
 
   #unavailable(reason: string): TidemarkError {
-    return new TidemarkError('COORDINATOR_NOT_AVAILABLE', `redis ${this.#options.link.where} ${reason}`)
+    return new TidemarkError('COORDINATOR_NOT_AVAILABLE', `redis: ${this.#options.link.where} ${reason}`)
   }
 }
 

@@ -8,7 +8,7 @@
 // harmless.
 //
 // Every changed object gets a version of its own from one counter, and stands in the sorted set `changed` under it:
-// reading what is new is a range of that set.
+// reading what is new is a range of that set. The channel with the name of that set tells the last version as a hint.
 
 import { createHash } from 'node:crypto'
 
@@ -44,8 +44,10 @@ local function is_republishing()
   return redis.call('HGET', META, 'mode') == 'republishing'
 end
 
+local touched
 local function touch(member)
-  redis.call('ZADD', CHANGED, redis.call('HINCRBY', META, 'version', 1), member)
+  touched = redis.call('HINCRBY', META, 'version', 1)
+  redis.call('ZADD', CHANGED, touched, member)
 end
 
 local function now()
@@ -111,17 +113,24 @@ local function refuse_topic_request(history, version, request)
 end
 `
 
+/** Says to whoever listens that something is new. It is a hint: one that is lost, or not allowed, changes nothing. */
+const EPILOGUE = `
+local reply = main()
+if touched then redis.pcall('PUBLISH', CHANGED, integer(touched)) end
+return reply
+`
+
 function script(name: string, body: string): RedisScript {
-  const lua = `-- tidemark: ${name}${PRELUDE}${body}`
+  const lua = `-- tidemark: ${name}${PRELUDE}\nlocal function main()${body}end\n${EPILOGUE}`
   return { name, lua, sha1: createHash('sha1').update(lua).digest('hex') }
 }
 
 /**
  * What is new.
  * KEYS  fixed, then one session key for each broker known to the caller
- * ARGV  1 version from which on (exclusive), 2 how many objects at most
- * gives life, role, then of meta: life, history, version, mode, clusterId; topics, names, leaderships, brokers counted;
- *       the republished brokers as a list; the sessions in the order of KEYS ('' if over); the objects as a flat list of
+ * ARGV  1 version from which on (exclusive), 2 how many objects at most, 3 '1' if the records are to be counted
+ * gives life, role, then of meta: life, history, version, mode, clusterId; topics, names, leaderships, brokers counted
+ *       (-1 if they were not); the republished brokers as a list, empty unless Redis is being filled again; the sessions in the order of KEYS ('' if over); the objects as a flat list of
  *       member, version, value. A value is '' for what is gone, and '-' for a topic that was deleted.
  */
 export const READ = script(
@@ -130,8 +139,11 @@ export const READ = script(
 local life_now, role = life()
 local meta = redis.call('HMGET', META, 'life', 'history', 'version', 'mode', 'clusterId')
 local sessions = {}
-for index = 12, #KEYS do
-  sessions[index - 11] = redis.call('GET', KEYS[index]) or ''
+if #KEYS > 11 then
+  sessions = redis.call('MGET', unpack(KEYS, 12))
+  for index = 1, #sessions do
+    sessions[index] = sessions[index] or ''
+  end
 end
 local objects = {}
 local changed = redis.call('ZRANGEBYSCORE', CHANGED, '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
@@ -151,10 +163,13 @@ for index = 1, #changed, 2 do
   objects[#objects + 1] = changed[index + 1]
   objects[#objects + 1] = value or ''
 end
+local function count(key)
+  return ARGV[3] == '1' and redis.call('HLEN', key) or -1
+end
 return {
   life_now, role, meta[1] or '', meta[2] or '', meta[3] or '0', meta[4] or '', meta[5] or '',
-  redis.call('HLEN', TOPICS), redis.call('HLEN', NAMES), redis.call('HLEN', LEADERS), redis.call('HLEN', BROKERS),
-  redis.call('SMEMBERS', REPUBLISHED), sessions, objects
+  count(TOPICS), count(NAMES), count(LEADERS), count(BROKERS),
+  meta[4] == 'republishing' and redis.call('SMEMBERS', REPUBLISHED) or {}, sessions, objects
 }
 `,
 )

@@ -73,10 +73,11 @@ export class RedisSession {
    * @throws BROKER_ID_IN_USE, and as a change does
    */
   async begin(self: BrokerRecord): Promise<void> {
-    const { context, ttlMs } = this.#options
+    const { context, ttlMs, renewEveryMs } = this.#options
     this.#self = self
     const deadlineMs = context.clock.monotonic() + ttlMs + WAIT_MARGIN_MS
     let replaces = ''
+    let seen: { readonly session: string; readonly leftMs: number } | undefined
     for (;;) {
       const taking = await this.#take(self, replaces)
       if (taking.kind === 'done') break
@@ -86,9 +87,12 @@ export class RedisSession {
         continue
       }
       const nowMs = context.clock.monotonic()
-      if (nowMs >= deadlineMs) throw inUse(self.brokerId, holder)
+      // Time that is left only grows when its holder, who lives, has renewed it.
+      const isRenewed = seen?.session === session && leftMs > seen.leftMs
+      if (isRenewed || nowMs >= deadlineMs) throw inUse(self.brokerId, holder)
+      seen = { session, leftMs }
       context.logger.info({ brokerId: self.brokerId, leftMs }, 'waiting for the session of an earlier life to expire')
-      const waitMs = Math.min(Math.max(leftMs, 1) + 10, deadlineMs - nowMs)
+      const waitMs = Math.min(Math.max(leftMs, 1) + 10, renewEveryMs + WAIT_MARGIN_MS, deadlineMs - nowMs)
       await sleep(context.timers, waitMs, this.#stopping.signal)
     }
     this.#hasBegun = true
@@ -145,6 +149,8 @@ export class RedisSession {
     const all = [...keys.fixed, keys.session(self.brokerId)]
     const [outcome] = textsOf(await link.run(RENEW_SESSION, all, [this.#session, ttlMs]))
     if (outcome === 'done') {
+      const { meter, clock } = context
+      meter?.histogram('tidemark_lease_renew_duration_seconds').observe((clock.monotonic() - sentAtMs) / 1000)
       this.#confirm(sentAtMs)
       return
     }
@@ -204,8 +210,10 @@ export class RedisSession {
   }
 
   #tellLoss(): void {
-    const nowMs = this.#options.context.clock.monotonic()
-    if (!this.#stopping.signal.aborted && this.lease.takeLoss(nowMs)) this.#options.onLost()
+    const { clock, meter } = this.#options.context
+    if (this.#stopping.signal.aborted || !this.lease.takeLoss(clock.monotonic())) return
+    meter?.counter('tidemark_lease_losses_total').add()
+    this.#options.onLost()
   }
 }
 
@@ -218,5 +226,8 @@ function isEarlierLife(self: BrokerRecord, holder: BrokerRecord | undefined): bo
 
 function inUse(id: BrokerId, holder: BrokerRecord | undefined): TidemarkError {
   const where = holder === undefined ? 'another broker' : `the broker at ${holder.host}:${holder.port}`
-  return new TidemarkError('BROKER_ID_IN_USE', `broker-id: ${where} has number ${id}; give every broker its own`)
+  return new TidemarkError(
+    'BROKER_ID_IN_USE',
+    `broker-id: ${where} has number ${id}; stop that one, or give this one a broker-id of its own`,
+  )
 }

@@ -19,7 +19,8 @@ export interface RedisHead {
   readonly isRepublishing: boolean
   /** '' if there is none yet. */
   readonly clusterId: string
-  readonly counts: RedisCounts
+  /** undefined if they were not counted this time. */
+  readonly counts: RedisCounts | undefined
 }
 
 export interface RedisCounts {
@@ -50,10 +51,12 @@ export function judge(head: RedisHead, known: KnownState): Verdict {
   if (head.history === '') return doubtful('it holds nothing of this cluster')
   if (head.life !== head.historyLife) return doubtful('it was restarted, failed over or restored')
   if (head.history !== known.history) return { kind: 'other-history' }
-  if (head.counts.topics !== head.counts.names) return doubtful('a part of its topics is missing')
+  const { counts } = head
+  if (counts !== undefined && counts.topics !== counts.names) return doubtful('a part of its topics is missing')
   if (head.version < known.version) return doubtful('it was rolled back')
   const isSame = head.version === known.version && known.counts !== undefined
-  if (isSame && !areEqual(head.counts, known.counts)) return doubtful('a part of its records is missing')
+  if (isSame && counts !== undefined && !areEqual(counts, known.counts))
+    return doubtful('a part of its records is missing')
   return { kind: 'trusted' }
 }
 

@@ -102,7 +102,7 @@ describe('the daemon', () => {
     expect(ready).toMatch(/http=off broker=12 cluster=file$/)
     daemon.child.kill('SIGTERM')
     expect((await daemon.finished()).code).toBe(0)
-    const refused = await run(['start', '--config', config, '--redis', 'redis://u:hunter2@127.0.0.1/0'])
+    const refused = await run(['start', '--config', config, '--redis', 'http://u:hunter2@127.0.0.1/0'])
     expect(refused.code).not.toBe(0)
     expect(refused.stderr).not.toContain('hunter2')
   })

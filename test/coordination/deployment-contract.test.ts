@@ -1,7 +1,9 @@
 // Which Redis is refused, which one is warned of, and in which words; by the rules alone and on real servers.
 
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { Redis } from 'ioredis'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { checkContract, type RedisFacts } from '../../broker/coordination/deployment-contract.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
 import { begin, containing, DiskOfABroker, prepare } from './redis-lives.ts'
@@ -82,11 +84,11 @@ describeWithRedis('a broker that starts', () => {
 
   it.each([
     ['evicts', ['--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru'], 'set maxmemory-policy noeviction'],
-    ['is a read-only replica', ['--replicaof', '127.0.0.1', '1'], 'it is a read-only replica'],
+    ['is a read-only replica', ['--replicaof', '127.0.0.1', '1'], 'name its master at 127.0.0.1:1'],
     [
       'needs a password',
       ['--requirepass', 'secret'],
-      'it needs a password: give it as redis://user:password@host:port',
+      'needs a password; write it into the address, as redis://user:password@host:port',
     ],
   ])('refuses a Redis that %s, and says what to do', async (_name, args, words) => {
     await using redis = await startRedis({ args })
@@ -105,20 +107,44 @@ describeWithRedis('a broker that starts', () => {
     expect(String(failure)).not.toContain('wrong-word')
   })
 
+  it('refuses a number that Redis has no database for', async () => {
+    await using redis = await startRedis({ args: ['--databases', '2'] })
+    const { coordinator } = prepare({ url: redis.url.replace(/0$/, '7') })
+    await expect(coordinator.start()).rejects.toMatchObject({
+      code: 'COORDINATOR_NOT_USABLE',
+      message: containing('has no database with this number'),
+    })
+  })
+
+  it('refuses what is no Redis', async () => {
+    const other = createServer((socket) => void socket.on('error', () => undefined).end('HTTP/1.1 400 Bad Request'))
+    await once(other.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => void other.close())
+    const address = other.address()
+    const port = typeof address === 'object' ? address?.port : undefined
+    const { coordinator } = prepare({ url: `redis://127.0.0.1:${port}/0`, startTimeoutMs: 200 })
+    await expect(coordinator.start()).rejects.toMatchObject({
+      code: 'COORDINATOR_NOT_USABLE',
+      message: containing(`redis: 127.0.0.1:${port}/0 is no Redis; correct the address`),
+    })
+  })
+
   it('says where nobody answers', async () => {
     const redis = await startRedis()
     await redis.stop()
     const { coordinator } = prepare({ url: redis.url, startTimeoutMs: 200 })
     await expect(coordinator.start()).rejects.toMatchObject({
       code: 'COORDINATOR_NOT_USABLE',
-      message: containing(`127.0.0.1:${redis.port}/0 did not answer INFO: connect ECONNREFUSED`),
+      message: containing(`redis: nothing answers at 127.0.0.1:${redis.port}/0: connect ECONNREFUSED`),
     })
   })
 
   it.each([
     ['localhost', 'redis: it is not an address'],
-    ['http://127.0.0.1', 'begins with neither redis: nor rediss:'],
+    ['http://127.0.0.1', 'begins with neither redis:// nor rediss://'],
     ['redis://127.0.0.1/tide', 'not the number of a database'],
+    ['redis://127.0.0.1/0?enableOfflineQueue=true', 'nothing may follow the number'],
+    ['redis://user:50%@127.0.0.1/0', 'write % as %25'],
   ])('refuses the address %s', (url, words) => {
     expect(() => prepare({ url })).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTION', message: containing(words) }),
@@ -137,7 +163,7 @@ describeWithRedis('a broker that starts', () => {
     const { coordinator } = prepare({ url: redis.url, id: 2, disk })
     await expect(coordinator.start()).rejects.toMatchObject({
       code: 'COORDINATOR_NOT_USABLE',
-      message: containing('name the right redis, or another cluster'),
+      message: containing('name the Redis of that one, or start on an empty data-dir'),
     })
   })
 

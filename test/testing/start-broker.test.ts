@@ -81,7 +81,7 @@ describe('startBroker', () => {
   it('leaves nothing behind when it cannot start', async () => {
     const before = handles()
     await expect(startBroker({ defaultPartitions: 0 })).rejects.toThrow('default-partitions must be an integer from 1')
-    await expect(startBroker({ redis: 'redis://localhost' })).rejects.toThrow('comes with a later version')
+    await expect(startBroker({ redis: 'localhost' })).rejects.toThrow('redis: it is not an address')
     await using broker = await startBroker({ dataDir: 'memory' })
     const taken = startBroker({ listen: broker.brokers })
     await expect(taken).rejects.toMatchObject({ code: 'ADDRESS_IN_USE' })
