@@ -28,6 +28,10 @@ export class PartitionCursor {
   answeredAt: number
   /** As last heard. */
   highWatermark: number | undefined
+  /** As last heard. */
+  leaderEpoch: number | undefined
+  /** Of the leader that last answered without an error. */
+  answeredEpoch: number | undefined
   isFetching = false
   /** It is being found out where it goes on; nothing is fetched meanwhile. */
   isMoving = false

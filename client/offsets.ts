@@ -4,6 +4,7 @@
 import { OFFSET_AT } from '../shared/protocol/offsets.ts'
 import type { Cluster } from './cluster.ts'
 import { errorFromWire, errorOf } from './errors.ts'
+import { askLeader } from './leader-ask.ts'
 import type { ParsedPosition } from './read-position.ts'
 import type { Scope } from './scope.ts'
 
@@ -39,7 +40,7 @@ export async function listOffsets(
     }
     const asked = [...byLeader].map(async ([broker, list]) => {
       const partitions = list.map(({ question, leaderEpoch }) => ({ topic, leaderEpoch, ...question }))
-      const { body } = await cluster.askBroker(broker, 'listOffsets', { partitions }, { purpose: 'control', scope })
+      const body = await askLeader(cluster, broker, 'listOffsets', { partitions }, { led: partitions, scope })
       for (const [index, { question }] of list.entries()) {
         const part = body.partitions[index]
         const details = { topic, partition: question.partition }

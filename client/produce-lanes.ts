@@ -1,20 +1,26 @@
 // The ways to the brokers for produce requests: one lane a broker. While a connection is made, requests wait in their lane;
 // then all go out in the order in which they were planned. Turns batches into the message and the answer into outcomes of
-// batches. Decides nothing about retries.
+// batches. Knows which requests have no answer yet, and gives up on those whose partitions are led elsewhere by now.
+// Decides nothing about retries.
 
 import type { TidemarkError } from '../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
 import type { Cluster } from './cluster.ts'
 import type { Connection } from './connection.ts'
-import { errorFromWire, errorOf, toTidemarkError } from './errors.ts'
+import { errorFromWire, errorOf, NotConnectedError, toTidemarkError } from './errors.ts'
+import type { PartitionQueue } from './partition-queue.ts'
 import type { ProducerBatch } from './producer-batch.ts'
-import type { BatchAnswer, PlannedRequest } from './record-accumulator.ts'
+import { type BatchAnswer, isGiven, type PlannedRequest, SILENT_MS } from './record-accumulator.ts'
 import { inScope } from './scope.ts'
 
 export interface LaneEvents {
   onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[]): void
   /** The request failed as a whole. */
   onLost(request: PlannedRequest, error: TidemarkError): void
+  /** Some of its batches are not waited for any more. */
+  onMoved(request: PlannedRequest, hasMoved: (queue: PartitionQueue) => boolean, error: TidemarkError): void
+  /** Requests that nobody answers may have been refused. */
+  onBroken(): void
 }
 
 interface Lane {
@@ -28,6 +34,10 @@ export class ProduceLanes {
   readonly #signal: AbortSignal
   readonly #events: LaneEvents
   readonly #lanes = new Map<number, Lane>()
+  /** Without an outcome; those that have gone out, and those that wait for a connection. */
+  readonly #outstanding = new Map<PlannedRequest, 'sent' | 'waiting'>()
+  /** Connections whose end is heard of. */
+  readonly #heard = new WeakSet<Connection>()
 
   /** The signal ends the making of connections. */
   constructor(
@@ -41,6 +51,30 @@ export class ProduceLanes {
     this.#events = events
   }
 
+  /**
+   * Gives up on what waits for a broker that does not lead it any more: for a connection, or for an answer for so long that
+   * the broker seems to hang. One that is alive answers for itself, and knows better. Answers whether there was any.
+   */
+  giveUpMoved(leaderOf: (queue: PartitionQueue) => number | undefined): boolean {
+    const now = this.#cluster.environment.clock.monotonic()
+    const hanging = new Set<number>()
+    let isAny = false
+    for (const [request, state] of this.#outstanding) {
+      const passedMs = now - request.plannedAt
+      // Oldest first: what is behind a request that is not answered will not be answered either.
+      if (state === 'sent' && passedMs >= SILENT_MS) hanging.add(request.broker)
+      if (state === 'sent' && !hanging.has(request.broker)) continue
+      const hasMoved = (queue: PartitionQueue): boolean => (leaderOf(queue) ?? request.broker) !== request.broker
+      if (!request.queues.some(hasMoved)) continue
+      const text = `broker ${request.broker} has not answered for ${Math.round(passedMs)} ms, and another leads by now`
+      const error = state === 'sent' ? errorOf('CONNECTION_FAILED', text) : new NotConnectedError(text)
+      this.#events.onMoved(request, hasMoved, error)
+      isAny = true
+      if (isGiven(request)) this.#outstanding.delete(request)
+    }
+    return isAny
+  }
+
   /** Sends the request, after a connection has been made if need be; one of the events follows, never at once. */
   send(request: PlannedRequest): void {
     let lane = this.#lanes.get(request.broker)
@@ -51,6 +85,7 @@ export class ProduceLanes {
     const connection = lane.isConnecting ? undefined : this.#cluster.connectionNow(request.broker, 'control')
     if (connection !== undefined) return this.#transmit(connection, request)
     lane.waiting.push(request)
+    this.#outstanding.set(request, 'waiting')
     if (!lane.isConnecting) this.#connect(request.broker, lane)
   }
 
@@ -66,35 +101,55 @@ export class ProduceLanes {
       (error: unknown) => {
         lane.isConnecting = false
         const failure = toTidemarkError(error, 'CONNECTION_FAILED', `broker ${broker}`)
-        for (const request of lane.waiting.splice(0)) this.#events.onLost(request, failure)
+        for (const request of lane.waiting.splice(0)) this.#onLost(request, failure)
       },
     )
   }
 
   #transmit(connection: Connection, request: PlannedRequest): void {
-    const message = this.#messageOf(request)
+    // What was given up while it waited for the connection does not go any more.
+    const batches = request.batches.filter((batch) => !request.given.has(batch))
+    if (batches.length === 0) return
+    this.#outstanding.set(request, 'sent')
+    const message = this.#messageOf(batches)
     const tail: Uint8Array[] = []
-    for (const { bytes } of request.batches) if (bytes !== undefined) tail.push(bytes)
+    for (const { bytes } of batches) if (bytes !== undefined) tail.push(bytes)
     if (message.acks === 0) {
+      this.#hear(connection)
       connection.tell(message, tail).then(
-        () => this.#events.onAnswer(request, request.batches.map(acknowledgedByNobody)),
-        (error: unknown) => this.#events.onLost(request, toTidemarkError(error, 'CONNECTION_FAILED', 'produce')),
+        () => this.#onAnswer(request, request.batches.map(acknowledgedByNobody)),
+        (error: unknown) => this.#onLost(request, toTidemarkError(error, 'CONNECTION_FAILED', 'produce')),
       )
       return
     }
     connection.ask('produce', message, { tail }).then(
-      ({ body }) => this.#events.onAnswer(request, this.#answersOf(request, body)),
-      (error: unknown) => this.#events.onLost(request, toTidemarkError(error, 'UNKNOWN_SERVER_ERROR', 'produce')),
+      ({ body }) => this.#onAnswer(request, answersOf(request, batches, body)),
+      (error: unknown) => this.#onLost(request, toTidemarkError(error, 'UNKNOWN_SERVER_ERROR', 'produce')),
     )
   }
 
-  #messageOf(request: PlannedRequest): RequestOf<'produce'> {
+  #onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[]): void {
+    if (this.#outstanding.delete(request)) this.#events.onAnswer(request, answers)
+  }
+
+  #onLost(request: PlannedRequest, error: TidemarkError): void {
+    if (this.#outstanding.delete(request)) this.#events.onLost(request, error)
+  }
+
+  /** A broker that refuses what it does not answer has only one way to say so: it ends the connection. */
+  #hear(connection: Connection): void {
+    if (this.#heard.has(connection)) return
+    this.#heard.add(connection)
+    connection.onClosed(() => this.#events.onBroken())
+  }
+
+  #messageOf(batches: readonly ProducerBatch[]): RequestOf<'produce'> {
     const { metadata, settings } = this.#cluster
     return {
       acks: this.#acks,
       // Less than the connection waits, so that a broker that is slow can still say so.
       timeoutMs: Math.max(1, Math.floor(settings.requestTimeoutMs * 0.8)),
-      partitions: request.batches.map(({ topic, partition, bytes }) => ({
+      partitions: batches.map(({ topic, partition, bytes }) => ({
         topic,
         topicId: metadata.topic(topic)?.topicId,
         partition,
@@ -103,10 +158,16 @@ export class ProduceLanes {
       })),
     }
   }
+}
 
-  #answersOf(request: PlannedRequest, body: ResponseOf<'produce'>): BatchAnswer[] {
-    return request.batches.map((batch, index) => answerOf(batch, body.partitions[index]))
-  }
+/** One answer a batch of the request; those that were not sent have one that nobody looks at. */
+function answersOf(
+  request: PlannedRequest,
+  sent: readonly ProducerBatch[],
+  body: ResponseOf<'produce'>,
+): BatchAnswer[] {
+  const places = new Map(sent.map((batch, index) => [batch, index]))
+  return request.batches.map((batch) => answerOf(batch, body.partitions[places.get(batch) ?? -1]))
 }
 
 const acknowledgedByNobody = (): BatchAnswer => ({ kind: 'appended', baseOffset: -1, logAppendTime: undefined })

@@ -46,6 +46,8 @@ export class ProducerBatch {
   /** An earlier attempt may have reached the log. */
   mayBeAppended = false
   baseSequence = -1
+  /** When it was sent last, by the monotonic clock. */
+  sentAt = -1
   /** Its place among all batches that were ever sent. */
   order = -1
   outcome: BatchOutcome | undefined

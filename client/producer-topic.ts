@@ -5,7 +5,7 @@ import { errorOf } from './errors.ts'
 import type { TopicMetadata } from './metadata-cache.ts'
 import { nextStickyPartition, type Partitioner } from './partitioner.ts'
 import type { PreparedRecord } from './producer-record.ts'
-import { PartitionQueue } from './record-accumulator.ts'
+import { PartitionQueue } from './partition-queue.ts'
 import { partitionForKey } from '../shared/murmur2.ts'
 
 export class ProducerTopic {
@@ -19,7 +19,7 @@ export class ProducerTopic {
     this.name = metadata.topic
     this.#cluster = cluster
     this.#queues = metadata.partitions.map(({ partition }) => new PartitionQueue(metadata.topic, partition))
-    for (const queue of this.#queues) queue.batchBytesMax = metadata.batchBytesMax ?? Infinity
+    this.update()
     this.#sticky = cluster.environment.random.integer(this.#queues.length)
   }
 
@@ -32,14 +32,26 @@ export class ProducerTopic {
     throw errorOf('INVALID_ARGUMENT', text, { topic: this.name })
   }
 
-  /** Takes over what has been learned since: partitions that were added, how large a batch may be. */
-  update(): void {
+  /**
+   * Takes over what has been learned since: partitions that were added, how large a batch may be, new leaders. Answers
+   * whether any partition has a newer leader.
+   */
+  update(): boolean {
     const metadata = this.#cluster.metadata.topic(this.name)
-    if (metadata === undefined) return
+    if (metadata === undefined) return false
     for (let partition = this.#queues.length; partition < metadata.partitions.length; partition += 1) {
       this.#queues.push(new PartitionQueue(this.name, partition))
     }
-    for (const queue of this.#queues) queue.batchBytesMax = metadata.batchBytesMax ?? Infinity
+    let isNewer = false
+    for (const queue of this.#queues) {
+      queue.batchBytesMax = metadata.batchBytesMax ?? Infinity
+      const epoch = metadata.partitions[queue.partition]?.leaderEpoch
+      if (epoch === undefined || epoch === queue.leaderEpoch) continue
+      queue.leaderEpoch = epoch
+      queue.notBefore = 0
+      isNewer = true
+    }
+    return isNewer
   }
 
   #partitionOf(record: PreparedRecord, partitioner: Partitioner | undefined): number {

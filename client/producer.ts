@@ -7,8 +7,10 @@ import type { TidemarkError } from '../shared/errors.ts'
 import type { Timer } from '../shared/time.ts'
 import type { Cluster } from './cluster.ts'
 import { errorOf, toTidemarkError } from './errors.ts'
+import { LeaderWatch } from './leader-watch.ts'
 import { checkOptions, topicName, WAIT_RULES } from './options.ts'
 import type { Partitioner } from './partitioner.ts'
+import type { PartitionQueue } from './partition-queue.ts'
 import { ProduceLanes } from './produce-lanes.ts'
 import type { ProducerBatch, RecordMetadata } from './producer-batch.ts'
 import { type ProducerOptions, type ProducerSettings, readProducerOptions } from './producer-options.ts'
@@ -21,7 +23,7 @@ import {
 } from './producer-record.ts'
 import { ProducerSink } from './producer-sink.ts'
 import { ProducerTopic } from './producer-topic.ts'
-import { type BatchAnswer, type PartitionQueue, type PlannedRequest, RecordAccumulator } from './record-accumulator.ts'
+import { type BatchAnswer, type PlannedRequest, RecordAccumulator } from './record-accumulator.ts'
 import { backoffMs } from './retry.ts'
 import { inScope, type Scope, type WaitOptions } from './scope.ts'
 
@@ -63,6 +65,8 @@ export class Producer<K = unknown, V = unknown> {
   /** One search for a topic at a time. */
   readonly #searches = new Map<string, Search>()
   readonly #lanes: ProduceLanes
+  readonly #watch: LeaderWatch
+  readonly #unlisten: () => void
   readonly #roomWaiters: (() => void)[] = []
   /** Sends that wait for room, and the promise that the last of them has had its turn. */
   #waitingSends = 0
@@ -101,8 +105,17 @@ export class Producer<K = unknown, V = unknown> {
       {
         onAnswer: (request, answers) => this.#onAnswer(request, answers),
         onLost: (request, error) => this.#onLost(request, error),
+        onMoved: (request, hasMoved, error) => {
+          this.#cluster.logger.debug({ broker: request.broker, reason: error.message }, 'a broker is not waited for')
+          this.#accumulator.onMoved(request, hasMoved, error, this.#now())
+        },
+        onBroken: () => this.#refresh([...this.#topics.keys()]),
       },
     )
+    this.#watch = new LeaderWatch(cluster, () =>
+      this.#accumulator.stuckTopics(this.#now(), (queue) => this.#leaderOf(queue)),
+    )
+    this.#unlisten = cluster.metadata.onLearned(() => this.#onLearned())
     this.#codecReady = prepareCodec(settings.accumulator.codec)
     this.#codecReady.catch(() => undefined)
   }
@@ -227,6 +240,8 @@ export class Producer<K = unknown, V = unknown> {
       this.#stopping.abort(error)
       for (const { stop } of this.#searches.values()) stop.abort(error)
       this.#timer?.cancel()
+      this.#watch.stop()
+      this.#unlisten()
       this.#wakeRoomWaiters()
       this.#onClosed()
     }
@@ -470,7 +485,11 @@ export class Producer<K = unknown, V = unknown> {
     for (const topic of this.#topics.keys()) {
       if (!accumulator.isEmpty && metadata.isStale(topic) && !stale.includes(topic)) stale.push(topic)
     }
-    if (stale.length > 0) this.#refresh(stale)
+    if (stale.length > 0) {
+      this.#refresh(stale)
+      this.#watch.hurry()
+    }
+    if (!accumulator.isEmpty) this.#watch.watch()
     if (accumulator.usedBytes <= this.#settings.bufferBytes / 2) this.#wakeRoomWaiters()
     this.#setTimer(accumulator.wakeAt)
   }
@@ -531,12 +550,11 @@ export class Producer<K = unknown, V = unknown> {
   }
 
   #refresh(topics: readonly string[]): void {
-    if (this.#isRefreshing) return
+    if (this.#isRefreshing || this.#isOver) return
     this.#isRefreshing = true
     this.#cluster.metadata.refresh(topics, false).then(
       () => {
         this.#isRefreshing = false
-        for (const state of this.#topics.values()) state.update()
         const isHelped = topics.every((topic) => this.#cluster.metadata.topic(topic) !== undefined)
         if (isHelped && !this.#hasLeaderless(topics)) this.#pump()
         else this.#pumpWithoutLeader(this.#refusalOf(topics))
@@ -546,6 +564,14 @@ export class Producer<K = unknown, V = unknown> {
         this.#pumpWithoutLeader(toTidemarkError(error, 'CONNECTION_FAILED', 'metadata'))
       },
     )
+  }
+
+  /** What waits for another leader goes as soon as there is one. */
+  #onLearned(): void {
+    let isNewer = false
+    for (const state of this.#topics.values()) isNewer = state.update() || isNewer
+    const isAnyGiven = this.#lanes.giveUpMoved((queue) => this.#leaderOf(queue))
+    if (isNewer || isAnyGiven) this.#schedulePump()
   }
 
   #hasLeaderless(topics: readonly string[]): boolean {

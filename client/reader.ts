@@ -17,6 +17,7 @@ import {
   toTidemarkError,
 } from './errors.ts'
 import { FetchPlanner, PartitionCursor, type PlannedFetch } from './fetch-planner.ts'
+import { LeaderWatch } from './leader-watch.ts'
 import { resolvePositions } from './offsets.ts'
 import { type ParsedPosition, parsePosition, positionsByPartition } from './read-position.ts'
 import { type ReadOptions, type ReadSettings, readReadOptions } from './reader-options.ts'
@@ -28,6 +29,12 @@ type FetchedPart = ResponseOf<'fetch'>['partitions'][number]
 
 /** A partition whose topic the broker denies is asked for so often before that is believed. */
 const UNKNOWN_TOPIC_TRIES = 5
+/** A fetch that has waited longer than it may, by so many milliseconds, may be at a broker that hangs. */
+const SILENT_MS = 1_000
+/** A fetch that was sent so many milliseconds ago is given up when another leads: who is alive has refused it by then. */
+const MOVED_MS = 300
+/** So often a new leader may say that the offset that is read next is past its end before that is believed. */
+const BEHIND_TRIES = 8
 
 export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Message<K, V>, undefined> {
   readonly topic: string
@@ -40,6 +47,10 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
   readonly #waiters: (() => void)[] = []
   readonly #started: Promise<void>
   readonly #onClosed: () => void
+  readonly #watch: LeaderWatch
+  readonly #unlisten: () => void
+  /** Fetches that are on their way, oldest first. */
+  readonly #running = new Map<PlannedFetch, { readonly startedAt: number; readonly scope: Scope }>()
   #planner: FetchPlanner | undefined
   #topicId: string | undefined
   #messages: readonly Message<K, V>[] = []
@@ -60,6 +71,8 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     this.#settings = settings
     this.#decode = { topic, checkCrc: settings.checkCrc, key, value }
     const { closing, environment } = cluster
+    this.#watch = new LeaderWatch(cluster, () => this.#findStuck())
+    this.#unlisten = cluster.metadata.onLearned(() => this.#onLearned())
     this.#scope = new Scope(environment, { signal: options.signal, closing, what: `read ${topic}` })
     this.#scope.signal.addEventListener('abort', () => this.#fail(this.#scope.signal.reason), { once: true })
     if (this.#scope.isOver) this.#fail(this.#scope.signal.reason)
@@ -249,7 +262,9 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     const now = this.#now()
     const cursors = partitions.map((partition) => {
       const start = { position: startOffsets.get(partition) ?? 0, endOffset: endOffsets.get(partition) }
-      return new PartitionCursor(partition, start, now)
+      const cursor = new PartitionCursor(partition, start, now)
+      cursor.leaderEpoch = this.#cluster.metadata.leaderOf(topic, partition)?.leaderEpoch
+      return cursor
     })
     return new FetchPlanner(this.#settings.planner, cursors)
   }
@@ -270,6 +285,8 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
       this.#run(fetch).catch((error: unknown) => this.#fail(error))
     }
     if (isLeaderMissing || metadata.isStale(this.topic)) this.#refresh()
+    if (isLeaderMissing) this.#watch.hurry()
+    this.#watch.watch()
     this.#setTimer(planner.wakeAt)
   }
 
@@ -292,8 +309,11 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
   async #run(fetch: PlannedFetch): Promise<void> {
     const planner = this.#planner
     if (planner === undefined) return
+    const { environment } = this.#cluster
+    const scope = new Scope(environment, { signal: this.#scope.signal, what: `fetch from ${this.topic}` })
+    this.#running.set(fetch, { startedAt: this.#now(), scope })
     try {
-      const { body, tail } = await this.#ask(planner, fetch)
+      const { body, tail } = await this.#ask(planner, fetch, scope)
       if (this.#isOver) return
       this.#onFetched(planner, fetch, body, tail)
     } catch (thrown) {
@@ -301,17 +321,21 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
       if (this.#isOver) return
       if (!error.retriable) return this.#fail(error)
       this.#cluster.logger.debug({ topic: this.topic, broker: fetch.broker, reason: error.message }, 'a fetch failed')
-      for (const cursor of fetch.cursors) this.#pause(planner, cursor, error)
+      if (scope.isOver) for (const cursor of fetch.cursors) cursor.notBefore = 0
+      else for (const cursor of fetch.cursors) this.#pause(planner, cursor, error)
+    } finally {
+      this.#running.delete(fetch)
+      scope.end()
     }
     this.#pump()
     this.#wake()
   }
 
-  async #ask(planner: FetchPlanner, fetch: PlannedFetch): Promise<Answer<'fetch'>> {
+  async #ask(planner: FetchPlanner, fetch: PlannedFetch, scope: Scope): Promise<Answer<'fetch'>> {
     try {
       return await this.#cluster.askBroker(fetch.broker, 'fetch', this.#messageOf(fetch), {
         purpose: 'fetch',
-        scope: this.#scope,
+        scope,
         timeoutMs: this.#settings.maxWaitMs + this.#cluster.settings.requestTimeoutMs,
       })
     } finally {
@@ -350,7 +374,11 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
       if (part.error !== 0) failed.set(cursor, part)
       else if (bytes.length > 0) this.#onRecords(planner, cursor, bytes)
     }
-    for (const cursor of fetch.cursors) if (!failed.has(cursor)) planner.onAnswered(cursor, now)
+    for (const cursor of fetch.cursors) {
+      if (failed.has(cursor)) continue
+      planner.onAnswered(cursor, now)
+      cursor.answeredEpoch = cursor.leaderEpoch
+    }
     for (const [cursor, part] of failed) this.#onPartitionError(planner, cursor, part)
   }
 
@@ -367,6 +395,7 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     const text = `${topic}-${partition}, offset ${position}: ${part.message ?? 'refused'}`
     const error = errorFromWire(part.error, text, where)
     if (error.code === 'OFFSET_OUT_OF_RANGE') {
+      if (this.#mayBeBehind(cursor, part)) return this.#pause(planner, cursor, error)
       return this.#move(planner, cursor, () => this.#onOutOfRange(cursor, part, error))
     }
     if (error.code === 'QUARANTINED') return this.#move(planner, cursor, () => this.#onQuarantined(cursor, error))
@@ -375,6 +404,12 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     }
     if (!error.retriable) return this.#fail(error)
     this.#pause(planner, cursor, error)
+  }
+
+  /** Whether the leader is a new one that may not know yet how far its predecessor had come. */
+  #mayBeBehind({ position, answeredEpoch, leaderEpoch, failures }: PartitionCursor, part: FetchedPart): boolean {
+    const isPastTheEnd = part.highWatermark !== undefined && position > part.highWatermark
+    return isPastTheEnd && answeredEpoch !== undefined && answeredEpoch !== leaderEpoch && failures < BEHIND_TRIES
   }
 
   /** Others are read meanwhile, but not this one: two answers would move it twice. */
@@ -437,7 +472,48 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
 
   #pause(planner: FetchPlanner, cursor: PartitionCursor, error: TidemarkError): void {
     this.#postpone(planner, cursor, error)
-    if (isMetadataStale(error.code)) this.#refresh()
+    if (!isMetadataStale(error.code)) return
+    this.#refresh()
+    this.#watch.hurry()
+  }
+
+  /** The topic, if any partition waits for another leader or for an answer for too long; undefined: none is read now. */
+  #findStuck(): readonly string[] | undefined {
+    const planner = this.#planner
+    if (planner === undefined || this.#isOver || planner.isDone) return undefined
+    const { metadata } = this.#cluster
+    const [oldest] = this.#running.values()
+    const isSilent = oldest !== undefined && this.#now() - oldest.startedAt >= this.#settings.maxWaitMs + SILENT_MS
+    const isStuck = planner.cursors.some(
+      ({ isDone, failures, partition }) =>
+        !isDone && (failures > 0 || metadata.leaderOf(this.topic, partition)?.leader === undefined),
+    )
+    return isSilent || isStuck ? [this.topic] : []
+  }
+
+  /** What waits for another leader goes on as soon as there is one; its position stays. */
+  #onLearned(): void {
+    const planner = this.#planner
+    if (planner === undefined || this.#isOver) return
+    const { metadata } = this.#cluster
+    let isNewer = false
+    for (const cursor of planner.cursors) {
+      const epoch = metadata.leaderOf(this.topic, cursor.partition)?.leaderEpoch
+      if (epoch === undefined || epoch === cursor.leaderEpoch) continue
+      isNewer ||= cursor.leaderEpoch !== undefined
+      cursor.leaderEpoch = epoch
+      cursor.notBefore = 0
+    }
+    for (const [{ broker, cursors }, { startedAt, scope }] of this.#running) {
+      const hasMoved = cursors.some(
+        ({ partition }) => (metadata.leaderOf(this.topic, partition)?.leader ?? broker) !== broker,
+      )
+      if (!hasMoved) continue
+      const isWaiting = this.#cluster.connectionNow(broker, 'fetch') === undefined
+      if (!isWaiting && this.#now() - startedAt < MOVED_MS) continue
+      scope.cancel(errorOf('CONNECTION_FAILED', `broker ${broker} has not answered, and another leads by now`))
+    }
+    if (isNewer) this.#cluster.environment.timers.atEndOfTurn(() => this.#pump())
   }
 
   #postpone(planner: FetchPlanner, cursor: PartitionCursor, error: TidemarkError): void {
@@ -487,6 +563,8 @@ export class Reader<K = Buffer, V = Buffer> implements AsyncIterableIterator<Mes
     if (this.#isOver) return
     this.#isOver = true
     this.#timer?.cancel()
+    this.#watch.stop()
+    this.#unlisten()
     this.#messages = []
     this.#next = 0
     this.#chunks.length = 0

@@ -9,8 +9,9 @@ import type { Random } from '../shared/random.ts'
 import { BatchBuilder, type RecordToEncode } from '../shared/record-batch/encode.ts'
 import type { Codec } from '../shared/record-batch/format.ts'
 import { errorOf, toTidemarkError } from './errors.ts'
+import { type PartitionQueue, placeOf, waitingOf, where } from './partition-queue.ts'
 import { type BatchOutcome, ProducerBatch } from './producer-batch.ts'
-import { type ProducerIdentity, ProducerSession, restamp } from './producer-session.ts'
+import { type ProducerIdentity, restamp } from './producer-session.ts'
 import { backoffMs, isMetadataStale, isOutcomeUnknown, type RetryOptions } from './retry.ts'
 
 export interface AccumulatorOptions {
@@ -34,6 +35,10 @@ export interface PlannedRequest {
   readonly broker: number
   readonly batches: ProducerBatch[]
   readonly queues: PartitionQueue[]
+  /** By the monotonic clock. */
+  readonly plannedAt: number
+  /** Batches whose answer is not waited for any more: they are sent to another broker. */
+  readonly given: Set<ProducerBatch>
   bytes: number
 }
 
@@ -51,36 +56,8 @@ const REQUEST_BATCHES_MAX = 5_000
 const BUILDERS_KEPT_MAX = 64
 /** A batch whose session is lost under it more often than this is given up. */
 const SESSION_RESTARTS_MAX = 3
-
-/** The batches of one partition, oldest first: in flight, to be sent again, not sent yet, and the one being filled. */
-export class PartitionQueue {
-  readonly topic: string
-  readonly partition: number
-  readonly session = new ProducerSession()
-  /** Bytes that the topic takes in one batch, as stored; a single larger record still goes, for the broker to judge. */
-  batchBytesMax = Infinity
-  readonly inFlight: ProducerBatch[] = []
-  readonly resend: ProducerBatch[] = []
-  readonly closed: ProducerBatch[] = []
-  open: ProducerBatch | undefined
-  /** Nothing is sent before, by the monotonic clock. */
-  notBefore = 0
-  /** What the last request was refused or lost with, or why none could be sent; for messages. */
-  lastError: TidemarkError | undefined
-  /** How often in a row what a request needs could not be had. */
-  strandings = 0
-  /** The oldest batch that will never be in the log: those behind it take its numbers when all in flight are answered. */
-  hole: ProducerBatch | undefined
-
-  constructor(topic: string, partition: number) {
-    this.topic = topic
-    this.partition = partition
-  }
-
-  get isEmpty(): boolean {
-    return this.open === undefined && this.closed.length === 0 && this.resend.length === 0 && this.inFlight.length === 0
-  }
-}
+/** A batch that has not been answered for so many milliseconds may be at a broker that hangs. */
+export const SILENT_MS = 1_000
 
 export class RecordAccumulator {
   readonly #options: AccumulatorOptions
@@ -238,7 +215,7 @@ export class RecordAccumulator {
         }
         const batch = this.#nextOf(queue, broker, round, now)
         if (batch === undefined) continue
-        this.#take(queue, batch, broker, round)
+        this.#take(queue, batch, { broker, round, now })
         isProgress = true
       }
       for (const request of round.values()) {
@@ -251,12 +228,13 @@ export class RecordAccumulator {
 
   /** The broker answered, one answer a batch. */
   onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[], now: number): void {
+    if (isGiven(request)) return
     this.#leaveBroker(request)
     for (const [index, batch] of request.batches.entries()) {
       const queue = request.queues[index]
       const answer = answers[index]
       assert(queue !== undefined && answer !== undefined, 'every batch of a request has its queue and its answer')
-      if (batch.outcome !== undefined) continue
+      if (batch.outcome !== undefined || request.given.has(batch)) continue
       if (answer.kind === 'appended') this.#onAppended(queue, batch, answer)
       else this.#onRefused(queue, batch, answer.error, now)
       this.#afterAnswer(queue)
@@ -265,14 +243,45 @@ export class RecordAccumulator {
 
   /** The request failed as a whole; whether it arrived is what the error says. */
   onLost(request: PlannedRequest, error: TidemarkError, now: number): void {
+    if (isGiven(request)) return
     this.#leaveBroker(request)
+    this.#lose(request, () => true, error, now)
+  }
+
+  /** The batches of some partitions are not waited for any more: another broker leads them. Answers come too late then. */
+  onMoved(
+    request: PlannedRequest,
+    hasMoved: (queue: PartitionQueue) => boolean,
+    error: TidemarkError,
+    now: number,
+  ): void {
+    if (isGiven(request)) return
+    this.#lose(request, hasMoved, error, now)
+    if (isGiven(request)) this.#leaveBroker(request)
+  }
+
+  #lose(request: PlannedRequest, isLost: (queue: PartitionQueue) => boolean, error: TidemarkError, now: number): void {
     for (const [index, batch] of request.batches.entries()) {
       const queue = request.queues[index]
       assert(queue !== undefined, 'every batch of a request has its queue')
+      if (request.given.has(batch) || !isLost(queue)) continue
+      request.given.add(batch)
       if (batch.outcome !== undefined) continue
       this.#onRefused(queue, batch, error, now)
       this.#afterAnswer(queue)
     }
+  }
+
+  /** Topics in which something waits for another leader, or for an answer for too long; undefined: nothing is on its way. */
+  stuckTopics(now: number, leaderOf: (queue: PartitionQueue) => number | undefined): string[] | undefined {
+    if (this.isEmpty) return undefined
+    const topics = new Set<string>()
+    for (const queue of this.#active) {
+      const oldest = queue.inFlight[0]
+      const isSilent = oldest !== undefined && now - oldest.sentAt >= SILENT_MS
+      if (isSilent || queue.resend.length > 0 || leaderOf(queue) === undefined) topics.add(queue.topic)
+    }
+    return [...topics]
   }
 
   /**
@@ -404,7 +413,12 @@ export class RecordAccumulator {
     if (at < this.#wakeAt) this.#wakeAt = at
   }
 
-  #take(queue: PartitionQueue, batch: ProducerBatch, broker: number, round: Map<number, PlannedRequest>): void {
+  #take(
+    queue: PartitionQueue,
+    batch: ProducerBatch,
+    to: { readonly broker: number; readonly round: Map<number, PlannedRequest>; readonly now: number },
+  ): void {
+    const { broker, round, now } = to
     if (queue.resend[0] === batch) queue.resend.shift()
     else if (queue.closed[0] === batch) queue.closed.shift()
     else queue.open = undefined
@@ -418,11 +432,12 @@ export class RecordAccumulator {
     }
     const bytes = batch.bytes
     assert(bytes !== undefined, 'a batch that is sent is finished')
+    batch.sentAt = now
     queue.inFlight.push(batch)
     queue.strandings = 0
     let request = round.get(broker)
     if (request === undefined) {
-      request = { broker, batches: [], queues: [], bytes: 0 }
+      request = { broker, batches: [], queues: [], plannedAt: now, given: new Set(), bytes: 0 }
       round.set(broker, request)
     }
     request.batches.push(batch)
@@ -586,7 +601,9 @@ export class RecordAccumulator {
       assert(bytes !== undefined, 'a batch that is sent again is finished')
       const stamp = queue.session.stamp(batch.recordCount)
       batch.baseSequence = stamp.baseSequence
-      restamp(bytes, stamp)
+      // A copy: the old bytes may still be on their way to a broker that hangs.
+      batch.bytes = Uint8Array.from(bytes)
+      restamp(batch.bytes, stamp)
     }
   }
 
@@ -622,6 +639,11 @@ export class RecordAccumulator {
   }
 }
 
+/** Whether none of its batches is waited for any more. */
+export function isGiven({ batches, given }: PlannedRequest): boolean {
+  return given.size > 0 && given.size === batches.length
+}
+
 function isSessionError(code: ErrorCode): boolean {
   return code === 'OUT_OF_ORDER_SEQUENCE_NUMBER' || code === 'UNKNOWN_PRODUCER_ID'
 }
@@ -629,17 +651,4 @@ function isSessionError(code: ErrorCode): boolean {
 /** Whether the topic takes smaller batches than was known. */
 function isBatchTooLarge(code: ErrorCode): boolean {
   return code === 'MESSAGE_TOO_LARGE' || code === 'RECORD_LIST_TOO_LARGE'
-}
-
-/** Not on their way; oldest first. */
-function waitingOf({ resend, closed, open }: PartitionQueue): ProducerBatch[] {
-  return open === undefined ? [...resend, ...closed] : [...resend, ...closed, open]
-}
-
-function where(queue: PartitionQueue): string {
-  return `${queue.topic}-${queue.partition}`
-}
-
-function placeOf(queue: PartitionQueue): { topic: string; partition: number } {
-  return { topic: queue.topic, partition: queue.partition }
 }

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { Connection } from '../../client/connection.ts'
 import { ConnectionPool } from '../../client/connection-pool.ts'
+import { RECONNECT } from '../../client/retry.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { readConnectOptions } from '../../client/options.ts'
 import { Scope } from '../../client/scope.ts'
@@ -147,8 +148,8 @@ describe('the pool', () => {
     }
     expect(pauses).toHaveLength(3)
     for (const [index, pause] of pauses.entries()) {
-      expect(pause).toBeGreaterThan(100 * 2 ** index * 0.3)
-      expect(pause).toBeLessThanOrEqual(100 * 2 ** index)
+      expect(pause).toBeGreaterThan(RECONNECT.minMs * 2 ** index * 0.3)
+      expect(pause).toBeLessThanOrEqual(RECONNECT.minMs * 2 ** index)
     }
     pool.close()
   })

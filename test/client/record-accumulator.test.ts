@@ -4,11 +4,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { errorOf, NotConnectedError } from '../../client/errors.ts'
+import { PartitionQueue } from '../../client/partition-queue.ts'
 import type { ProducerBatch } from '../../client/producer-batch.ts'
 import {
   type AccumulatorOptions,
   type BatchAnswer,
-  PartitionQueue,
   type PlannedRequest,
   RecordAccumulator,
 } from '../../client/record-accumulator.ts'
