@@ -167,6 +167,25 @@ export function parseTopicConfig(entries: ConfigEntries, defaults: ConfigEntries
   }
 }
 
+/**
+ * How many replicas of a topic must hold a record before it is acknowledged: what the topic says, else what the broker says
+ * for all topics, else the majority of its replicas. @throws INVALID_CONFIG for what is no number, or more than there are
+ */
+export function minInSyncReplicasOf(
+  topic: { readonly replicationFactor: number; readonly config: ConfigEntries },
+  defaults: ConfigEntries = {},
+): number {
+  const name = 'min.insync.replicas'
+  const { replicationFactor, config } = topic
+  const text = config[name] ?? defaults[name]
+  if (text === undefined) return Math.floor(replicationFactor / 2) + 1
+  const value = parseNumber(name, TOPIC_CONFIG[name], text)
+  if (value <= replicationFactor) return value
+  const whose =
+    config[name] === undefined ? `${name}=${value}, which the broker sets for all topics,` : `${name}=${value}`
+  throw new TidemarkError('INVALID_CONFIG', `${whose} is above the replication factor, which is ${replicationFactor}`)
+}
+
 /** Every key with its value in force, in the order of the table. @throws INVALID_CONFIG as parseTopicConfig. */
 export function describeTopicConfig(entries: ConfigEntries, defaults: ConfigEntries = {}): DescribedConfig[] {
   parseTopicConfig(entries, defaults)
@@ -281,4 +300,18 @@ function number(value: number, min: number, max: number, unit: NumberRow['unit']
 
 function choice(value: string, choices: readonly string[], about: string): ChoiceRow {
   return { type: 'choice', default: value, choices, about }
+}
+
+/**
+ * How many replicas of a topic must hold a record that is acknowledged: the topic's setting, else the broker's, else the
+ * majority of its replicas, so that one of three may be away without stopping writes or losing anything.
+ */
+export function minInSyncReplicasOf(
+  topic: { readonly replicationFactor: number; readonly config: ConfigEntries },
+  brokerDefaults: ConfigEntries,
+): number {
+  const name = 'min.insync.replicas'
+  const isGiven = topic.config[name] !== undefined || brokerDefaults[name] !== undefined
+  if (!isGiven) return Math.floor(topic.replicationFactor / 2) + 1
+  return parseTopicConfig(topic.config, brokerDefaults).minInSyncReplicas
 }

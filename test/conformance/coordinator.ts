@@ -207,6 +207,34 @@ export function describeCoordinator(name: string, open: OpenCoordinator): void {
       await second.coordinator.stop()
     })
 
+    it('keeps who the replicas are, through changes and the next life', async () => {
+      const first = await start()
+      const assignment = [
+        [SELF, brokerId(2)],
+        [brokerId(2), SELF],
+      ]
+      const directories = { '1': 'one', '2': 'two' }
+      const topic = { ...topicOf('orders'), replicationFactor: 2, assignment, directories }
+      const { topicId: id } = topic
+      expect(await first.coordinator.topics.create('r1', topic)).toEqual({ kind: 'done', topic })
+      const config = { 'retention.ms': '1' }
+      const altered = { ...topic, config, version: 2 }
+      expect(await first.coordinator.topics.change('r2', id, 1, { config })).toEqual({ kind: 'done', topic: altered })
+      const more = {
+        partitions: 3,
+        assignment: [...assignment, [brokerId(3), SELF]],
+        directories: { ...directories, '3': 'three' },
+      }
+      const grown = { ...altered, ...more, version: 3 }
+      expect(await first.coordinator.topics.change('r3', id, 2, more)).toEqual({ kind: 'done', topic: grown })
+      expect(first.store.topics.get(id)).toEqual(grown)
+      expect(first.changes).toContainEqual({ kind: 'topic-changed', topic: grown })
+      await first.coordinator.stop()
+      const second = await start(first.store)
+      expect(second.coordinator.topics.byName('orders')).toEqual(grown)
+      await second.coordinator.stop()
+    })
+
     it('lets a broker lead a partition in epochs that only grow', async () => {
       const { coordinator, changes } = await start()
       const topic = topicOf('orders')

@@ -30,10 +30,12 @@ describeWithRedis('brokers by one Redis', () => {
     await using redis = await startRedis()
     const one = await begin({ url: redis.url, id: 1 })
     const two = await begin({ url: redis.url, id: 2 })
-    const orders = topicOf('orders', 2, [
+    const assignment = [
       [ONE, TWO],
       [TWO, ONE],
-    ])
+    ]
+    const directories = { '1': one.disk.directoryId, '2': two.disk.directoryId }
+    const orders = { ...topicOf('orders', 2, assignment), directories }
     await one.coordinator.topics.create('r1', orders)
     await two.until(() => two.coordinator.topics.byName('orders') !== undefined)
     expect(two.disk.topics.get(orders.topicId)).toEqual(orders)

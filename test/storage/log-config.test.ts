@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { describeTopicConfig, parseTopicConfig, TOPIC_CONFIG } from '../../broker/storage/log-config.ts'
+import {
+  describeTopicConfig,
+  minInSyncReplicasOf,
+  parseTopicConfig,
+  TOPIC_CONFIG,
+} from '../../broker/storage/log-config.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 
 function refusalOf(entries: Record<string, string>): string {
@@ -81,5 +86,26 @@ describe('the settings of a topic', () => {
     })
     expect(described.find(({ name }) => name === 'retention.bytes')).toMatchObject({ value: '5', source: 'broker' })
     expect(described.find(({ name }) => name === 'durability')).toMatchObject({ value: 'os', source: 'default' })
+  })
+})
+
+describe('how many replicas must hold a record', () => {
+  const of = (replicationFactor: number, config = {}, defaults = {}) =>
+    minInSyncReplicasOf({ replicationFactor, config }, defaults)
+
+  it('is the majority of them, unless the topic or the broker says otherwise', () => {
+    expect([1, 2, 3, 4, 5].map((replicationFactor) => of(replicationFactor))).toEqual([1, 2, 2, 3, 3])
+    expect(of(3, {}, { 'min.insync.replicas': '3' })).toBe(3)
+    expect(of(3, { 'min.insync.replicas': '1' }, { 'min.insync.replicas': '3' })).toBe(1)
+  })
+
+  it('is never more than there are', () => {
+    expect(() => of(2, { 'min.insync.replicas': '3' })).toThrow(
+      'min.insync.replicas=3 is above the replication factor, which is 2',
+    )
+    expect(() => of(1, {}, { 'min.insync.replicas': '2' })).toThrow(
+      'min.insync.replicas=2, which the broker sets for all topics, is above the replication factor, which is 1',
+    )
+    expect(() => of(1, { 'min.insync.replicas': 'two' })).toThrow('min.insync.replicas="two" is not allowed')
   })
 })
