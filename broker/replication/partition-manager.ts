@@ -1,7 +1,8 @@
 // The partitions of this broker, by topic. Owns which of them are open, and follows the catalogue: what is created is opened
-// and led, what is deleted is closed. Knows nothing of requests.
+// and led, or, where it has replicas on other brokers, given to its replica; what is deleted is closed. Knows nothing of
+// requests.
 //
-// Invariant: a partition that can be found is led by this broker and its log is open.
+// Invariant: the log of a partition that can be found is open. Who leads it is the partition's to say.
 
 import type { TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
@@ -11,9 +12,11 @@ import type { ConfigEntries, DescribedConfig, LogConfig } from '../storage/log-c
 import type { LogDirectory } from '../storage/log-directory.ts'
 import type { PartitionLog } from '../storage/partition-log.ts'
 import type { PartitionRefusal } from './pending-produce.ts'
+import type { Replica } from './replica.ts'
+import type { Replication } from './replication.ts'
 import type { TurnWriter } from './turn-writer.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import { describeTopicConfig, parseTopicConfig } from '../storage/log-config.ts'
+import { describeTopicConfig, minInSyncReplicasOf, parseTopicConfig } from '../storage/log-config.ts'
 import type { AppendSpace } from './partition.ts'
 import { Partition } from './partition.ts'
 import { TopicTraffic } from './topic-traffic.ts'
@@ -31,6 +34,8 @@ export interface PartitionManagerOptions {
   readonly topicDefaults: ConfigEntries
   readonly partitionsMax: number
   readonly metricsPerTopic: boolean
+  /** Absent where a broker is its own cluster. */
+  readonly replication?: Replication
 }
 
 /** One topic on this broker. */
@@ -42,6 +47,7 @@ interface OpenTopic {
   readonly gauges: readonly Registration[]
   /** Why this broker does not lead a partition whose log is open. */
   readonly failures: Map<number, string>
+  readonly replicas: Replica[]
   /** The last opening of partitions; they go one behind the other. */
   opening: Promise<void>
 }
@@ -100,6 +106,11 @@ export class PartitionManager {
     const failure = this.#options.directory.failureOf(topic.topicId, partition)
     if (failure !== undefined) {
       return { error: 'STORAGE_ERROR', message: `partition ${partition} of ${name} is offline: ${failure.message}` }
+    }
+    const { replication } = this.#options
+    if (replication !== undefined && !replication.isReplica(topic, partition)) {
+      const message = `this broker has no replica of partition ${partition} of ${name}`
+      return { error: 'NOT_LEADER_OR_FOLLOWER', message }
     }
     const reason = this.#byId.get(topic.topicId)?.failures.get(partition) ?? 'it is being opened'
     return { error: 'LEADER_NOT_AVAILABLE', message: `partition ${partition} of ${name} has no leader: ${reason}` }
@@ -203,6 +214,7 @@ export class PartitionManager {
       traffic: new TopicTraffic(meter, metricsPerTopic ? definition.name : ALL_TOPICS),
       gauges: metricsPerTopic ? gaugesOf(meter, definition.name, partitions) : [],
       failures: new Map<number, string>(),
+      replicas: [],
       opening: Promise.resolve(),
     }
     this.#byId.set(definition.topicId, topic)
@@ -219,25 +231,24 @@ export class PartitionManager {
       const log = directory.log(topicId, number)
       if (log === undefined) continue
       try {
-        const partition = await this.#claim(topic, number, log)
+        const { replication } = this.#options
+        if (replication === undefined) await this.#openAlone(topic, number, log)
+        else await this.#openReplica(replication, topic, number, log)
         if (this.#byId.get(topicId) !== topic) return
         topic.failures.delete(number)
-        topic.partitions[number] = partition
-        partition.open()
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error)
+        topic.partitions[number] = undefined
         topic.failures.set(number, reason)
         logger.error({ topic: name, partition: number, reason }, 'a partition has no leader')
       }
     }
   }
 
-  async #claim(topic: OpenTopic, number: number, log: PartitionLog): Promise<Partition> {
-    const { coordinator, turnWriter, logger } = this.#options
-    const { name, topicId } = topic.definition
-    const { traffic } = topic
-    const partition = new Partition({
-      topic: name,
+  #newPartition({ definition, traffic }: OpenTopic, number: number, log: PartitionLog): Partition {
+    const { turnWriter, logger } = this.#options
+    return new Partition({
+      topic: definition.name,
       partition: number,
       log,
       turnWriter,
@@ -245,13 +256,32 @@ export class PartitionManager {
       space: this.#space,
       logger,
     })
-    const { kind } = await coordinator.leaderships.claim(topicId, number, partition.leaderEpoch)
+  }
+
+  async #openAlone(topic: OpenTopic, number: number, log: PartitionLog): Promise<void> {
+    const { topicId } = topic.definition
+    const partition = this.#newPartition(topic, number, log)
+    const { kind } = await this.#options.coordinator.leaderships.claim(topicId, number, partition.leaderEpoch)
     if (kind !== 'done') throw new TidemarkError('NOT_LEADER_OR_FOLLOWER', `the claim to lead it was answered: ${kind}`)
-    return partition
+    if (this.#byId.get(topicId) !== topic) return
+    topic.partitions[number] = partition
+    partition.open()
+  }
+
+  async #openReplica(replication: Replication, topic: OpenTopic, number: number, log: PartitionLog): Promise<void> {
+    const { definition } = topic
+    const partition = this.#newPartition(topic, number, log)
+    // It can be found before it takes part: whoever leads it is asked for it at once.
+    topic.partitions[number] = partition
+    const minInSyncReplicas = minInSyncReplicasOf(definition, this.#options.topicDefaults)
+    const replica = await replication.open(definition, partition, minInSyncReplicas)
+    if (this.#byId.get(definition.topicId) === topic) topic.replicas.push(replica)
+    else replication.close(replica)
   }
 
   #close(topic: OpenTopic): void {
     for (const gauge of topic.gauges) gauge.remove()
+    for (const replica of topic.replicas.splice(0)) this.#options.replication?.close(replica)
     const closed = topic.partitions.splice(0)
     for (const partition of closed) partition?.close()
   }

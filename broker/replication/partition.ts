@@ -277,9 +277,14 @@ export class Partition implements Flushable {
     return { error: isOld ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH', message }
   }
 
+  /** Why consumers are not served here; undefined when they are. */
+  checkServing(): PartitionRefusal | undefined {
+    return this.#broken ?? this.#replica?.whyNotRead()
+  }
+
   /** Whether the offset may be asked for in this epoch, be there records or not. */
   checkRead(fetchOffset: number, epoch: number | undefined): PartitionRefusal | undefined {
-    const refusal = this.#broken ?? this.#replica?.whyNotRead()
+    const refusal = this.checkServing()
     if (refusal !== undefined) return refusal
     if (epoch !== undefined && epoch !== this.leaderEpoch) return this.checkLeader(epoch)
     const { logStartOffset, logEndOffset } = this.#log
@@ -324,9 +329,11 @@ export class Partition implements Flushable {
 
   /**
    * Gives up all records below the offset, or below the high watermark when none is given; durable when it resolves with
-   * the new log start offset. @throws OFFSET_OUT_OF_RANGE, STORAGE_ERROR
+   * the new log start offset. @throws OFFSET_OUT_OF_RANGE, NOT_LEADER_OR_FOLLOWER, STORAGE_ERROR
    */
   async trim(beforeOffset: number | undefined): Promise<Offset> {
+    const refusal = this.checkServing()
+    if (refusal !== undefined) throw new TidemarkError(refusal.error, refusal.message)
     const to = beforeOffset ?? this.#highWatermark
     if (to > this.#highWatermark) {
       const text = `offset ${to} is past the high watermark of ${this.#name}, ${this.#highWatermark}`

@@ -57,7 +57,7 @@ export interface ReplicaHost {
   publishLeadership(replica: Replica, epoch: LeaderEpoch): void
   proposeInSyncReplicas(replica: Replica, epoch: LeaderEpoch, members: readonly BrokerId[]): void
   onCampaignAbandoned(replica: Replica, epochSeen: LeaderEpoch): void
-  suggestLeader(replica: Replica, to: BrokerId, epochSeen: LeaderEpoch): void
+  suggestSuccessor(replica: Replica, to: BrokerId, epochSeen: LeaderEpoch): void
   startFetching(replica: Replica, leader: BrokerId): void
   stopFetching(replica: Replica): void
   /** Durable when it resolves. */
@@ -78,6 +78,8 @@ export interface ReplicaIdentity {
   readonly minInSyncReplicas: number
   readonly directoryId: string
   readonly incarnation: number
+  /** What a leader does whose lease cannot be renewed while its followers still follow it. */
+  readonly withoutLease: 'serve' | 'stop'
 }
 
 export interface ReplicaMemory {
@@ -146,6 +148,11 @@ export class Replica implements PartitionReplica {
 
   get stopReason(): string | undefined {
     return this.#stopReason
+  }
+
+  /** Milliseconds, monotonic: for events that carry the time. */
+  monotonic(): number {
+    return this.#host.monotonic()
   }
 
   get name(): string {
@@ -326,7 +333,7 @@ export class Replica implements PartitionReplica {
       case 'abandon-campaign':
         return host.onCampaignAbandoned(this, effect.epochSeen)
       case 'suggest-leader':
-        return host.suggestLeader(this, effect.to, effect.epochSeen)
+        return host.suggestSuccessor(this, effect.to, effect.epochSeen)
       case 'start-fetching':
         return host.startFetching(this, effect.leader)
       case 'stop-fetching':

@@ -2,6 +2,7 @@
 
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { Partition } from '../replication/partition.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import type { RequestServices } from './request-services.ts'
 import { timestampMs } from '../../shared/ids.ts'
 import { OFFSET_AT } from '../../shared/protocol/offsets.ts'
@@ -27,7 +28,7 @@ async function listOne(services: RequestServices, part: PartitionRequest): Promi
     const { error, message } = services.partitions.whyNotFound(part.topic, undefined, part.partition)
     return { ...refused(error, message), ...NOTHING }
   }
-  const refusal = partition.checkLeader(part.leaderEpoch)
+  const refusal = partition.checkServing() ?? partition.checkLeader(part.leaderEpoch)
   if (refusal !== undefined) return { ...refused(refusal.error, refusal.message), ...NOTHING }
   try {
     return { ...NO_ERROR, ...(await find(partition, part.at)), leaderEpoch: partition.leaderEpoch }
@@ -42,6 +43,11 @@ async function find(
 ): Promise<{ readonly offset: number | undefined; readonly timestamp: number | undefined }> {
   switch (at) {
     case OFFSET_AT.latest:
+      // A leader that has just been elected may show less than its predecessor did.
+      if (!partition.isLatestKnown) {
+        const text = `the leader of partition ${partition.partition} of ${partition.topic} is new; ask again in a moment`
+        throw new TidemarkError('OFFSET_NOT_AVAILABLE', text)
+      }
       return { offset: partition.highWatermark, timestamp: undefined }
     case OFFSET_AT.earliest:
       return { offset: partition.logStartOffset, timestamp: undefined }

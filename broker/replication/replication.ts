@@ -1,0 +1,439 @@
+// All replicas of this broker, and what they need of the world together: the journal of promises, the other brokers, the
+// coordinator, time. Owns which replicas there are, and that what many of them ask in one turn of the event loop becomes one
+// request a broker and one sync of the journal. Holds no rule: those are a replica's own.
+
+import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
+import type { Logger } from '../../shared/logger.ts'
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { Clock, Timer, Timers } from '../../shared/time.ts'
+import type { ClusterChange, Coordinator, TopicDefinition } from '../coordination/coordinator.ts'
+import type { Meter } from '../metrics/meter.ts'
+import type { LogDirectory } from '../storage/log-directory.ts'
+import type { LeadershipPublisher } from './leadership-publisher.ts'
+import type { Partition } from './partition.ts'
+import type { Peers } from './peers.ts'
+import type { FenceAnswer, ReplicaHost } from './replica.ts'
+import type { ReplicaPromise } from './replication-events.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { brokerId as toBrokerId, leaderEpoch, offset, partitionId, topicId as toTopicId } from '../../shared/ids.ts'
+import { FENCE_ANSWERS } from '../../shared/protocol/peers.ts'
+import { FenceMail } from './fence-mail.ts'
+import { Replica } from './replica.ts'
+
+/** How often leaders and candidates look at the time. */
+const TICK_MS = 250
+/** A full disk may have room again. */
+const PROMISE_RETRY_MS = 1_000
+const NO_ANSWER: FenceAnswer = { kind: 'none' }
+
+/** Follows leaders for the replicas that have one. */
+export interface Fetching {
+  start(replica: Replica, leader: BrokerId): void
+  stop(replica: Replica): void
+}
+
+/** Hears of what may need a new leader. */
+export interface ElectionListener {
+  onReplicaOpened(replica: Replica): void
+  onReplicaClosed(replica: Replica): void
+  onCampaignAbandoned(replica: Replica, epochSeen: LeaderEpoch): void
+}
+
+export interface ReplicationOptions {
+  readonly brokerId: BrokerId
+  readonly directory: LogDirectory
+  readonly coordinator: Coordinator
+  readonly peers: Peers
+  readonly fetching: Fetching
+  readonly publisher: LeadershipPublisher
+  readonly withoutLease: 'serve' | 'stop'
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly logger: Logger
+  readonly meter: Meter
+}
+
+/** A fence that waits for the promise to become durable. */
+interface WaitingFence {
+  readonly candidate: BrokerId
+  readonly epoch: LeaderEpoch
+  readonly answer: (answer: FenceAnswer) => void
+}
+
+export class Replication implements ReplicaHost {
+  readonly #options: ReplicationOptions
+  readonly #replicas = new Map<TopicId, (Replica | undefined)[]>()
+  readonly #mail: FenceMail
+  readonly #waiting = new Map<Replica, WaitingFence[]>()
+  #election: ElectionListener | undefined
+  /** Promises of this turn, the last one of each replica. */
+  #promises = new Map<Replica, ReplicaPromise>()
+  #subscriptions: { remove(): void }[] = []
+  #timer: Timer | undefined
+  /** The answer of the step under way to whoever has sent what led to it. */
+  #captured: FenceAnswer | undefined
+  #isCapturing = false
+
+  constructor(options: ReplicationOptions) {
+    this.#options = options
+    const { peers, timers, logger, brokerId } = options
+    this.#mail = new FenceMail({ brokerId, peers, timers, logger })
+  }
+
+  start(election: ElectionListener): void {
+    const { coordinator, peers } = this.#options
+    this.#election = election
+    this.#subscriptions = [
+      coordinator.subscribe((change) => this.#onChange(change)),
+      peers.subscribe(({ kind, peer }) => {
+        if (kind === 'connected') this.#tellLeaderships(peer)
+      }),
+    ]
+    this.#tick()
+  }
+
+  /** All replicas take part no more. */
+  stop(): void {
+    for (const subscription of this.#subscriptions.splice(0)) subscription.remove()
+    this.#timer?.cancel()
+    for (const replica of [...this.all()]) this.close(replica)
+  }
+
+  get brokerId(): BrokerId {
+    return this.#options.brokerId
+  }
+
+  /** Whether a partition of the topic has a replica here. */
+  isReplica(topic: TopicDefinition, partition: number): boolean {
+    return topic.assignment?.[partition]?.includes(this.brokerId) === true
+  }
+
+  find(topicId: TopicId, partition: number): Replica | undefined {
+    return this.#replicas.get(topicId)?.[partition]
+  }
+
+  *all(): IterableIterator<Replica> {
+    for (const replicas of this.#replicas.values()) {
+      for (const replica of replicas) if (replica !== undefined) yield replica
+    }
+  }
+
+  /** The replica of an open partition, which takes part from now on. @throws STORAGE_ERROR */
+  async open(topic: TopicDefinition, partition: Partition, minInSyncReplicas: number): Promise<Replica> {
+    const { directory } = this.#options
+    const { directoryId, incarnation, hasLostPromises } = directory.startFacts
+    if (incarnation === undefined || hasLostPromises) {
+      const text = 'it is not known any more what the replicas of this data directory have promised'
+      throw new TidemarkError('STORAGE_ERROR', text)
+    }
+    const { topicId } = topic
+    const number = partition.partition
+    const assignment = topic.assignment?.[number] ?? [this.brokerId]
+    const voters = assignment.map((id) => ({ brokerId: id, directoryId: topic.directories?.[String(id)] ?? '' }))
+    const identity = {
+      topic: topic.name,
+      topicId,
+      partition: number,
+      assignment,
+      voters,
+      minInSyncReplicas,
+      directoryId,
+      incarnation,
+      withoutLease: this.#options.withoutLease,
+    }
+    const promise = directory.promises.get(topicId, number)
+    const memory = {
+      promise: promise === undefined ? undefined : { epoch: promise.epoch, leader: promise.leaderId },
+      highWatermark: directory.highWatermarks.get(topicId, number) ?? offset(0),
+      isSuspect: directory.isSuspect(topicId, number),
+    }
+    const replica = new Replica(identity, memory, partition, this)
+    const replicas = this.#replicas.get(topicId) ?? []
+    replicas[number] = replica
+    this.#replicas.set(topicId, replicas)
+    await replica.open()
+    this.#hearCoordinator(replica)
+    this.#election?.onReplicaOpened(replica)
+    return replica
+  }
+
+  close(replica: Replica): void {
+    const { topicId, partition } = replica.identity
+    const replicas = this.#replicas.get(topicId)
+    if (replicas?.[partition] === replica) replicas[partition] = undefined
+    if (replicas?.every((one) => one === undefined) === true) this.#replicas.delete(topicId)
+    replica.stop()
+    this.#options.fetching.stop(replica)
+    this.#dropWaiting(replica)
+    this.#election?.onReplicaClosed(replica)
+  }
+
+  // What other brokers ask
+
+  async fence(request: RequestOf<'fence'>): Promise<ResponseOf<'fence'>> {
+    const candidate = toBrokerId(request.brokerId)
+    // All of them are asked before one is waited for, so that their promises share a sync.
+    const answers = request.partitions.map(async ({ topicId, partition, epoch }) => {
+      const replica = this.find(toTopicId(topicId), partition)
+      return replica === undefined ? NO_ANSWER : await this.#fenceOne(replica, candidate, leaderEpoch(epoch))
+    })
+    return { partitions: (await Promise.all(answers)).map(fenceAnswerOf) }
+  }
+
+  #fenceOne(replica: Replica, candidate: BrokerId, epoch: LeaderEpoch): FenceAnswer | Promise<FenceAnswer> {
+    const answered = this.#capture(() => replica.step({ kind: 'fence-received', candidate, epoch }))
+    if (answered !== undefined) return answered
+    const { promise } = replica.state
+    if (promise?.epoch !== epoch || promise.leader !== candidate || replica.role !== 'follower') return NO_ANSWER
+    return new Promise((answer) => {
+      const waiting = this.#waiting.get(replica) ?? []
+      waiting.push({ candidate, epoch, answer })
+      this.#waiting.set(replica, waiting)
+    })
+  }
+
+  async announceLeaders(request: RequestOf<'announceLeaders'>): Promise<ResponseOf<'announceLeaders'>> {
+    const leader = toBrokerId(request.brokerId)
+    const refused: { index: number; promisedEpoch: number; leader: BrokerId | undefined }[] = []
+    for (const [index, { topicId, partition, epoch }] of request.partitions.entries()) {
+      const replica = this.find(toTopicId(topicId), partition)
+      if (replica === undefined) continue
+      const answer = this.#capture(() => replica.step({ kind: 'leader-announced', leader, epoch: leaderEpoch(epoch) }))
+      if (answer?.kind === 'refused')
+        refused.push({ index, promisedEpoch: answer.promisedEpoch, leader: answer.leader })
+    }
+    return { refused }
+  }
+
+  async suggestLeader(request: RequestOf<'suggestLeader'>): Promise<object> {
+    for (const { topicId, partition, epochSeen } of request.partitions) {
+      this.find(toTopicId(topicId), partition)?.campaign(leaderEpoch(epochSeen))
+    }
+    return {}
+  }
+
+  // What replicas ask for
+
+  monotonic(): number {
+    return this.#options.clock.monotonic()
+  }
+
+  now(): TimestampMs {
+    return this.#options.clock.now()
+  }
+
+  isLeaseHeld(): boolean {
+    return this.#options.coordinator.sessionValidUntil() > this.#options.clock.monotonic()
+  }
+
+  persistPromise(replica: Replica, promise: ReplicaPromise): void {
+    // Whoever waits for an earlier one is answered by nobody.
+    const waiting = this.#waiting.get(replica)
+    if (waiting !== undefined) this.#dropWaiting(replica)
+    if (this.#promises.size === 0) this.#options.timers.atEndOfTurn(() => this.#writePromises())
+    this.#promises.set(replica, promise)
+  }
+
+  #writePromises(): void {
+    const promises = this.#promises
+    this.#promises = new Map()
+    const entries = [...promises].map(([{ identity }, { epoch, leader }]) => {
+      return { topicId: identity.topicId, partition: identity.partition, epoch, leaderId: leader }
+    })
+    this.#options.directory.promises.record(entries).then(
+      () => {
+        for (const [replica, promise] of promises) replica.onPromisePersisted(promise)
+      },
+      (error: unknown) => this.#onPromisesLost(promises, error),
+    )
+  }
+
+  #onPromisesLost(promises: ReadonlyMap<Replica, ReplicaPromise>, error: unknown): void {
+    const failure = error instanceof TidemarkError ? error : new TidemarkError('STORAGE_ERROR', String(error))
+    this.#options.logger.error({ error: failure.message, count: promises.size }, 'promises cannot be written')
+    for (const replica of promises.keys()) this.#dropWaiting(replica)
+    if (failure.code === 'STORAGE_ERROR' || failure.code === 'SHUTTING_DOWN') {
+      for (const replica of promises.keys()) replica.onDiskFailed(failure)
+      return
+    }
+    this.#options.timers.after(
+      PROMISE_RETRY_MS,
+      () => {
+        for (const [replica, promise] of promises) {
+          const isStill = this.find(replica.identity.topicId, replica.identity.partition) === replica
+          if (isStill && replica.state.promise === promise) this.persistPromise(replica, promise)
+        }
+      },
+      { background: true },
+    )
+  }
+
+  persistTrust(replica: Replica): void {
+    const { directory, logger } = this.#options
+    const { topicId, partition, incarnation } = replica.identity
+    directory.promises.trust([{ topicId, partition }], incarnation).catch((error: unknown) => {
+      // It stays suspect after the next start, and is found complete again.
+      logger.warn({ topic: replica.identity.topic, partition, error: String(error) }, 'trust could not be noted')
+    })
+  }
+
+  sendFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch): void {
+    this.#mail.fence(replica, to, epoch)
+  }
+
+  answerFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch, answer: FenceAnswer): void {
+    if (this.#isCapturing) {
+      this.#captured = answer
+      return
+    }
+    const waiting = this.#waiting.get(replica) ?? []
+    for (const one of waiting) one.answer(one.candidate === to && one.epoch === epoch ? answer : NO_ANSWER)
+    this.#waiting.delete(replica)
+  }
+
+  publishLeadership(replica: Replica, epoch: LeaderEpoch): void {
+    const { topic, partition, assignment } = replica.identity
+    this.#options.logger.info({ topic, partition, epoch }, 'leads')
+    this.#options.meter.counter('tidemark_leader_elections_total').add(1)
+    this.#options.publisher.publish(replica, epoch)
+    for (const peer of assignment) if (peer !== this.brokerId) this.#mail.announce(replica, peer, epoch)
+  }
+
+  proposeInSyncReplicas(replica: Replica, epoch: LeaderEpoch, members: readonly BrokerId[]): void {
+    this.#options.publisher.propose(replica, epoch, members)
+  }
+
+  onCampaignAbandoned(replica: Replica, epochSeen: LeaderEpoch): void {
+    this.#election?.onCampaignAbandoned(replica, epochSeen)
+  }
+
+  suggestSuccessor(replica: Replica, to: BrokerId, epochSeen: LeaderEpoch): void {
+    if (to === this.brokerId) replica.campaign(epochSeen)
+    else this.#mail.suggest(replica, to, epochSeen)
+  }
+
+  startFetching(replica: Replica, leader: BrokerId): void {
+    this.#options.fetching.start(replica, leader)
+  }
+
+  stopFetching(replica: Replica): void {
+    this.#options.fetching.stop(replica)
+  }
+
+  async truncate(replica: Replica, to: Offset): Promise<void> {
+    const { topic, topicId, partition } = replica.identity
+    const from = replica.partition.log.logEndOffset
+    this.#options.logger.info({ topic, partition, from, to }, 'cuts its log to that of the leader')
+    await this.#options.directory.truncateLog(topicId, partitionId(partition), to)
+  }
+
+  async restartLog(replica: Replica, at: Offset): Promise<void> {
+    const { directory, logger } = this.#options
+    const { topic, topicId, partition } = replica.identity
+    const { log } = replica.partition
+    logger.warn({ topic, partition, from: log.logEndOffset, at }, 'begins anew where the log of the leader begins')
+    if (at < log.logEndOffset) await directory.truncateLog(topicId, partitionId(partition), log.logStartOffset)
+    await directory.skipLog(topicId, partitionId(partition), at)
+  }
+
+  noteHighWatermark(replica: Replica, to: Offset): void {
+    const { topicId, partition } = replica.identity
+    this.#options.directory.highWatermarks.note(topicId, partition, to)
+  }
+
+  reportPossibleLoss(replica: Replica, epoch: LeaderEpoch, fromOffset: Offset): void {
+    const { topic, partition } = replica.identity
+    const text = 'acknowledged records may be lost: too many replicas were not shut down in order'
+    this.#options.logger.error({ topic, partition, epoch, fromOffset }, text)
+    this.#options.meter.counter('tidemark_data_loss_suspected_total').add(1)
+  }
+
+  onStopped(replica: Replica, reason: string): void {
+    const { topic, partition } = replica.identity
+    this.#options.logger.error({ topic, partition, reason }, 'a replica is out of service')
+    this.#options.fetching.stop(replica)
+    this.#dropWaiting(replica)
+  }
+
+  // What happens
+
+  #onChange(change: ClusterChange): void {
+    switch (change.kind) {
+      case 'leadership-changed': {
+        const replica = this.find(change.topicId, change.partition)
+        if (replica !== undefined) this.#hearCoordinator(replica)
+        return
+      }
+      case 'session-lost': {
+        // One that could not be renewed runs out by the clock, and its leader may go on while its followers follow.
+        if (!this.#options.coordinator.health().isOk) return
+        for (const replica of this.all()) replica.onLeaseTaken()
+        return
+      }
+      case 'brokers-changed':
+      case 'topic-created':
+      case 'topic-changed':
+      case 'topic-deleted':
+    }
+  }
+
+  /** What the coordinator says of a leader is worth to be tried. */
+  #hearCoordinator(replica: Replica): void {
+    const { topicId, partition } = replica.identity
+    const known = this.#options.coordinator.leaderships.of(topicId, partition)
+    if (known?.leader === undefined || known.leaderEpoch === undefined || known.leader === this.brokerId) return
+    if (known.leaderEpoch < (replica.state.promise?.epoch ?? 0)) return
+    // A refusal is for the leader alone; it hears the same from us when it tells us itself.
+    const { leader, leaderEpoch: epoch } = known
+    this.#capture(() => replica.step({ kind: 'leader-announced', leader, epoch }))
+  }
+
+  /** A broker that has just come knows nothing of what happened meanwhile. */
+  #tellLeaderships(peer: BrokerId): void {
+    for (const replica of this.all()) {
+      const { leaderEpoch: epoch } = replica
+      if (epoch !== undefined && replica.identity.assignment.includes(peer)) this.#mail.announce(replica, peer, epoch)
+    }
+  }
+
+  #tick(): void {
+    for (const replica of this.all()) if (replica.role !== 'follower' && replica.role !== 'offline') replica.tick()
+    this.#timer = this.#options.timers.after(TICK_MS, () => this.#tick(), { background: true })
+  }
+
+  #capture(act: () => void): FenceAnswer | undefined {
+    this.#isCapturing = true
+    this.#captured = undefined
+    try {
+      act()
+      return this.#captured
+    } finally {
+      this.#isCapturing = false
+      this.#captured = undefined
+    }
+  }
+
+  #dropWaiting(replica: Replica): void {
+    for (const { answer } of this.#waiting.get(replica) ?? []) answer(NO_ANSWER)
+    this.#waiting.delete(replica)
+  }
+}
+
+function fenceAnswerOf(answer: FenceAnswer): ResponseOf<'fence'>['partitions'][number] {
+  const nothing = {
+    answer: FENCE_ANSWERS.none,
+    directoryId: undefined,
+    isSuspect: false,
+    latestEpoch: undefined,
+    logEndOffset: 0,
+    promisedEpoch: undefined,
+    leader: undefined,
+  }
+  if (answer.kind === 'none') return nothing
+  if (answer.kind === 'refused') {
+    const { promisedEpoch, leader } = answer
+    return { ...nothing, answer: FENCE_ANSWERS.refused, promisedEpoch, leader }
+  }
+  const { directoryId, isSuspect, position } = answer.grant
+  return { ...nothing, answer: FENCE_ANSWERS.granted, directoryId, isSuspect, ...position }
+}
