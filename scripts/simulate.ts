@@ -1,16 +1,20 @@
 // Plays the deterministic simulation, seed after seed, until stopped or until so many have been played. A failure prints
 // the seed, the commit and the one command that shows it again with its trace.
 //
-//   node dist/scripts/simulate.js [--from FIRST] [--seeds COUNT] [--trace] [--stop-at-failure]
+//   node dist/scripts/simulate.js [--cluster] [--from FIRST] [--seeds COUNT] [--trace] [--stop-at-failure]
+//
+// One broker, or a cluster of several with --cluster.
 //
 // Exit codes: 1 an error that nobody handled, 2 something did not come to an end, 3 a promise was broken.
 
 import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { type ClusterSimulationResult, simulateCluster } from '../test/simulation/cluster-simulation.ts'
 import { simulate, type SimulationResult } from '../test/simulation/simulation.ts'
 
 const { values } = parseArgs({
   options: {
+    cluster: { type: 'boolean', default: false },
     from: { type: 'string', default: '1' },
     seeds: { type: 'string', default: 'Infinity' },
     trace: { type: 'boolean', default: false },
@@ -27,7 +31,8 @@ const startedMs = performance.now()
 let reportedMs = startedMs
 
 for (let seed = first; seed < last; seed++) {
-  const result = await simulate({ seed, isTraced: values.trace })
+  const options = { seed, isTraced: values.trace }
+  const result = values.cluster ? await simulateCluster(options) : await simulate(options)
   totals.seeds += 1
   totals.virtualMs += result.virtualMs
   totals.events += result.events
@@ -43,13 +48,15 @@ for (let seed = first; seed < last; seed++) {
 }
 reportTotals(last - 1)
 
-function reportFailure(result: SimulationResult): void {
+function reportFailure(result: SimulationResult | ClusterSimulationResult): void {
   const commit = commitOf()
   process.stdout.write(`seed ${result.seed} at commit ${commit}: ${result.kind}\n`)
   for (const fault of result.faults) process.stdout.write(`  ${fault}\n`)
   const begun = [...result.begun].map(([fault, times]) => `${fault} ${times}`).join(', ')
   process.stdout.write(`  what went wrong: ${begun}\n`)
-  process.stdout.write(`again by: node dist/scripts/simulate.js --from ${result.seed} --seeds 1 --trace\n`)
+  process.stdout.write(
+    `again by: node dist/scripts/simulate.js ${values.cluster ? '--cluster ' : ''}--from ${result.seed} --seeds 1 --trace\n`,
+  )
 }
 
 function commitOf(): string {

@@ -15,6 +15,8 @@ export interface SentRecord {
   readonly number: number
   /** Sent by an idempotent producer: stored once, and behind what that one sent to the partition before. */
   readonly isIdempotent: boolean
+  /** Sent with acks=all. */
+  readonly isForAll: boolean
   readonly sentAtMs: number
   /** Where it has been seen; a second place is a fault. */
   partition: number | undefined
@@ -27,6 +29,8 @@ export interface TopicSpec {
   readonly durability: 'os' | 'fsync'
   /** Whether records may go by age or size. */
   readonly isRetained: boolean
+  /** Absent where one broker has everything. */
+  readonly replication?: { readonly factor: number; readonly minInSync: number }
 }
 
 export class TopicModel {
@@ -69,6 +73,9 @@ export interface ReaderModel {
   readonly next: Map<number, number>
   powerLosses: number
 }
+
+/** What clients are judged by. */
+export type WorkloadOracle = Pick<Oracle, 'add' | 'send' | 'acknowledge' | 'reader' | 'read' | 'judge'>
 
 const LOG_FILE = /\/logs\/([0-9a-f-]{36})-(\d+)\/[^/]*\.log/
 

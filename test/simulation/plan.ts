@@ -88,7 +88,7 @@ export function planOf(random: Random): SimulationPlan {
   }
 }
 
-function topicOf(name: string, random: Random): WorkloadTopic {
+export function topicOf(name: string, random: Random): WorkloadTopic {
   const isLarge = random.integer(4) === 0
   const isRetained = random.integer(4) === 0
   const partitions = 1 + random.integer(3)
@@ -110,7 +110,7 @@ function topicOf(name: string, random: Random): WorkloadTopic {
   }
 }
 
-function producerOf(
+export function producerOf(
   name: string,
   topic: WorkloadTopic,
   records: number,
@@ -140,7 +140,7 @@ function producerOf(
   }
 }
 
-function networkOf(random: Random): NetworkProfile {
+export function networkOf(random: Random): NetworkProfile {
   const baseMs = [0.05, 0.5, 5][random.integer(3)] ?? 0.5
   const hasTail = random.integer(3) === 0
   return {

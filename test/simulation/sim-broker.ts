@@ -27,7 +27,8 @@ export interface SimBrokerParts {
   readonly random: Random
   readonly settings: BrokerSettings
   readonly logger: Logger
-  readonly coordinator?: CoordinatorFactory
+  /** Of a life; a broker that is its own cluster if absent. */
+  readonly coordinator?: (process: SimProcess) => CoordinatorFactory
 }
 
 /** How the disk of the machine behaves at the moment. */
@@ -38,7 +39,7 @@ export interface DiskMood {
 }
 
 const RETRY_MS = 500
-const DATA_DIRECTORY = '/data'
+export const DATA_DIRECTORY = '/data'
 
 export class SimBroker {
   readonly host: string
@@ -89,7 +90,9 @@ export class SimBroker {
     this.meter = new SlotMeter()
     const machine = { host, process, disk: this.disk, network, random }
     const { coordinator } = this.#parts
-    const environment = this.bend(brokerEnvironment(coordinator === undefined ? machine : { ...machine, coordinator }))
+    const environment = this.bend(
+      brokerEnvironment(coordinator === undefined ? machine : { ...machine, coordinator: coordinator(process) }),
+    )
     const { meter } = this
     process.run('start', `life ${this.lives}`, () => {
       createBroker(

@@ -28,6 +28,7 @@ export function brokerEnvironment(machine: BrokerMachine): Environment {
     random,
     disk,
     transport: network.brokerTransport(host, process),
+    outgoing: network.clientTransport(host, process),
     coordinator: machine.coordinator ?? ((context) => new InProcessCoordinator(context)),
     hostname: host,
     eventLoopUtilization: () => 0,

@@ -5,17 +5,20 @@
 // As the real connection does: a command is sent at most once, and rejects while there is no connection; those of one
 // connection are applied in their order.
 
-import type { CoordinatorFactory } from '../../broker/coordination/coordinator.ts'
+import type { CoordinatorFactory, OnDisk } from '../../broker/coordination/coordinator.ts'
 import type { RedisConnectionOptions, RedisLink } from '../../broker/coordination/redis-connection.ts'
 import type { RedisScript } from '../../broker/coordination/redis-scripts.ts'
 import type { Random } from '../../shared/random.ts'
-import { type RedisCoordinatorOptions, redisCoordinator } from '../../broker/coordination/redis-coordinator.ts'
+import { redisCoordinator } from '../../broker/coordination/redis-coordinator.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimProcess } from './sim-process.ts'
 import { SimRedis, type RedisSnapshot } from './sim-redis.ts'
 
-const URL = 'redis://redis:6379/0'
+/** What brokers are told to find it by. */
+export const REDIS_URL = 'redis://redis:6379/0'
+const SESSION_TIMEOUT_MS = 6_000
+const NOTHING_ON_DISK: OnDisk = { clusterId: undefined, tombstones: () => [], leaderships: () => [] }
 const INFO = ['redis_version:7.4.0', 'role:master', 'aof_enabled:1', 'connected_slaves:0', 'maxmemory:0'].join('\n')
 const SETTINGS: Readonly<Record<string, string>> = {
   appendonly: 'yes',
@@ -52,6 +55,9 @@ export class SimRedisServer {
     this.random = parts.random
     this.#onEvent = parts.onEvent
     this.redis = new SimRedis({ now: () => parts.scheduler.nowMs, random: parts.random })
+    this.redis.onPublished = (channel, message) => {
+      for (const link of this.#links) link.onPublished(channel, message)
+    }
   }
 
   get run(): number {
@@ -63,21 +69,13 @@ export class SimRedisServer {
   }
 
   /** A coordinator as the brokers have it, on a host. */
-  coordinator(
-    host: string,
-    process: SimProcess,
-    options: Omit<RedisCoordinatorOptions, 'url' | 'connect'>,
-  ): CoordinatorFactory {
-    return redisCoordinator({ ...options, url: URL, connect: this.connector(host, process) })
-  }
-
-  /** What makes a coordinator's way to Redis, on a host. */
-  connector(host: string, process: SimProcess): (options: RedisConnectionOptions) => RedisLink {
-    return (parts) => {
-      const link = new SimRedisLink(this, host, process, parts)
-      this.#links.add(link)
-      process.onDeath(() => this.#links.delete(link))
-      return link
+  coordinator(host: string, process: SimProcess): CoordinatorFactory {
+    return (context) => {
+      const { redis, onDisk = NOTHING_ON_DISK } = context
+      const sessionTtlMs = redis?.sessionTimeoutMs ?? SESSION_TIMEOUT_MS
+      return redisCoordinator({ url: REDIS_URL, connect: this.#connector(host, process), onDisk, sessionTtlMs })(
+        context,
+      )
     }
   }
 
@@ -149,6 +147,15 @@ export class SimRedisServer {
     this.#links.delete(link)
   }
 
+  #connector(host: string, process: SimProcess): (options: RedisConnectionOptions) => RedisLink {
+    return (parts) => {
+      const link = new SimRedisLink(this, host, process, parts)
+      this.#links.add(link)
+      process.onDeath(() => this.#links.delete(link))
+      return link
+    }
+  }
+
   #deliverHeld(): void {
     const held = this.#held
     this.#held = []
@@ -178,6 +185,8 @@ export class SimRedisLink implements RedisLink {
   #requestsUntilMs = 0
   #repliesUntilMs = 0
   #heardMs = 0
+  #listening: { channel: string; onMessage: (message: string) => void; onListening: () => void } | undefined
+  #isListening = false
 
   constructor(server: SimRedisServer, host: string, process: SimProcess, options: RedisConnectionOptions) {
     this.#server = server
@@ -206,6 +215,27 @@ export class SimRedisLink implements RedisLink {
 
   async setting(name: string): Promise<string | undefined> {
     return this.#ask('CONFIG GET', () => SETTINGS[name])
+  }
+
+  get isListening(): boolean {
+    return this.#isListening
+  }
+
+  listen(channel: string, onMessage: (message: string) => void, onListening: () => void): void {
+    this.#listening = { channel, onMessage, onListening }
+    if (this.#isUp) this.#listenAgain()
+  }
+
+  /** Hints get lost where the way is not free, and now and then elsewhere. */
+  onPublished(channel: string, message: string): void {
+    const server = this.#server
+    if (!this.#isListening || this.#listening?.channel !== channel) return
+    if (!server.isReachable(this.#host) || server.random.integer(10) === 0) return
+    server.scheduler.at(server.arrivalMs(), () => {
+      this.#process.run('redis tells', message, () => {
+        if (this.#isOpen) this.#listening?.onMessage(message)
+      })
+    })
   }
 
   close(): void {
@@ -252,6 +282,20 @@ export class SimRedisLink implements RedisLink {
     this.#requestsUntilMs = 0
     this.#repliesUntilMs = 0
     this.#options.onUp()
+    this.#listenAgain()
+  }
+
+  #listenAgain(): void {
+    const server = this.#server
+    const connection = this.#connection
+    if (this.#listening === undefined) return
+    server.scheduler.at(server.arrivalMs() + server.random.fraction() * 50, () => {
+      this.#process.run('redis listens', '', () => {
+        if (!this.#isUp || connection !== this.#connection || !server.isReachable(this.#host)) return
+        this.#isListening = true
+        this.#listening?.onListening()
+      })
+    })
   }
 
   #retryLater(): void {
@@ -264,6 +308,7 @@ export class SimRedisLink implements RedisLink {
 
   #lose(reason: string): void {
     this.#isUp = false
+    this.#isListening = false
     this.#connection += 1
     for (const { reject } of this.#pending) reject(unavailable(reason))
     this.#pending.clear()

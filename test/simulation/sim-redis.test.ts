@@ -9,7 +9,6 @@ import { Scheduler } from './scheduler.ts'
 import { SimProcess } from './sim-process.ts'
 import { SimRedisServer } from './sim-redis-link.ts'
 
-const EMPTY_DISK = { clusterId: undefined, tombstones: () => [], leaderships: () => [] }
 const scheduler = new Scheduler()
 const server = new SimRedisServer({ scheduler, random: seededRandom(1), onEvent: () => undefined })
 const process = new SimProcess('broker', {
@@ -39,6 +38,6 @@ beforeAll(() => {
 describeCoordinator('the coordinator by a simulated Redis', (context) => {
   // The suite compares moments with the clock of this machine, so virtual time begins there.
   scheduler.nowMs = Math.max(scheduler.nowMs, systemClock.monotonic() + 1_000)
-  const factory = server.coordinator('broker', process, { onDisk: EMPTY_DISK })
+  const factory = server.coordinator('broker', process)
   return Promise.resolve(factory({ ...context, clock: process, timers: process }))
 })

@@ -44,6 +44,8 @@ const PART_LENGTH = 7
 export class SimRedis {
   readonly #now: () => number
   readonly #random: Random
+  /** What is told to whoever listens on a channel. */
+  onPublished: (channel: string, message: string) => void = () => undefined
   #life: string
   #data: RedisSnapshot = new Map()
 
@@ -64,7 +66,11 @@ export class SimRedis {
     }
     const nowMs = this.#now()
     for (const [key, { untilMs }] of data.sessions) if (untilMs <= nowMs) data.sessions.delete(key)
-    return script({ data, life: this.#life, nowMs, sessionKeys: keys.slice(FIXED_KEYS) }, args)
+    const before = versionOf(data)
+    const reply = script({ data, life: this.#life, nowMs, sessionKeys: keys.slice(FIXED_KEYS) }, args)
+    const version = versionOf(data)
+    if (version !== before) this.onPublished(`${prefix}changed`, String(version))
+    return reply
   }
 
   snapshot(): RedisSnapshot {
@@ -111,7 +117,7 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
   'change-leaderships': changeLeaderships,
 }
 
-function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0']: Texts): Reply {
+function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0', isCounting]: Texts): Reply {
   const { meta } = data
   const objects: Reply = []
   if (versionOf(data) > Number(since)) {
@@ -128,11 +134,8 @@ function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0']: Tex
     meta.get('version') ?? '0',
     meta.get('mode') ?? '',
     meta.get('clusterId') ?? '',
-    data.topics.size,
-    data.names.size,
-    data.leaders.size,
-    data.brokers.size,
-    [...data.republished],
+    ...[data.topics, data.names, data.leaders, data.brokers].map(({ size }) => (isCounting === '1' ? size : -1)),
+    isRepublishing(data) ? [...data.republished] : [],
     sessionKeys.map((key) => data.sessions.get(key)?.session ?? ''),
     objects,
   ]

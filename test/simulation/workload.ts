@@ -10,7 +10,7 @@ import type { ErrorCode } from '../../shared/errors.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import { sleep } from '../../shared/time.ts'
-import type { Oracle, ReaderModel, SentRecord, TopicModel, TopicSpec } from './oracle.ts'
+import type { ReaderModel, SentRecord, TopicModel, TopicSpec, WorkloadOracle } from './oracle.ts'
 import { TopicModel as Model } from './oracle.ts'
 import type { SimProcess } from './sim-process.ts'
 import { clientEnvironment } from './sim-environment.ts'
@@ -77,7 +77,7 @@ export class ClientMachine {
 
 export class Workload {
   readonly plan: WorkloadPlan
-  readonly oracle: Oracle
+  readonly oracle: WorkloadOracle
   readonly models = new Map<string, TopicModel>()
   readonly outcomes = new Map<string, number>()
   producersLeft = 0
@@ -93,7 +93,7 @@ export class Workload {
 
   constructor(parts: {
     readonly plan: WorkloadPlan
-    readonly oracle: Oracle
+    readonly oracle: WorkloadOracle
     readonly machines: readonly ClientMachine[]
     readonly random: Random
     readonly fail: (fault: string) => void
@@ -182,7 +182,8 @@ export class Workload {
       const first = records.keys().next().value ?? end
       const start = starts.find((one) => one.partition === partition)?.offset ?? 0
       if (first < start) this.#fail(`${model.name}-${partition} begins at ${start}, and ${first} was read`)
-      if (records.size < end - first) {
+      // Between the records of a replicated log stand those that the brokers write for themselves.
+      if (records.size < end - first && model.spec.replication === undefined) {
         this.#fail(`${model.name}-${partition}: ${records.size} records between ${first} and ${end}`)
       }
       this.oracle.judge(model, partition, first, records)
@@ -190,9 +191,19 @@ export class Workload {
   }
 
   async #create(machine: ClientMachine, topic: WorkloadTopic): Promise<void> {
-    const { name, partitions, durability, config } = topic
+    const { name, partitions, durability, replication } = topic
+    const config = { ...topic.config, durability }
     await machine.client.admin().createTopics({
-      topics: [{ topic: name, numPartitions: partitions, config: { ...config, durability } }],
+      topics: [
+        replication === undefined
+          ? { topic: name, numPartitions: partitions, config }
+          : {
+              topic: name,
+              numPartitions: partitions,
+              replicationFactor: replication.factor,
+              config: { ...config, 'min.insync.replicas': replication.minInSync },
+            },
+      ],
     })
   }
 
@@ -213,7 +224,8 @@ export class Workload {
       for (let count = 0; count < burst && number < spec.records; count++, number++) {
         const value = `${spec.name}.${number}`
         const { isIdempotent } = spec
-        const sent = this.oracle.send({ value, topic: model, producer: spec.name, number, isIdempotent })
+        const isForAll = spec.options.acks === undefined || spec.options.acks === 'all'
+        const sent = this.oracle.send({ value, topic: model, producer: spec.name, number, isIdempotent, isForAll })
         this.#note(spec.name, 'sends', value)
         const padding = '.'.repeat(this.#random.integer(recordBytesMax))
         const record = {
@@ -295,7 +307,8 @@ export class Workload {
   }
 
   #readOptions(topic: WorkloadTopic): ReadOptions<Buffer, Buffer> {
-    const isStrict = topic.durability === 'fsync' && !topic.isRetained && !topic.isTrimmed
+    const isKept = topic.durability === 'fsync' || topic.replication !== undefined
+    const isStrict = isKept && !topic.isRetained && !topic.isTrimmed
     return {
       onOutOfRange: isStrict ? 'error' : 'earliest',
       maxWaitMs: this.plan.waitsLong ? WAIT_LONG_MS : ([100, 1_000, 5_000][this.#random.integer(3)] ?? 0),
@@ -345,7 +358,12 @@ export class Workload {
   /** A topic that is made, used, deleted and made again under its name, over and over. */
   async #churn(machine: ClientMachine): Promise<void> {
     for (let round = 1; this.producersLeft > 0; round++) {
-      const topic: WorkloadTopic = { ...CHURNED, partitions: 1 + this.#random.integer(2) }
+      const { replication } = this.plan.topics[0] ?? CHURNED
+      const topic: WorkloadTopic = {
+        ...CHURNED,
+        ...(replication === undefined ? {} : { replication }),
+        partitions: 1 + this.#random.integer(2),
+      }
       // Of its own: nobody else's records belong to it, those of the last round least of all.
       const model = new Model(topic)
       model.grow(2)

@@ -1,0 +1,167 @@
+// What a cluster owes its users, as they know it. A record is owed from its acknowledgement with acks=all on, or from the
+// moment at which anybody has read it: at its one place, for ever, whatever the durability of its topic, since never more
+// replicas lose unsynced data at a time than the promise allows. Judges what clients are told and read, and what brokers
+// show of themselves.
+//
+// Offsets between records may be those of control records. A gap that a reader met is judged at the end, when it is known
+// whether a record stands in it.
+
+import type { ReaderModel, SentRecord, TopicSpec, WorkloadOracle } from './oracle.ts'
+import { TopicModel } from './oracle.ts'
+import type { DescribedTopic } from './sim-broker.ts'
+
+interface Gap {
+  readonly where: string
+  readonly topic: TopicModel
+  readonly partition: number
+  readonly from: number
+  readonly end: number
+}
+
+interface Shown {
+  readonly life: number
+  readonly topicId: string
+  readonly highWatermark: number
+  readonly logStartOffset: number
+}
+
+export class ClusterOracle implements WorkloadOracle {
+  readonly topics = new Map<string, TopicModel>()
+  acknowledgedCount = 0
+  readCount = 0
+  readonly #sent = new Map<string, SentRecord>()
+  readonly #owed = new Set<SentRecord>()
+  readonly #gaps: Gap[] = []
+  /** By broker, topic and partition. */
+  readonly #shown = new Map<string, Shown>()
+  /** The highest that any broker has shown, by topic and partition. */
+  readonly #highWatermarks = new Map<string, number>()
+  readonly #now: () => number
+  readonly #fail: (fault: string) => void
+
+  constructor(now: () => number, fail: (fault: string) => void) {
+    this.#now = now
+    this.#fail = fail
+  }
+
+  add(spec: TopicSpec): TopicModel {
+    const model = new TopicModel(spec)
+    this.topics.set(spec.name, model)
+    return model
+  }
+
+  send(sent: Omit<SentRecord, 'sentAtMs' | 'partition' | 'offset'>): SentRecord {
+    const record: SentRecord = { ...sent, sentAtMs: this.#now(), partition: undefined, offset: undefined }
+    this.#sent.set(record.value, record)
+    return record
+  }
+
+  acknowledge(record: SentRecord, partition: number, offset: number): void {
+    this.acknowledgedCount += 1
+    if (offset < 0 || !record.isForAll) return
+    this.#note(record, partition, offset, 'acknowledged')
+    record.topic.partitions[partition]?.acknowledged.set(offset, record)
+  }
+
+  reader(name: string, topic: TopicModel, from: ReadonlyMap<number, number> = new Map()): ReaderModel {
+    return { name, topic, next: new Map(from), powerLosses: 0 }
+  }
+
+  read(reader: ReaderModel, partition: number, offset: number, value: string): void {
+    this.readCount += 1
+    const { topic, next } = reader
+    const where = `${reader.name} read ${topic.name}-${partition} offset ${offset}`
+    const record = this.#sent.get(value)
+    if (record === undefined) return this.#fail(`${where}: ${value}, which nobody sent`)
+    if (record.topic !== topic) return this.#fail(`${where}: ${value}, which was sent to ${record.topic.name}`)
+    const expected = next.get(partition)
+    next.set(partition, offset + 1)
+    if (expected !== undefined && offset < expected) this.#fail(`${where} after ${expected - 1}: a repetition`)
+    if (expected !== undefined && offset > expected) {
+      this.#gaps.push({ where: `${where} after ${expected - 1}`, topic, partition, from: expected, end: offset })
+    }
+    this.#note(record, partition, offset, 'read')
+  }
+
+  /** What a broker says of itself, in one of its lives: nothing that has been settled moves back. */
+  onDescribed(broker: string, life: number, topics: readonly DescribedTopic[]): void {
+    for (const { topic, topicId = '', partitions } of topics) {
+      for (const { partition, logStartOffset, highWatermark, logEndOffset, state } of partitions) {
+        if (state !== 'online') continue
+        const where = `${topic}-${partition} at ${broker} in life ${life}`
+        if (logStartOffset > highWatermark || highWatermark > logEndOffset) {
+          const found = JSON.stringify({ logStartOffset, highWatermark, logEndOffset })
+          this.#fail(`${where}: offsets are out of order: ${found}`)
+        }
+        const key = `${broker} ${topic} ${partition}`
+        const before = this.#shown.get(key)
+        if (before !== undefined && before.life === life && before.topicId === topicId) {
+          if (highWatermark < before.highWatermark) {
+            this.#fail(`${where}: the high watermark falls from ${before.highWatermark} to ${highWatermark}`)
+          }
+          if (logStartOffset < before.logStartOffset) {
+            this.#fail(`${where}: the log start falls from ${before.logStartOffset} to ${logStartOffset}`)
+          }
+        }
+        this.#shown.set(key, { life, topicId, highWatermark, logStartOffset })
+        const name = `${topic}-${partition}`
+        this.#highWatermarks.set(name, Math.max(this.#highWatermarks.get(name) ?? 0, highWatermark))
+      }
+    }
+  }
+
+  /** Up to where anybody has been told that records stand, in a partition. */
+  settledEnd(topic: TopicModel, partition: number): number {
+    const known = topic.partitions[partition]?.known.keys() ?? []
+    const shown = this.#highWatermarks.get(`${topic.name}-${partition}`) ?? 0
+    return Math.max(shown, ...[...known].map((offset) => offset + 1))
+  }
+
+  /** The whole of a partition, as it is read when all is over. */
+  judge(topic: TopicModel, partition: number, start: number, found: ReadonlyMap<number, string>): void {
+    const model = topic.partitions[partition]
+    if (model === undefined) return
+    const where = `${topic.name}-${partition}`
+    for (const [offset, record] of model.known) {
+      if (offset < start || found.get(offset) === record.value) continue
+      const how = model.acknowledged.has(offset) ? 'acknowledged' : 'read'
+      this.#fail(`${where} offset ${offset}: ${record.value} was ${how}, ${found.get(offset)} is there`)
+    }
+    const last = new Map<string, number>()
+    for (const [offset, value] of found) {
+      const record = this.#sent.get(value)
+      if (record === undefined || !record.isIdempotent) continue
+      const before = last.get(record.producer) ?? -1
+      if (record.number <= before) {
+        this.#fail(`${where} offset ${offset}: ${value} follows number ${before} of the same producer`)
+      }
+      last.set(record.producer, record.number)
+    }
+    for (const gap of this.#gaps) {
+      if (gap.topic !== topic || gap.partition !== partition) continue
+      if (topic.spec.isRetained || gap.from < model.trimRequested) continue
+      for (let offset = gap.from; offset < gap.end; offset++) {
+        const value = found.get(offset)
+        if (value !== undefined) this.#fail(`${gap.where}: a gap, though ${value} stands at ${offset}`)
+      }
+    }
+  }
+
+  #note(record: SentRecord, partition: number, offset: number, how: string): void {
+    const model = record.topic.partitions[partition]
+    const where = `${record.topic.name}-${partition} offset ${offset}`
+    if (model === undefined) return this.#fail(`${where}: ${record.value} was ${how} in a partition that is not there`)
+    const isMoved = this.#owed.has(record) && (record.offset !== offset || record.partition !== partition)
+    if (isMoved && record.isIdempotent) {
+      this.#fail(`${where}: ${record.value} was ${how}, and before at ${record.partition}:${record.offset}`)
+    }
+    this.#owed.add(record)
+    record.partition = partition
+    record.offset = offset
+    const other = model.known.get(offset)
+    if (other !== undefined && other !== record) {
+      this.#fail(`${where}: ${record.value} was ${how}, and ${other.value} before`)
+    }
+    model.known.set(offset, record)
+  }
+}

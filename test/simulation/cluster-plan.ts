@@ -1,0 +1,112 @@
+// What one seed means for a cluster: brokers, topics with replicas, clients, settings, network and faults. Each seed takes a
+// few kinds of everything. Pure.
+
+import type { BrokerSettings } from '../../broker/config.ts'
+import type { Random } from '../../shared/random.ts'
+import { networkOf, producerOf, topicOf } from './plan.ts'
+import type { NetworkProfile } from './sim-connection.ts'
+import type { ProducerSpec, WorkloadPlan, WorkloadTopic } from './workload.ts'
+
+export const CLUSTER_FAULTS = [
+  'kill',
+  'kill-all',
+  'kill-at-operation',
+  'power-loss',
+  'power-loss-all',
+  'power-loss-at-operation',
+  'restart',
+  'rolling-restart',
+  'pause',
+  'pause-client',
+  'cut-pair',
+  'cut-pair-one-way',
+  'isolate',
+  'isolate-one-way',
+  'cut-client',
+  'reset',
+  'slow-connection',
+  'slow-network',
+  'disk-full',
+  'disk-errors',
+  'failed-sync',
+  'slow-disk',
+  'clock-jump',
+  'redis-down',
+  'redis-still',
+  'redis-cut',
+  'redis-slow',
+  'redis-rolled-back',
+  'redis-emptied',
+  'redis-key-lost',
+  'sessions-lost',
+] as const
+
+export type ClusterFault = (typeof CLUSTER_FAULTS)[number]
+
+export interface ClusterPlan {
+  readonly brokers: number
+  readonly clients: number
+  readonly workload: WorkloadPlan
+  readonly settings: BrokerSettings
+  readonly network: NetworkProfile
+  readonly faults: readonly ClusterFault[]
+  /** Between two faults, on average. */
+  readonly faultEveryMs: number
+  /** After this no new fault begins, and what is broken is mended. */
+  readonly faultsEndMs: number
+  /** How many brokers may lack unsynced data that they lost at a time, for nothing to be lost. */
+  readonly lossesMax: number
+}
+
+export function clusterPlanOf(random: Random): ClusterPlan {
+  const pick = <T>(...choices: [T, ...T[]]): T => choices[random.integer(choices.length)] ?? choices[0]
+  const isLikely = (share: number): boolean => random.fraction() < share
+  const brokers = pick(3, 3, 3, 3, 4, 5)
+  const faultsEndMs = 20_000 + random.integer(60_000)
+  const topics = Array.from({ length: 1 + random.integer(2) }, (_, index) =>
+    replicatedTopicOf(`topic-${index}`, brokers, random),
+  )
+  const records = 60 + random.integer(150)
+  const producers = Array.from({ length: 2 + random.integer(2) }, (_, index): ProducerSpec => {
+    const topic = pick(topics[0] as WorkloadTopic, ...topics)
+    return producerOf(`producer-${index}`, topic, records, faultsEndMs, random)
+  })
+  const relaxed = topics.filter(({ durability }) => durability === 'os')
+  const lossesMax = Math.min(...relaxed.map(({ replication }) => (replication?.minInSync ?? 1) - 1))
+  return {
+    brokers,
+    clients: 1 + random.integer(3),
+    workload: {
+      topics,
+      producers,
+      tails: 1 + random.integer(2),
+      replays: random.integer(2),
+      churns: isLikely(0.2),
+      waitsLong: false,
+    },
+    settings: {
+      flushIntervalMs: pick(50, 300, 1_000),
+      retentionCheckIntervalMs: pick(500, 5_000),
+      hotTailBytes: pick(0, 4_096, 1_048_576),
+      diskReserveBytes: 16_384,
+      inFlightMax: pick(8, 1_000),
+      fetchMaxBytes: pick(16_384, 1_048_576),
+      connectionIdleMs: pick(5_000, 600_000),
+      stopTimeoutMs: pick(300, 3_000),
+      logLevel: 'silent',
+    },
+    network: networkOf(random),
+    faults: isLikely(0.95) ? CLUSTER_FAULTS.filter(() => isLikely(0.2)) : [],
+    faultEveryMs: pick(1_000, 4_000, 10_000),
+    faultsEndMs,
+    lossesMax: Math.max(0, lossesMax),
+  }
+}
+
+function replicatedTopicOf(name: string, brokers: number, random: Random): WorkloadTopic {
+  const factor = random.integer(6) === 0 ? 1 + random.integer(brokers) : 3
+  const majority = Math.floor(factor / 2) + 1
+  const minInSync = random.integer(6) === 0 ? 1 + random.integer(factor) : majority
+  const topic = topicOf(name, random)
+  return { ...topic, replication: { factor, minInSync } }
+}

@@ -1,0 +1,379 @@
+// One history of a cluster: several brokers, their clients, the network between all of them, their disks, and the Redis by
+// which they agree, all from one seed and in one thread. First everything goes wrong that the seed allows; then all is
+// mended, everybody has a bounded time to come to an end, and what is found is held against what is owed. Broker, client and
+// coordinator are the real ones.
+//
+// Safety is judged all the time, liveness after the faults: every partition is led, every producer finishes, every reader
+// that follows reaches the end, all replicas become equal byte for byte, and brokers that stop leave nothing behind.
+
+import type { Random } from '../../shared/random.ts'
+import { seededRandom } from '../../shared/random.ts'
+import { prepareCodec } from '../../shared/compression/codec.ts'
+import { ClusterNemesis } from './cluster-nemesis.ts'
+import { ClusterOracle } from './cluster-oracle.ts'
+import { type ClusterFault, type ClusterPlan, clusterPlanOf } from './cluster-plan.ts'
+import { differenceOf, readLog } from './replica-logs.ts'
+import { DATA_DIRECTORY, type DescribedTopic, SimBroker } from './sim-broker.ts'
+import { SimNetwork } from './sim-network.ts'
+import { type ProcessHost, SimProcess } from './sim-process.ts'
+import { REDIS_URL, SimRedisServer } from './sim-redis-link.ts'
+import { Stage, textOf, type VerdictKind } from './stage.ts'
+import { ClientMachine, Workload } from './workload.ts'
+
+export interface ClusterSimulationOptions {
+  readonly seed: number
+  /** Keep all lines of the trace. */
+  readonly isTraced?: boolean
+  /** For tests of the simulation itself: what a broker is given may be bent. */
+  readonly bend?: SimBroker['bend']
+  readonly onlyFaults?: readonly ClusterFault[]
+}
+
+export interface ClusterSimulationResult {
+  readonly seed: number
+  /** Empty when all is well. */
+  readonly faults: readonly string[]
+  readonly kind: VerdictKind
+  readonly virtualMs: number
+  readonly events: number
+  readonly digest: string
+  readonly trace: readonly string[]
+  readonly acknowledged: number
+  readonly read: number
+  readonly lives: number
+  readonly leaderEpochs: number
+  readonly begun: ReadonlyMap<ClusterFault, number>
+  readonly outcomes: ReadonlyMap<string, number>
+}
+
+const PROBE_MS = 50
+const TOPICS_MS = 120_000
+/** After the last fault: until all brokers serve, and until every partition is led and has all its replicas. */
+const SERVE_MS = 90_000
+const HEAL_MS = 60_000
+/** Longer than any call of a client may take. */
+const FINISH_MS = 400_000
+const ARRIVE_MS = 200_000
+const EQUAL_MS = 60_000
+const QUIET_MS = 30_000
+
+export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationResult> {
+  await prepareCodec('zstd')
+  const simulation = new ClusterSimulation(options)
+  return simulation.run()
+}
+
+class ClusterSimulation {
+  readonly #seed: number
+  readonly #plan: ClusterPlan
+  readonly #stage: Stage
+  readonly #oracle: ClusterOracle
+  readonly #network: SimNetwork
+  readonly #redis: SimRedisServer
+  readonly #brokers: SimBroker[] = []
+  readonly #machines: ClientMachine[] = []
+  readonly #judge: ClientMachine
+  readonly #nemesis: ClusterNemesis
+  readonly #workload: Workload
+  /** What each broker has shown last. */
+  readonly #described = new Map<SimBroker, readonly DescribedTopic[]>()
+  #leaderEpochMax = 0
+
+  constructor(options: ClusterSimulationOptions) {
+    const { seed } = options
+    this.#seed = seed
+    const stream = (number: number): Random =>
+      seededRandom(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b))
+    const plan = clusterPlanOf(stream(1))
+    this.#plan = plan
+    const stage = new Stage(options.isTraced)
+    this.#stage = stage
+    const { scheduler } = stage
+    const fail = (fault: string): void => stage.fail('correctness', fault)
+    this.#oracle = new ClusterOracle(() => scheduler.nowMs, fail)
+    const onEvent = (who: string, what: string, details: string): void => stage.note(who, what, details)
+    this.#network = new SimNetwork({ scheduler, random: stream(2), profile: plan.network, onEvent })
+    this.#redis = new SimRedisServer({ scheduler, random: stream(7), onEvent })
+    const processes: ProcessHost = {
+      scheduler,
+      random: stream(3),
+      onUncaught: (process, error) => stage.fail('crash', `${process.name} died of ${textOf(error)}`),
+      onEvent: (process, what, details) => stage.note(process.name, what, details),
+    }
+    for (let number = 1; number <= plan.brokers; number++) {
+      this.#brokers.push(this.#makeBroker(number, processes, stream(100 + number), options.bend))
+    }
+    const machine = (name: string, number: number): ClientMachine => {
+      const process = new SimProcess(name, processes, 1 + (number % 3) / 100)
+      const brokers = this.#brokers.map(({ address }) => address)
+      return new ClientMachine(name, process, { network: this.#network, random: stream(10 + number), brokers })
+    }
+    for (let number = 1; number <= plan.clients; number++) this.#machines.push(machine(`client-${number}`, number))
+    this.#judge = machine('judge', 0)
+    const note = (who: string, what: string, details: string): void => stage.note(who, what, details)
+    const shared = { oracle: this.#oracle, machines: this.#machines, fail, note }
+    this.#workload = new Workload({ ...shared, plan: plan.workload, random: stream(5) })
+    this.#nemesis = new ClusterNemesis({
+      scheduler,
+      random: stream(6),
+      network: this.#network,
+      redis: this.#redis,
+      brokers: this.#brokers,
+      clients: this.#machines,
+      faults: options.onlyFaults ?? plan.faults,
+      everyMs: plan.faultEveryMs,
+      lossesMax: plan.lossesMax,
+      hasEverything: (broker) => this.#hasEverything(broker),
+      onPowerLoss: () => this.#look(),
+    })
+  }
+
+  async run(): Promise<ClusterSimulationResult> {
+    await this.#stage.watch(() => this.#play())
+    const { scheduler, trace, faults, kind } = this.#stage
+    return {
+      seed: this.#seed,
+      faults,
+      kind,
+      virtualMs: scheduler.nowMs,
+      events: scheduler.events,
+      digest: trace.digest(),
+      trace: trace.lines(),
+      acknowledged: this.#oracle.acknowledgedCount,
+      read: this.#oracle.readCount,
+      lives: this.#brokers.reduce((sum, { lives }) => sum + lives, 0),
+      leaderEpochs: this.#leaderEpochMax,
+      begun: this.#nemesis.begun,
+      outcomes: this.#workload.outcomes,
+    }
+  }
+
+  #makeBroker(number: number, processes: ProcessHost, random: Random, bend?: SimBroker['bend']): SimBroker {
+    const host = `broker-${number}`
+    const broker = new SimBroker({
+      host,
+      port: 9092,
+      processes,
+      network: this.#network,
+      random,
+      settings: { ...this.#plan.settings, brokerId: number, redis: REDIS_URL },
+      logger: this.#stage.logger(host),
+      coordinator: (process) => this.#redis.coordinator(host, process),
+    })
+    if (bend !== undefined) broker.bend = bend
+    return broker
+  }
+
+  async #play(): Promise<void> {
+    for (const broker of this.#brokers) broker.startAfter(1)
+    const areServing = (): boolean => this.#brokers.every(({ isServing }) => isServing)
+    if (!(await this.#stage.until('all brokers serve', areServing, SERVE_MS))) return
+    this.#workload.start()
+    this.#probe()
+    const areMade = (): boolean => this.#workload.models.size === this.#plan.workload.topics.length
+    if (!(await this.#stage.until('the topics are made', areMade, TOPICS_MS))) return
+    this.#nemesis.start()
+    await this.#stage.until(undefined, () => false, this.#plan.faultsEndMs)
+    this.#nemesis.end()
+    if (!(await this.#recover())) return
+    const actors = this.#workload
+    const isFinished = (): boolean => actors.producersLeft === 0 && actors.isAdminDone && actors.isChurnDone
+    if (!(await this.#stage.until('every producer finishes', isFinished, FINISH_MS))) return
+    await this.#settle()
+  }
+
+  /** All brokers are back; once more, where a disk that failed has left partitions that take nothing. */
+  async #recover(): Promise<boolean> {
+    const areServing = (): boolean => this.#brokers.every(({ isServing }) => isServing)
+    if (!(await this.#stage.until('all brokers serve again', areServing, SERVE_MS))) return false
+    const isWell = (broker: SimBroker): boolean =>
+      broker.broker?.checks().every(({ name, isOk }) => isOk || name === 'coordinator') === true
+    if (!(await this.#stage.until(undefined, () => this.#brokers.every(isWell), 5_000))) {
+      for (const broker of this.#brokers) if (!isWell(broker)) broker.stop(() => broker.startAfter(10))
+      if (!(await this.#stage.until('all brokers are well', () => this.#brokers.every(isWell), SERVE_MS))) return false
+    }
+    if (await this.#stage.until(undefined, () => this.#whatIsIll().length === 0, HEAL_MS)) return true
+    if (!this.#stage.isOver) {
+      this.#stage.fail('liveness', `within ${HEAL_MS} ms after the faults: ${this.#whatIsIll().slice(0, 5).join('; ')}`)
+    }
+    return false
+  }
+
+  /** Partitions without a leader that knows itself, or without all their replicas in sync. */
+  #whatIsIll(): string[] {
+    const ill: string[] = []
+    for (const { name } of this.#plan.workload.topics) {
+      const views = this.#brokers.map((broker) => ({
+        broker,
+        topic: this.#described.get(broker)?.find(({ topic }) => topic === name),
+      }))
+      for (const { broker, topic } of views) {
+        if (topic === undefined) ill.push(`${broker.host} knows no ${name}`)
+        for (const { partition, leader, inSyncReplicas, replicas } of topic?.partitions ?? []) {
+          const where = `${name}-${partition} at ${broker.host}`
+          if (leader === undefined) ill.push(`${where} has no leader`)
+          else if (inSyncReplicas.length < replicas.length) {
+            ill.push(`${where} has in sync ${inSyncReplicas.join(',')} of ${replicas.join(',')}, led by ${leader}`)
+          }
+        }
+      }
+    }
+    return ill
+  }
+
+  async #settle(): Promise<void> {
+    const ends = await this.#stage.ask('the ends can be asked for', () => this.#ends())
+    if (ends === undefined) return
+    const haveArrived = (): boolean => this.#workload.whoIsBehind(ends).length === 0
+    if (!(await this.#stage.until(undefined, haveArrived, ARRIVE_MS))) {
+      const behind = this.#workload.whoIsBehind(ends).join(', ')
+      this.#stage.fail('liveness', `within ${ARRIVE_MS} ms: every reader reaches the end: ${behind}`)
+      return
+    }
+    this.#workload.isEnding = true
+    const judge = async (): Promise<true> => (await this.#workload.judge(this.#judge), true)
+    if ((await this.#stage.ask('everything can be read', judge)) === undefined) return
+    for (const { client } of [...this.#machines, this.#judge]) client.close().catch(() => undefined)
+    if (!(await this.#becomeEqual())) return
+    const isQuiet = (): boolean => this.#whatIsHeld().length === 0
+    if (!(await this.#stage.until(undefined, isQuiet, QUIET_MS))) {
+      this.#stage.fail('liveness', `is not idle: ${this.#whatIsHeld().join(', ')}`)
+      return
+    }
+    await this.#stopInOrder()
+  }
+
+  async #becomeEqual(): Promise<boolean> {
+    // Looked at now and then: it reads all logs.
+    const untilMs = this.#stage.scheduler.nowMs + EQUAL_MS
+    while (this.#howReplicasDiffer().length > 0 && this.#stage.scheduler.nowMs < untilMs) {
+      await this.#stage.until(undefined, () => false, 500)
+      if (this.#stage.isOver) return false
+    }
+    const differences = this.#howReplicasDiffer()
+    for (const difference of differences.slice(0, 5)) {
+      this.#stage.fail('liveness', `within ${EQUAL_MS} ms: all replicas become equal: ${difference}`)
+    }
+    return differences.length === 0
+  }
+
+  #howReplicasDiffer(): string[] {
+    const differences: string[] = []
+    for (const { topic, topicId, partitions } of this.#topicsShown()) {
+      for (const { partition, replicas } of partitions) {
+        const logs = replicas.map((id) => {
+          const { disk, host } = this.#brokerOf(id)
+          return { host, log: readLog(disk, DATA_DIRECTORY, topicId ?? '', partition) }
+        })
+        const [first, ...others] = logs
+        for (const { host, log } of others) {
+          const where = `${topic}-${partition} at ${first?.host} and ${host}`
+          if (first?.log === undefined || log === undefined) differences.push(`${where}: one has no log`)
+          else {
+            const difference = differenceOf(first.log, log)
+            if (difference !== undefined) differences.push(`${where}: ${difference}`)
+          }
+        }
+      }
+    }
+    return differences
+  }
+
+  /** Whether the broker's disk has all that anybody was told of, in the partitions of which it is a replica. */
+  #hasEverything(broker: SimBroker): boolean {
+    for (const { topic, topicId, partitions } of this.#topicsShown()) {
+      const model = this.#oracle.topics.get(topic)
+      for (const { partition, replicas } of partitions) {
+        if (model === undefined || !replicas.some((id) => this.#brokerOf(id) === broker)) continue
+        const log = readLog(broker.disk, DATA_DIRECTORY, topicId ?? '', partition)
+        if ((log?.endOffset ?? 0) < this.#oracle.settledEnd(model, partition)) return false
+      }
+    }
+    return true
+  }
+
+  /** The topics of the plan, by whichever broker knows the most partitions. */
+  #topicsShown(): DescribedTopic[] {
+    const shown: DescribedTopic[] = []
+    for (const { name } of this.#plan.workload.topics) {
+      const views = [...this.#described.values()].map((topics) => topics.find(({ topic }) => topic === name))
+      const known = views.filter((topic) => topic !== undefined)
+      const [largest] = known.sort((one, other) => other.partitions.length - one.partitions.length)
+      if (largest !== undefined) shown.push(largest)
+    }
+    return shown
+  }
+
+  #brokerOf(id: number): SimBroker {
+    const broker = this.#brokers[id - 1]
+    if (broker === undefined) throw new Error(`there is no broker ${id}`)
+    return broker
+  }
+
+  /** What brokers and clients hold on to though nobody does anything. */
+  #whatIsHeld(): string[] {
+    const held: string[] = []
+    for (const { meter, host } of this.#brokers) {
+      for (const series of meter.seriesOf('tidemark_inflight_bytes')) {
+        if (series.value() !== 0) held.push(`${host} ${series.value()} bytes in flight`)
+      }
+    }
+    for (const { process, host } of this.#machines) {
+      if (process.pendingTimers > 0) held.push(`${host} has ${process.pendingTimers} timers`)
+    }
+    return held
+  }
+
+  async #stopInOrder(): Promise<void> {
+    for (const broker of this.#brokers) {
+      let timers: number | undefined
+      broker.stop((left) => {
+        timers = left
+      })
+      if (!(await this.#stage.until(`${broker.host} stops`, () => timers !== undefined, QUIET_MS))) return
+      if (timers !== 0) this.#stage.fail('correctness', `${broker.host} leaves ${timers} timers behind`)
+    }
+  }
+
+  async #ends(): Promise<Map<string, Map<number, { start: number; end: number }>>> {
+    const ends = new Map<string, Map<number, { start: number; end: number }>>()
+    for (const { name, partitions } of this.#plan.workload.topics) {
+      const byPartition = new Map<number, { start: number; end: number }>()
+      // Behind the last record may stand control records, which no reader sees.
+      const records = this.#oracle.topics.get(name)?.partitions ?? []
+      const admin = this.#judge.client.admin()
+      const starts = await admin.offsets(name, { at: 'start' })
+      for (let partition = 0; partition < partitions; partition++) {
+        const start = starts.find((one) => one.partition === partition)?.offset ?? 0
+        const known = [...(records[partition]?.known.keys() ?? [])].map((offset) => offset + 1)
+        byPartition.set(partition, { start, end: Math.max(start, ...known) })
+      }
+      ends.set(name, byPartition)
+    }
+    return ends
+  }
+
+  #probe(): void {
+    this.#stage.scheduler.after(PROBE_MS, () => {
+      this.#look()
+      this.#probe()
+    })
+  }
+
+  /** Looks at the brokers; what they show must hold together. */
+  #look(): void {
+    for (const broker of this.#brokers) {
+      if (broker.process.isPaused) continue
+      const { lives } = broker
+      broker.describe((topics) => {
+        this.#described.set(broker, topics)
+        this.#oracle.onDescribed(broker.host, lives, topics)
+        for (const { partitions } of topics) {
+          for (const { leaderEpoch = 0 } of partitions) {
+            this.#leaderEpochMax = Math.max(this.#leaderEpochMax, leaderEpoch)
+          }
+        }
+      })
+    }
+  }
+}
