@@ -97,7 +97,7 @@ class RedisCoordinator implements Coordinator {
   readonly #stopping = new AbortController()
   #pollTimer: Timer | undefined
   #hintTimer: Timer | undefined
-  /** The version that was told last. */
+  /** The version that was told last, until it has been looked for. */
   #hinted = 0
   #upGauge: Registration | undefined
   /** Why the last look at Redis failed; undefined if it did not. */
@@ -315,18 +315,23 @@ class RedisCoordinator implements Coordinator {
     look().catch((error: unknown) => logger.error({ error: String(error) }, 'looking at Redis failed'))
   }
 
-  /** Somebody, perhaps this broker, has changed something: what was not seen by the end of the spacing is read. */
+  /** Somebody, perhaps this broker, has changed something. */
   #onHint(version: number): void {
     if (this.#stopping.signal.aborted || !Number.isSafeInteger(version)) return
     this.#hinted = version
-    if (this.#hintTimer !== undefined) return
+    if (this.#hintTimer === undefined) this.#followHint()
+  }
+
+  /** At once, and then not before the spacing is over. */
+  #followHint(): void {
     const { timers, logger } = this.#context
-    this.#hintTimer = timers.after(HINT_SPACING_MS, () => {
-      this.#hintTimer = undefined
-      if (this.#hinted <= this.#mirror.version) return
-      // Whatever fails here is seen, and said, by the next look.
-      this.#mirror.sync().catch((error: unknown) => logger.debug({ error: String(error) }, 'a hint came to nothing'))
-    })
+    this.#hintTimer = undefined
+    if (this.#hinted <= this.#mirror.version) return
+    // One look a hint: a Redis that was rolled back may never come to the version that was told.
+    this.#hinted = 0
+    this.#hintTimer = timers.after(HINT_SPACING_MS, () => this.#followHint())
+    // Whatever fails here is seen, and said, by the next look.
+    this.#mirror.sync().catch((error: unknown) => logger.debug({ error: String(error) }, 'a hint came to nothing'))
   }
 
   #describeTrouble(trouble: string, nowMs: number): string {

@@ -77,7 +77,7 @@ export class RedisSession {
     this.#self = self
     const deadlineMs = context.clock.monotonic() + ttlMs + WAIT_MARGIN_MS
     let replaces = ''
-    let seen: { readonly session: string; readonly leftMs: number } | undefined
+    let seen: { readonly session: string; readonly endsMs: number } | undefined
     for (;;) {
       const taking = await this.#take(self, replaces)
       if (taking.kind === 'done') break
@@ -87,10 +87,11 @@ export class RedisSession {
         continue
       }
       const nowMs = context.clock.monotonic()
-      // Time that is left only grows when its holder, who lives, has renewed it.
-      const isRenewed = seen?.session === session && leftMs > seen.leftMs
+      // It comes to end later only if its holder, who lives, has renewed it.
+      const endsMs = nowMs + leftMs
+      const isRenewed = seen?.session === session && endsMs > seen.endsMs + renewEveryMs / 2
       if (isRenewed || nowMs >= deadlineMs) throw inUse(self.brokerId, holder)
-      seen = { session, leftMs }
+      seen = { session, endsMs }
       context.logger.info({ brokerId: self.brokerId, leftMs }, 'waiting for the session of an earlier life to expire')
       const waitMs = Math.min(Math.max(leftMs, 1) + 10, renewEveryMs + WAIT_MARGIN_MS, deadlineMs - nowMs)
       await sleep(context.timers, waitMs, this.#stopping.signal)

@@ -11,6 +11,7 @@ import type {
 } from '../../broker/coordination/coordinator.ts'
 import { type RedisCoordinatorOptions, redisCoordinator } from '../../broker/coordination/redis-coordinator.ts'
 import { brokerId, type LeaderEpoch, leaderEpoch, timestampMs, type TopicId, topicId } from '../../shared/ids.ts'
+import type { Meter } from '../../broker/metrics/meter.ts'
 import type { Logger } from '../../shared/logger.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { systemClock, systemTimers } from '../../shared/time.ts'
@@ -69,6 +70,7 @@ export interface LifeOptions extends Partial<Omit<RedisCoordinatorOptions, 'url'
   readonly cluster?: string
   readonly disk?: DiskOfABroker
   readonly port?: number
+  readonly meter?: Meter
   /** Whether it joins; true if absent. */
   readonly joins?: boolean
 }
@@ -83,7 +85,8 @@ export async function begin(options: LifeOptions): Promise<Life> {
 
 /** As begin, before it has started. */
 export function prepare(options: LifeOptions): Life {
-  const { url, id = 1, cluster = 'lives', disk = new DiskOfABroker(), port = 9000 + id, joins: _, ...rest } = options
+  const { url, id = 1, cluster = 'lives', disk = new DiskOfABroker(), port = 9000 + id } = options
+  const { joins: _, meter, ...rest } = options
   const changes: ClusterChange[] = []
   const warnings: string[] = []
   const waiting = new Set<() => void>()
@@ -108,6 +111,7 @@ export function prepare(options: LifeOptions): Life {
     timers: systemTimers,
     random: ids,
     logger,
+    ...(meter === undefined ? {} : { meter }),
   })
   coordinator.subscribe((change) => {
     changes.push(change)

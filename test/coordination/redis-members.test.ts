@@ -2,8 +2,10 @@
 
 import { Redis } from 'ioredis'
 import { expect, it } from 'vitest'
+import type { MetricName } from '../../broker/metrics/catalogue.ts'
+import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { brokerId } from '../../shared/ids.ts'
-import { systemClock } from '../../shared/time.ts'
+import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
 import { begin, containing, DiskOfABroker, epoch, prepare, topicOf } from './redis-lives.ts'
 
@@ -165,18 +167,72 @@ describeWithRedis('a session', () => {
   })
 })
 
+describeWithRedis('a change', () => {
+  it('is told to the others, who need not look for it', async () => {
+    await using redis = await startRedis()
+    const one = await begin({ url: redis.url, id: 1, pollEveryMs: 3_600_000 })
+    const two = await begin({ url: redis.url, id: 2, pollEveryMs: 3_600_000 })
+    await one.until(() => one.coordinator.brokers().length === 2)
+    const orders = topicOf('orders', 1)
+    await one.coordinator.topics.create('r1', orders)
+    await two.until(() => two.coordinator.topics.byName('orders') !== undefined)
+    await two.coordinator.leaderships.claim(orders.topicId, 0, epoch(1))
+    await one.until(() => one.coordinator.leaderships.of(orders.topicId, 0)?.leader === TWO)
+    await two.coordinator.stop()
+    await one.until(() => one.coordinator.brokers().length === 1)
+  })
+
+  it('is found by looking where the user of Redis may neither tell nor listen', async () => {
+    await using redis = await startRedis()
+    const client = new Redis(redis.url)
+    await client.call('ACL', 'SETUSER', 'mute', 'on', '>word', '~*', 'resetchannels', '+@all')
+    client.disconnect()
+    const url = redis.url.replace('redis://', 'redis://mute:word@')
+    const one = await begin({ url, id: 1 })
+    const two = await begin({ url, id: 2 })
+    await one.coordinator.topics.create('r1', topicOf('orders'))
+    await two.until(() => two.coordinator.topics.byName('orders') !== undefined)
+  })
+})
+
+describeWithRedis('what is counted', () => {
+  it('are renewals, errors, lost sessions, and whether Redis answers', async () => {
+    await using redis = await startRedis()
+    const meter = new SlotMeter()
+    const value = (name: MetricName): number | undefined => meter.seriesOf(name)[0]?.value()
+    const one = await begin({ url: redis.url, id: 1, meter })
+    const renewals = (): number =>
+      (meter.seriesOf('tidemark_lease_renew_duration_seconds')[0]?.bucketCounts() ?? []).reduce((a, b) => a + b, 0)
+    await one.until(() => renewals() > 1)
+    expect(value('tidemark_redis_up')).toBe(1)
+    expect(value('tidemark_lease_losses_total') ?? 0).toBe(0)
+    await redis.stop()
+    await one.until(() => value('tidemark_lease_losses_total') === 1)
+    expect(value('tidemark_redis_up')).toBe(0)
+    expect(value('tidemark_redis_errors_total')).toBeGreaterThan(0)
+    const { isOk, detail } = one.coordinator.health()
+    expect(isOk).toBe(false)
+    expect(detail).toMatch(/^redis: 127\.0\.0\.1:\d+\/0 not answering for \d+ s, the session is over \(.+\)$/)
+    await one.coordinator.stop()
+    expect(value('tidemark_redis_up')).toBeUndefined()
+  })
+})
+
 describeWithRedis('many partitions', () => {
   it('are led after one script, and cost little while nothing changes', async () => {
     await using redis = await startRedis()
     const client = new Redis(redis.url)
-    const one = await begin({ url: redis.url, id: 1, sessionTtlMs: 6_000, pollEveryMs: 200 })
-    const two = await begin({ url: redis.url, id: 2, sessionTtlMs: 6_000, pollEveryMs: 200 })
+    const one = await begin({ url: redis.url, id: 1, sessionTtlMs: 6_000, pollEveryMs: 500 })
+    const two = await begin({ url: redis.url, id: 2, sessionTtlMs: 6_000, pollEveryMs: 500 })
+    const three = await begin({ url: redis.url, id: 3, sessionTtlMs: 6_000, pollEveryMs: 500 })
+    await three.until(() => three.coordinator.brokers().length === 3)
     const wide = topicOf('wide', 1_000)
     const { topicId } = wide
     await one.coordinator.topics.create('r1', wide)
+    // Also those that scripts run.
     const calls = async (): Promise<number> => {
       const stats = await client.info('commandstats')
-      return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1])
+      return [...stats.matchAll(/^cmdstat_[^:]+:calls=(\d+)/gm)].reduce((sum, [, count]) => sum + Number(count), 0)
     }
     const suggestions = Array.from({ length: 1_000 }, (_, partition) => ({ topicId, partition, leaderEpoch: epoch(1) }))
     const outcomes = await one.coordinator.leaderships.suggest('s1', suggestions)
@@ -188,9 +244,9 @@ describeWithRedis('many partitions', () => {
     expect(again.every(({ kind }) => kind === 'fenced')).toBe(true)
     const before = await calls()
     const startMs = systemClock.monotonic()
-    await new Promise<void>((resolve) => setTimeout(resolve, 1_500))
+    await sleep(systemTimers, 3_000)
     const seconds = (systemClock.monotonic() - startMs) / 1000
-    const perBroker = ((await calls()) - before) / seconds / 2
+    const perBroker = ((await calls()) - before) / seconds / 3
     expect(perBroker).toBeGreaterThan(1)
     expect(perBroker).toBeLessThan(20)
     client.disconnect()
