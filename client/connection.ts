@@ -307,7 +307,7 @@ export class Connection {
   }
 
   #onWireClosed(cause: Error | undefined): void {
-    const reason = cause === undefined ? 'the other side closed it' : cause.message
+    const reason = cause === undefined ? 'the other side closed it' : textOf(cause)
     const details = { cause, broker: this.name }
     this.close(
       this.#hello === undefined
@@ -338,6 +338,12 @@ export class Connection {
   #failure(what: string): TidemarkError {
     return errorOf('CONNECTION_FAILED', `${this.name}: ${what}`, { broker: this.name })
   }
+}
+
+/** A name that stands for several addresses fails with one error for each, and no words of its own. */
+function textOf(cause: Error): string {
+  if (!(cause instanceof AggregateError) || cause.message !== '') return cause.message
+  return cause.errors.map((error) => (error instanceof Error ? error.message : String(error))).join('; ')
 }
 
 function abortedBy(signal: AbortSignal | undefined, api: ApiName): Error {

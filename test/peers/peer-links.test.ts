@@ -3,13 +3,15 @@
 
 import { createServer, type Server } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemEnvironment } from '../../client/environment.ts'
+import { type ClientEnvironment, systemEnvironment } from '../../client/environment.ts'
+import type { Transport as ClientTransport } from '../../client/transport.ts'
 import type { BrokerRecord, ClusterChange, Coordinator } from '../../broker/coordination/coordinator.ts'
 import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { PEER_REQUESTS_MAX } from '../../broker/peers/peer-link.ts'
 import { PeerLinks } from '../../broker/peers/peer-links.ts'
 import type { PlainRequest } from '../../broker/requests/requests.ts'
 import { startBroker } from '../../broker/testing.ts'
+import type { Timers } from '../../shared/time.ts'
 import { brokerId, timestampMs } from '../../shared/ids.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import { type LogLine, type NativeServer, startNativeServer } from '../network/native-server.ts'
@@ -70,6 +72,10 @@ function recordOf(port: number, options: Partial<BrokerRecord> = {}): BrokerReco
 
 /** Broker 1 of the cluster `test`, as far as it knows others. */
 function startSide(...records: readonly BrokerRecord[]): Side {
+  return startSideOn(systemEnvironment, ...records)
+}
+
+function startSideOn(environment: ClientEnvironment, ...records: readonly BrokerRecord[]): Side {
   const members = new Members()
   members.set(recordOf(1, { brokerId: brokerId(1) }), ...records)
   const log: LogLine[] = []
@@ -81,7 +87,7 @@ function startSide(...records: readonly BrokerRecord[]): Side {
     brokerId: brokerId(1),
     cluster: 'test',
     coordinator: members,
-    environment: systemEnvironment,
+    environment,
     logger,
     meter,
   })
@@ -260,6 +266,36 @@ describe('links to other brokers', () => {
     await expect(side.links.ask(TWO, 'probeBroker', probe(1))).rejects.toMatchObject({ code: 'CONNECTION_FAILED' })
   })
 
+  it('leave no timer behind, whatever they were about to do', async () => {
+    const running = new Set<object>()
+    const timers: Timers = {
+      ...systemEnvironment.timers,
+      after(delayMs, callback, options) {
+        const run = (): void => {
+          running.delete(mark)
+          callback()
+        }
+        const timer = systemEnvironment.timers.after(delayMs, run, options)
+        const mark = { cancel: () => void (running.delete(mark) && timer.cancel()) }
+        running.add(mark)
+        return mark
+      },
+    }
+    await using peer = await startPeer()
+    const silent = recordOf(await startStranger(() => undefined), { brokerId: brokerId(3) })
+    const dead = recordOf(await deadPort(), { brokerId: brokerId(4) })
+    await using side = startSideOn({ ...systemEnvironment, timers }, recordOf(peer.port), silent, dead)
+    await eventually(() => side.links.isConnected(TWO) && side.log.some(({ level }) => level === 'warn'))
+    peer.requests.isSilent = true
+    const asked = [side.links.ask(TWO, 'probeBroker', probe(1)), side.links.isRefusing(silent.brokerId)]
+    const ends = Promise.allSettled(asked)
+    // A request, a hello that does not come, a pause and a check.
+    expect(running.size).toBeGreaterThanOrEqual(4)
+    side.links.stop()
+    expect(running.size).toBe(0)
+    expect((await ends).map(({ status }) => status)).toEqual(['rejected', 'fulfilled'])
+  })
+
   it('are counted, as long as the broker is a member', async () => {
     await using peer = await startPeer()
     await using side = startSide(recordOf(peer.port), recordOf(await deadPort(), { brokerId: brokerId(3) }))
@@ -333,25 +369,34 @@ describe('asking whether a process is gone', () => {
   })
 
   it('takes a way on which nothing comes back for no answer, and does not wait long for it', async () => {
-    // An environment whose network never says anything.
     let isDestroyed = false
     const transport = { open: () => ({ write: () => true, destroy: () => void (isDestroyed = true) }) }
-    const members = new Members()
-    members.set(recordOf(1))
-    const links = new PeerLinks({
-      brokerId: brokerId(1),
-      cluster: 'test',
-      coordinator: members,
-      environment: { ...systemEnvironment, transport },
-      logger: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
-      meter: new SlotMeter(),
-    })
-    links.start()
-    expect(await links.isRefusing(TWO)).toBe(false)
+    await using side = startSideOn({ ...systemEnvironment, transport }, recordOf(1))
+    expect(await side.links.isRefusing(TWO)).toBe(false)
     expect(isDestroyed).toBe(true)
-    links.stop()
+  })
+
+  it.each([
+    ['all', ['ECONNREFUSED', 'ECONNREFUSED'], true],
+    ['one', ['ECONNREFUSED', 'ETIMEDOUT'], false],
+  ])('counts a name as refusing when %s of its addresses refuse: %j', async (_which, codes, isRefused) => {
+    const errors = codes.map((code, at) => Object.assign(new Error(`connect ${code} address ${at}`), { code }))
+    const cause = Object.assign(new AggregateError(errors), { code: 'ECONNREFUSED' })
+    await using side = startSideOn({ ...systemEnvironment, transport: failingWith(cause) }, recordOf(1))
+    expect(await side.links.isRefusing(TWO)).toBe(isRefused)
+    expect(side.log[0]?.message).toContain(`connect ECONNREFUSED address 0; connect ${codes[1]} address 1`)
   })
 })
+
+/** A network on which nothing can be connected to. */
+function failingWith(cause: Error): ClientTransport {
+  return {
+    open(_address, events) {
+      systemEnvironment.timers.atEndOfTurn(() => events.onClose(cause))
+      return { write: () => true, destroy: () => undefined }
+    },
+  }
+}
 
 describe('a broker that is alone', () => {
   it('refuses what only other brokers ask, and goes on', async () => {
