@@ -180,6 +180,7 @@ describeWithRedis('a change', () => {
     await one.until(() => one.coordinator.leaderships.of(orders.topicId, 0)?.leader === TWO)
     await two.coordinator.stop()
     await one.until(() => one.coordinator.brokers().length === 1)
+    expect(one.coordinator.controller()).toBe(ONE)
   })
 
   it('is found by looking where the user of Redis may neither tell nor listen', async () => {
@@ -190,8 +191,10 @@ describeWithRedis('a change', () => {
     const url = redis.url.replace('redis://', 'redis://mute:word@')
     const one = await begin({ url, id: 1 })
     const two = await begin({ url, id: 2 })
-    await one.coordinator.topics.create('r1', topicOf('orders'))
+    const orders = topicOf('orders')
+    await one.coordinator.topics.create('r1', orders)
     await two.until(() => two.coordinator.topics.byName('orders') !== undefined)
+    expect(two.coordinator.topics.get(orders.topicId)).toEqual(orders)
   })
 })
 
