@@ -19,6 +19,7 @@ import { brokerId } from '../shared/ids.ts'
 import { silentLogger } from '../shared/logger.ts'
 import { sleep } from '../shared/time.ts'
 import { startAdminServer } from './admin/http-server.ts'
+import { adoptTopics, Cluster } from './cluster.ts'
 import { describeOptions, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
 import { SlotMeter } from './metrics/meter.ts'
 import { createExposition } from './metrics/prometheus.ts'
@@ -112,6 +113,7 @@ class RunningBroker implements Broker {
   #phase: 'starting' | 'serving' | 'stopping' = 'starting'
   #stopping: Promise<void> | undefined
   readonly #incarnation: string
+  #cluster: Cluster | undefined
   #isImmediate = false
   #stopDeadlineMs = 0
   #onImmediate: (() => void) | undefined
@@ -219,13 +221,20 @@ class RunningBroker implements Broker {
     await this.#startAdmin()
     const directory = await this.#openDirectory()
     const turnWriter = new TurnWriter(this.#environment.timers)
+    const isCluster = this.#options.redis !== undefined
+    if (isCluster) await adoptTopics(directory, brokerId(this.#options.brokerId))
     const coordinator = await this.#startCoordinator(directory, turnWriter)
+    const { clock, timers } = this.#environment
+    const delayed = new DelayedOperations({ clock, timers, countMax: this.#options.delayedOperationsMax })
+    const cluster = isCluster ? this.#startCluster(directory, coordinator, delayed) : undefined
     const partitions = await this.#startPartitions(directory, coordinator, turnWriter)
-    const router = this.#makeRouter(coordinator, partitions)
+    const router = this.#makeRouter(coordinator, partitions, delayed)
     await this.#startListener(router)
     await this.#join(coordinator)
+    if (cluster !== undefined)
+      this.#started.push({ what: 'leaderships', stop: (isImmediate) => this.#handOver(isImmediate) })
     this.#registerGauges(directory, router)
-    registerPartitionGauges(this.#meter, partitions)
+    registerPartitionGauges(this.#meter, partitions, cluster?.replication)
     this.#phase = 'serving'
     const tookMs = Math.round(this.#environment.clock.monotonic() - startedMs)
     this.#logger.info({ listen: this.brokers, brokerId: this.brokerId, cluster: this.cluster, tookMs }, 'serving')
@@ -317,6 +326,29 @@ class RunningBroker implements Broker {
     return coordinator
   }
 
+  #startCluster(directory: LogDirectory, coordinator: Coordinator, delayed: DelayedOperations): Cluster {
+    const cluster = new Cluster({
+      brokerId: brokerId(this.#options.brokerId),
+      cluster: this.#options.cluster,
+      environment: this.#environment,
+      directory,
+      coordinator,
+      delayed,
+      withoutLease: this.#options.coordinatorOutage,
+      logger: this.#logger,
+      meter: this.#meter,
+    })
+    this.#cluster = cluster
+    this.#started.push({ what: 'cluster', stop: () => cluster.stop() })
+    cluster.start()
+    return cluster
+  }
+
+  /** While it still serves: so that somebody else leads before this broker is gone. */
+  async #handOver(isImmediate: boolean): Promise<void> {
+    if (!isImmediate) await Promise.race([this.#cluster?.handOver(), this.#immediate])
+  }
+
   async #startPartitions(
     directory: LogDirectory,
     coordinator: Coordinator,
@@ -331,6 +363,7 @@ class RunningBroker implements Broker {
       topicDefaults: topicConfigDefaults(this.#resolved),
       partitionsMax: this.#options.partitionsMax,
       metricsPerTopic: this.#options.metricsPerTopic,
+      ...(this.#cluster === undefined ? {} : { replication: this.#cluster.replication }),
     })
     this.#partitions = partitions
     this.#started.push({ what: 'partitions', stop: () => partitions.stop() })
@@ -338,10 +371,9 @@ class RunningBroker implements Broker {
     return partitions
   }
 
-  #makeRouter(coordinator: Coordinator, partitions: PartitionManager): RequestRouter {
-    const { clock, timers, random } = this.#environment
+  #makeRouter(coordinator: Coordinator, partitions: PartitionManager, delayed: DelayedOperations): RequestRouter {
+    const { clock, random } = this.#environment
     const { cluster, fetchMaxBytes, autoCreateTopics, defaultPartitions, defaultReplicationFactor } = this.#options
-    const delayed = new DelayedOperations({ clock, timers, countMax: this.#options.delayedOperationsMax })
     const router = new RequestRouter({
       cluster,
       brokerId: brokerId(this.#options.brokerId),
@@ -353,6 +385,7 @@ class RunningBroker implements Broker {
       random,
       logger: this.#logger,
       checks: () => this.checks(),
+      ...(this.#cluster === undefined ? {} : { replicas: this.#cluster.requests }),
     })
     this.#router = router
     this.#started.push({ what: 'requests', stop: (isImmediate) => this.#stopRequests(router, delayed, isImmediate) })

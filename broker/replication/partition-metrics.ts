@@ -5,8 +5,14 @@ import type { Coordinator } from '../coordination/coordinator.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { Partition } from './partition.ts'
 import type { PartitionManager } from './partition-manager.ts'
+import type { Replica } from './replica.ts'
+import type { Replication } from './replication.ts'
 
-export function registerPartitionGauges(meter: Meter, partitions: PartitionManager): void {
+export function registerPartitionGauges(
+  meter: Meter,
+  partitions: PartitionManager,
+  replication: Replication | undefined,
+): void {
   const sum = (of: (partition: Partition) => number) => (): number => {
     let total = 0
     for (const partition of partitions.all()) total += of(partition)
@@ -15,10 +21,11 @@ export function registerPartitionGauges(meter: Meter, partitions: PartitionManag
   const count = (is: (partition: Partition) => boolean) => sum((partition) => (is(partition) ? 1 : 0))
   const offline = count(({ state }) => state === 'offline')
   meter.gauge('tidemark_partitions', {}, () => partitions.partitionCount)
+  // One that is alone leads whatever it has.
   meter.gauge(
     'tidemark_partition_leader',
     {},
-    count(() => true),
+    count((partition) => partition.checkServing() === undefined),
   )
   meter.gauge('tidemark_offline_partitions', {}, () => partitions.unopenedCount + offline())
   meter.gauge(
@@ -26,12 +33,21 @@ export function registerPartitionGauges(meter: Meter, partitions: PartitionManag
     {},
     count(({ state }) => state === 'read-only'),
   )
-  // With one replica each, no partition ever has fewer in sync than it has.
-  meter.gauge('tidemark_under_replicated_partitions', {}, () => 0)
+  const led = (is: (replica: Replica) => boolean) => (): number => {
+    let total = 0
+    for (const replica of replication?.all() ?? []) if (replica.role === 'leader' && is(replica)) total += 1
+    return total
+  }
+  meter.gauge(
+    'tidemark_under_replicated_partitions',
+    {},
+    led(({ identity, state }) => state.inSyncReplicas.length < identity.assignment.length),
+  )
+  const isAlone = replication === undefined
   meter.gauge(
     'tidemark_under_min_isr_partitions',
     {},
-    count(({ config }) => config.minInSyncReplicas > 1),
+    isAlone ? count(({ config }) => config.minInSyncReplicas > 1) : led(({ state }) => !state.hasEnoughInSync),
   )
   meter.gauge(
     'tidemark_quarantined_ranges',
