@@ -1,0 +1,137 @@
+// Which brokers become the replicas of a new partition. Owns the spreading: one replica a broker, over as many racks as there
+// are, load and leaders even. Pure and deterministic; knows nothing of who is alive, and moves nothing that has a place.
+//
+// A broker without a rack counts as a rack of its own. Racks come before brokers: the replica goes to the rack that the
+// partition has the fewest replicas in, among those to the one with the least load per broker, and in it to the broker
+// with the least load. Who of them leads is decided then, so that it never costs a rack or the balance.
+
+import type { BrokerId } from '../../shared/ids.ts'
+import { must } from '../../shared/assert.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+
+export interface PlacementBroker {
+  readonly brokerId: BrokerId
+  readonly rack: string | undefined
+}
+
+/** What a broker has been given so far. */
+export interface BrokerLoad {
+  readonly replicas: number
+  /** Partitions that it is the preferred leader of. */
+  readonly leaders: number
+}
+
+export type Assignment = readonly (readonly BrokerId[])[]
+
+export interface PlacementRequest {
+  readonly brokers: readonly PlacementBroker[]
+  /** By broker; nothing for those that are not in it. */
+  readonly load: ReadonlyMap<BrokerId, BrokerLoad>
+  /** How many partitions are to be placed. */
+  readonly partitions: number
+  readonly replicationFactor: number
+  /** Which broker comes first among equals, so that not everybody begins with the same one. Any whole number from 0 on. */
+  readonly startAt: number
+}
+
+interface Place {
+  readonly brokerId: BrokerId
+  replicas: number
+  leaders: number
+}
+
+interface Rack {
+  readonly places: Place[]
+  replicas: number
+  /** Replicas in it of the partition that is being placed. */
+  taken: number
+}
+
+/** The replicas of each partition, the preferred leader first. @throws INVALID_REPLICATION_FACTOR naming both numbers */
+export function placeReplicas(request: PlacementRequest): BrokerId[][] {
+  const { brokers, partitions, replicationFactor } = request
+  if (replicationFactor < 1 || replicationFactor > brokers.length) throw tooFew(replicationFactor, brokers.length)
+  const racks = racksOf(request)
+  return Array.from({ length: partitions }, () => {
+    const row = putLeaderFirst(pickReplicas(racks, replicationFactor))
+    return row.map(({ brokerId }) => brokerId)
+  })
+}
+
+/** The assignment with partitions added up to the given number; those that there are stay. @throws as placeReplicas */
+export function extendPlacement(before: Assignment, request: PlacementRequest): Assignment {
+  return [...before, ...placeReplicas({ ...request, partitions: request.partitions - before.length })]
+}
+
+/** What all brokers together have been given by these topics. */
+export function countLoad(assignments: Iterable<Assignment>): Map<BrokerId, BrokerLoad> {
+  const load = new Map<BrokerId, { replicas: number; leaders: number }>()
+  for (const assignment of assignments) {
+    for (const row of assignment) {
+      for (const [rank, id] of row.entries()) {
+        let one = load.get(id)
+        if (one === undefined) load.set(id, (one = { replicas: 0, leaders: 0 }))
+        one.replicas += 1
+        if (rank === 0) one.leaders += 1
+      }
+    }
+  }
+  return load
+}
+
+/** In the order in which they are preferred among equals. */
+function racksOf({ brokers, load, startAt }: PlacementRequest): Rack[] {
+  const sorted = [...brokers].sort((a, b) => a.brokerId - b.brokerId)
+  const first = startAt % Math.max(1, sorted.length)
+  const racks = new Map<string, Rack>()
+  for (const { brokerId, rack: name } of [...sorted.slice(first), ...sorted.slice(0, first)]) {
+    const key = name === undefined ? `broker ${brokerId}` : `rack ${name}`
+    const rack = racks.get(key) ?? { places: [], replicas: 0, taken: 0 }
+    const { replicas, leaders } = load.get(brokerId) ?? { replicas: 0, leaders: 0 }
+    rack.places.push({ brokerId, replicas, leaders })
+    rack.replicas += replicas
+    racks.set(key, rack)
+  }
+  return [...racks.values()]
+}
+
+function pickReplicas(racks: readonly Rack[], replicationFactor: number): Place[] {
+  const row: Place[] = []
+  for (const rack of racks) rack.taken = 0
+  while (row.length < replicationFactor) {
+    const free = racks.filter(({ taken, places }) => taken < places.length)
+    const fewest = Math.min(...free.map(({ taken }) => taken))
+    const rack = least(
+      free.filter(({ taken }) => taken === fewest),
+      ({ replicas, places }) => replicas / places.length,
+    )
+    const place = least(
+      rack.places.filter((one) => !row.includes(one)),
+      ({ replicas }) => replicas,
+    )
+    row.push(place)
+    place.replicas += 1
+    rack.replicas += 1
+    rack.taken += 1
+  }
+  return row
+}
+
+/** Puts the replica first that is the preferred leader of the fewest partitions. */
+function putLeaderFirst(row: readonly Place[]): Place[] {
+  const leader = least(row, ({ leaders }) => leaders)
+  leader.leaders += 1
+  return [leader, ...row.filter((one) => one !== leader)]
+}
+
+/** The first of those with the lowest measure. */
+function least<T>(items: readonly T[], measure: (item: T) => number): T {
+  const [first, ...others] = items
+  return others.reduce((best, item) => (measure(item) < measure(best) ? item : best), must(first, 'one is left'))
+}
+
+function tooFew(replicationFactor: number, brokers: number): TidemarkError {
+  const there = brokers === 1 ? 'is 1 broker' : `are ${brokers} brokers`
+  const text = `replication factor ${replicationFactor} is not possible: there ${there}`
+  return new TidemarkError('INVALID_REPLICATION_FACTOR', text)
+}
