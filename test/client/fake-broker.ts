@@ -22,6 +22,10 @@ export type Behaviour =
   | { readonly kind: 'refuse'; readonly error: ErrorCode; readonly message?: string }
   /** Every partition of a produce or fetch answers this error and nothing is done. */
   | { readonly kind: 'refuse-partitions'; readonly error: ErrorCode; readonly message?: string }
+  /** The work is done, and the answer denies it. */
+  | { readonly kind: 'apply-and-refuse-partitions'; readonly error: ErrorCode }
+  /** Every partition of a fetch is said to end there, before what was asked for. */
+  | { readonly kind: 'behind'; readonly highWatermark: number }
   | { readonly kind: 'drop' }
   | { readonly kind: 'apply-and-drop' }
   | { readonly kind: 'silence' }
@@ -34,6 +38,8 @@ export interface FakeTopic {
   readonly logs: ModelLog[]
   /** Broker id by partition; undefined for none. */
   leaders: (number | undefined)[]
+  /** By partition; undefined where brokers do not say. Produce and fetch requests of another epoch are refused. */
+  leaderEpochs: (number | undefined)[]
 }
 
 /** What the brokers of one fake cluster share. */
@@ -48,9 +54,19 @@ export class FakeCluster {
       topicId: `00000000-0000-4000-a000-${String(this.topics.size + this.nextProducerId).padStart(12, '0')}`,
       logs: Array.from({ length: partitions }, () => new ModelLog()),
       leaders: Array.from({ length: partitions }, () => leader),
+      leaderEpochs: Array.from({ length: partitions }, () => undefined),
     }
     this.topics.set(topic, made)
     return made
+  }
+
+  /** Another broker leads from now on, in the next epoch, or nobody does; fetches that wait hear of it. */
+  elect(topic: string, partition: number, leader: number | undefined): void {
+    const known = this.topics.get(topic)
+    if (known === undefined) throw new Error(`no topic ${topic}`)
+    known.leaders[partition] = leader
+    known.leaderEpochs[partition] = (known.leaderEpochs[partition] ?? 0) + 1
+    this.notify()
   }
 
   /** Wakes fetches that wait for records. */
@@ -68,6 +84,8 @@ export class FakeBroker {
   connections = 0
   port = 0
   helloAnswer: Partial<ResponseOf<'hello'>> = {}
+  /** What it says of partitions instead of what is so: it has missed something. */
+  belief: Pick<FakeTopic, 'leaders' | 'leaderEpochs'> | undefined
   readonly #sockets = new Set<Socket>()
   readonly #waitingFetches = new Set<() => void>()
   #server: Server | undefined
@@ -183,7 +201,19 @@ export class FakeBroker {
         break
     }
     const refusal = behaviour?.kind === 'refuse-partitions' ? behaviour : undefined
+    if (behaviour?.kind === 'behind') {
+      const { highWatermark } = behaviour
+      const error = ERRORS.OFFSET_OUT_OF_RANGE.number
+      const partitions = (request.body as RequestOf<'fetch'>).partitions.map((_, index) => {
+        return { index, error, message: undefined, highWatermark, logStartOffset: 0, bytes: 0 }
+      })
+      return send('response', APIS.fetch.response.encode({ partitions }))
+    }
     const { body, parts } = await this.#answer(request, tail, refusal)
+    if (behaviour?.kind === 'apply-and-refuse-partitions') {
+      const denied = (await this.#answer(request, tail, { error: behaviour.error })).body
+      return send('response', APIS[api].response.encode(denied as never))
+    }
     if (behaviour?.kind === 'apply-and-drop') return void socket.destroy()
     if (api === 'produce' && (request.body as RequestOf<'produce'>).acks === 0) return
     send('response', APIS[api].response.encode(body as never), parts)
@@ -247,11 +277,11 @@ export class FakeBroker {
           topic,
           topicId: known?.topicId,
           isInternal: false,
-          partitions: (known?.leaders ?? []).map((leader, partition) => ({
+          partitions: (this.belief?.leaders ?? known?.leaders ?? []).map((leader, partition) => ({
             error: 0,
             partition,
             leader,
-            leaderEpoch: undefined,
+            leaderEpoch: (this.belief ?? known)?.leaderEpochs[partition],
             replicas: [],
             inSyncReplicas: [],
           })),
@@ -261,12 +291,25 @@ export class FakeBroker {
     }
   }
 
-  #logOf(topic: string, topicId: string | undefined, partition: number): ModelLog | ErrorCode {
+  #logOf({
+    topic,
+    topicId,
+    partition,
+    leaderEpoch,
+  }: {
+    topic: string
+    topicId?: string | undefined
+    partition: number
+    leaderEpoch?: number | undefined
+  }): ModelLog | ErrorCode {
     const known = this.cluster.topics.get(topic)
     const log = known?.logs[partition]
     if (known === undefined || log === undefined) return 'UNKNOWN_TOPIC_OR_PARTITION'
     if (topicId !== undefined && topicId !== known.topicId) return 'UNKNOWN_TOPIC_OR_PARTITION'
-    return known.leaders[partition] === this.brokerId ? log : 'NOT_LEADER_OR_FOLLOWER'
+    if (known.leaders[partition] !== this.brokerId) return 'NOT_LEADER_OR_FOLLOWER'
+    const current = known.leaderEpochs[partition]
+    if (current === undefined || leaderEpoch === undefined || leaderEpoch === current) return log
+    return leaderEpoch < current ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH'
   }
 
   #produce(
@@ -275,14 +318,15 @@ export class FakeBroker {
     refusal: { error: ErrorCode; message?: string } | undefined,
   ): ResponseOf<'produce'> {
     let at = 0
-    const partitions = request.partitions.map(({ topic, topicId, partition, bytes }) => {
+    const partitions = request.partitions.map((asked) => {
+      const { bytes } = asked
       const batch = tail.subarray(at, at + bytes)
       at += bytes
       const empty = { baseOffset: undefined, logStartOffset: undefined, logAppendTime: undefined }
       if (refusal !== undefined) {
         return { error: ERRORS[refusal.error].number, message: refusal.message ?? 'as scripted', ...empty }
       }
-      const log = this.#logOf(topic, topicId, partition)
+      const log = this.#logOf(asked)
       if (typeof log === 'string') return { error: ERRORS[log].number, message: log, ...empty }
       const outcome = log.append(batch)
       if ('error' in outcome) return { error: ERRORS[outcome.error].number, message: outcome.message, ...empty }
@@ -303,8 +347,9 @@ export class FakeBroker {
       const partitions: {
         [Key in keyof ResponseOf<'fetch'>['partitions'][number]]: ResponseOf<'fetch'>['partitions'][number][Key]
       }[] = []
-      for (const [index, { topic, topicId, partition, fetchOffset, maxBytes }] of request.partitions.entries()) {
-        const log = refusal?.error ?? this.#logOf(topic, topicId, partition)
+      for (const [index, asked] of request.partitions.entries()) {
+        const { fetchOffset, maxBytes } = asked
+        const log = refusal?.error ?? this.#logOf(asked)
         const empty = {
           index,
           message: refusal?.message,
@@ -350,8 +395,9 @@ export class FakeBroker {
 
   #listOffsets(request: RequestOf<'listOffsets'>): ResponseOf<'listOffsets'> {
     return {
-      partitions: request.partitions.map(({ topic, partition, at }) => {
-        const log = this.#logOf(topic, undefined, partition)
+      partitions: request.partitions.map((asked) => {
+        const { at } = asked
+        const log = this.#logOf(asked)
         const empty = { message: undefined, timestamp: undefined, leaderEpoch: undefined }
         if (typeof log === 'string') return { ...empty, error: ERRORS[log].number, offset: undefined }
         return { ...empty, error: 0, offset: at === -2 ? log.logStartOffset : log.endOffset }

@@ -125,4 +125,47 @@ describe('a metadata cache', () => {
     if (topic !== undefined) asked[0]?.answer({ ...response, topics: [{ ...topic, partitions: [partitionOf(7, 0)] }] })
     await expect(refreshed).rejects.toMatchObject({ code: 'MALFORMED_FRAME' })
   })
+
+  it('does not go back to an older leader, unless it is another topic of that name', async () => {
+    const { cache, asked } = make()
+    const learn = async (leader: number, leaderEpoch: number, topicId: string): Promise<void> => {
+      const before = asked.length
+      const refreshed = cache.refresh(['t'], false)
+      await expect.poll(() => asked.length).toBe(before + 1)
+      const response = responseOf(['t'], leader)
+      const topics = response.topics.map((topic) => ({
+        ...topic,
+        topicId,
+        partitions: topic.partitions.map((partition) => ({ ...partition, leaderEpoch })),
+      }))
+      asked[before]?.answer({ ...response, topics })
+      await refreshed
+    }
+    const [one, other] = ['00000000-0000-4000-a000-000000000001', '00000000-0000-4000-a000-000000000002']
+    await learn(1, 5, one)
+    await learn(2, 4, one)
+    expect(cache.leaderOf('t', 0)).toMatchObject({ leader: 1, leaderEpoch: 5 })
+    await learn(2, 6, one)
+    expect(cache.leaderOf('t', 0)).toMatchObject({ leader: 2, leaderEpoch: 6 })
+    await learn(0, 1, other)
+    expect(cache.leaderOf('t', 0)).toMatchObject({ leader: 0, leaderEpoch: 1 })
+  })
+
+  it('remembers the addresses of brokers that are named no more, and tells who listens of every answer', async () => {
+    const { cache, asked } = make()
+    let heard = 0
+    const unlisten = cache.onLearned(() => (heard += 1))
+    for (const port of [1, 2]) {
+      const refreshed = cache.refresh([], false)
+      await expect.poll(() => asked.length).toBe(port)
+      const brokers = [{ brokerId: 0, host: 'h', port, rack: undefined }]
+      asked[port - 1]?.answer({ ...responseOf([]), brokers })
+      await refreshed
+      if (port === 1) expect(cache.formerAddresses()).toEqual([])
+      else unlisten()
+    }
+    expect(cache.addresses()).toEqual([{ host: 'h', port: 2 }])
+    expect(cache.formerAddresses()).toEqual([{ host: 'h', port: 1 }])
+    expect(heard).toBe(2)
+  })
 })

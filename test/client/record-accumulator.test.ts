@@ -9,6 +9,7 @@ import type { ProducerBatch } from '../../client/producer-batch.ts'
 import {
   type AccumulatorOptions,
   type BatchAnswer,
+  isGiven,
   type PlannedRequest,
   RecordAccumulator,
 } from '../../client/record-accumulator.ts'
@@ -285,6 +286,8 @@ const fate = fc.oneof(
   { weight: 1, arbitrary: fc.constant('throttled' as const) },
   { weight: 1, arbitrary: fc.constant('refused-for-good' as const) },
   { weight: 1, arbitrary: fc.constant('timed-out-after-append' as const) },
+  { weight: 1, arbitrary: fc.constant('moved' as const) },
+  { weight: 1, arbitrary: fc.constant('moved-after-append' as const) },
 )
 type Fate =
   | 'arrives'
@@ -294,6 +297,13 @@ type Fate =
   | 'throttled'
   | 'refused-for-good'
   | 'timed-out-after-append'
+  /** Another broker leads every other partition: what is on its way to the old one is not waited for any more. */
+  | 'moved'
+  | 'moved-after-append'
+
+function fail(): never {
+  throw new Error('not there')
+}
 
 /** Plays one request against the log, as a broker and a network with this fate would. */
 function play(log: ModelLog, batch: ProducerBatch, what: Fate): BatchAnswer {
@@ -373,14 +383,32 @@ describe('an idempotent producer, whatever becomes of its requests', () => {
           const request = inFlight.shift()
           if (request === undefined) continue
           const what = left.shift() ?? 'arrives'
-          const answers = request.batches.map((batch) => play(logs[batch.partition] ?? new ModelLog(), batch, what))
+          if (what === 'moved' || what === 'moved-after-append') {
+            for (const moved of [request, ...inFlight]) {
+              for (const batch of moved.batches) {
+                const isMine = batch.partition % 2 === 0 && !moved.given.has(batch)
+                if (isMine && what === 'moved-after-append')
+                  play(logs[batch.partition] ?? new ModelLog(), batch, 'arrives')
+              }
+              accumulator.onMoved(moved, ({ partition }) => partition % 2 === 0, errorOf('CONNECTION_FAILED'), now)
+            }
+            inFlight.splice(0, inFlight.length, ...[request, ...inFlight].filter((one) => !isGiven(one)))
+            continue
+          }
+          const answers = request.batches.map((batch) =>
+            request.given.has(batch)
+              ? refused('CORRUPT_MESSAGE')
+              : play(logs[batch.partition] ?? new ModelLog(), batch, what),
+          )
           if (what === 'answer-lost' || what === 'request-lost' || what === 'never-connected') {
             // The connection is gone, and with it what was sent behind: the broker may have seen it or not.
             const broken = [request, ...inFlight.splice(0)]
             for (const [index, lost] of broken.entries()) {
               const isSeen = index > 0 && what === 'answer-lost'
-              if (isSeen) for (const batch of lost.batches) play(logs[batch.partition] ?? new ModelLog(), batch, what)
-              const error = answers[0]?.kind === 'refused' ? answers[0].error : errorOf('CONNECTION_FAILED')
+              const seen = isSeen ? lost.batches.filter((batch) => !lost.given.has(batch)) : []
+              for (const batch of seen) play(logs[batch.partition] ?? new ModelLog(), batch, what)
+              const told = answers.find((_, at) => !request.given.has(request.batches[at] ?? fail()))
+              const error = told?.kind === 'refused' ? told.error : errorOf('CONNECTION_FAILED')
               accumulator.onLost(lost, error, now)
             }
           } else {
