@@ -23,6 +23,7 @@ export interface HedgeOptions<T> {
 /** The first answer. @throws the last error when every broker has failed, one that will not pass, the scope's reason. */
 export async function hedge<T>(what: string, options: HedgeOptions<T>): Promise<T> {
   const { environment, scope } = options
+  scope.check()
   const attempts = new Scope(environment, { what, signal: scope.signal })
   try {
     return await scope.race(new Promise<T>((resolve, reject) => new Race(options, attempts, resolve, reject).start()))
