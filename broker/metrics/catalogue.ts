@@ -51,6 +51,9 @@ const TABLE = {
   tidemark_under_replicated_partitions: gauge('Partitions led here with fewer replicas in sync than they have.'),
   tidemark_data_loss_suspected_total: counter('Elections and cuts in which acknowledged records may have been lost.'),
   tidemark_leader_elections_total: counter('Elections that this broker has won.'),
+  tidemark_leader_campaigns_total: counter('Times that this broker has tried to lead by its own choice, by reason.', [
+    'reason',
+  ]),
   tidemark_isr_shrinks_total: counter('Times that a replica of a partition led here fell out of sync.'),
   tidemark_isr_expands_total: counter('Times that a replica of a partition led here came into sync.'),
   tidemark_under_min_isr_partitions: gauge('Partitions led here with fewer replicas in sync than they must have.'),

@@ -130,6 +130,11 @@ export class ReplicaState {
     return this.#role === 'follower' && this.#following !== this.#options.self ? this.#following : undefined
   }
 
+  /** Whether the broker that it follows has shown, in the promised epoch, that it leads. */
+  get hasHeardLeader(): boolean {
+    return this.following !== undefined && this.#hasHeard
+  }
+
   /** Exclusive end of what consumers may read. */
   get highWatermark(): Offset {
     return this.#highWatermark
