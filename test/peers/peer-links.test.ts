@@ -10,12 +10,12 @@ import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { PEER_REQUESTS_MAX } from '../../broker/peers/peer-link.ts'
 import { PeerLinks } from '../../broker/peers/peer-links.ts'
 import type { PlainRequest } from '../../broker/requests/requests.ts'
-import { startBroker } from '../../broker/testing.ts'
 import type { Timers } from '../../shared/time.ts'
 import { brokerId, timestampMs } from '../../shared/ids.ts'
-import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import { APIS, type RequestOf, type ResponseOf } from '../../shared/protocol/api.ts'
+import { FakeBroker } from '../client/fake-broker.ts'
 import { type LogLine, type NativeServer, startNativeServer } from '../network/native-server.ts'
-import { errorOf, eventually, followOf, produceOf, RawClient } from '../network/raw-client.ts'
+import { eventually, followOf, produceOf, RawClient } from '../network/raw-client.ts'
 import { StubRequests } from '../network/stub-requests.ts'
 
 const TWO = brokerId(2)
@@ -150,6 +150,7 @@ describe('links to other brokers', () => {
     const answers = await Promise.all(asked.map((of) => side.links.ask(TWO, 'probeBroker', probe(of))))
     expect(peer.requests.probed).toEqual(asked)
     expect(answers.map(({ body }) => body.isGone)).toEqual(asked.map((of) => of % 2 === 0))
+    for (const of of [1, 2, 3]) await Promise.all(asked.map(() => side.links.ask(TWO, 'probeBroker', probe(of))))
     expect(side.changes).toEqual(['connected 2'])
   })
 
@@ -209,6 +210,18 @@ describe('links to other brokers', () => {
     await side.links.ask(TWO, 'probeBroker', probe(7))
     expect(again.requests.probed).toEqual([7])
     expect(side.changes).toEqual(['connected 2', 'lost 2', 'connected 2'])
+  })
+
+  it('name the same trouble again when there was a connection in between', async () => {
+    const port = await deadPort()
+    await using side = startSide(recordOf(port))
+    const refused = (): number => side.log.filter(({ message }) => message.includes('ECONNREFUSED')).length
+    await eventually(() => refused() === 1)
+    const peer = await startPeer({ port })
+    await eventually(() => side.links.isConnected(TWO))
+    await peer[Symbol.asyncDispose]()
+    await eventually(() => refused() === 2)
+    expect(side.changes).toEqual(['connected 2', 'lost 2'])
   })
 
   it('give a broker that keeps silent up when a request has run out of time, and call it again', async () => {
@@ -327,6 +340,17 @@ describe('a broker that is not the one expected', () => {
     expect(side.changes).toEqual([])
   })
 
+  it('because it speaks an older version is not spoken to, and told with the request it lacks', async () => {
+    await using older = await FakeBroker.start()
+    const apis = Object.values(APIS).map(({ number: api }) => ({ api, versionMin: 0, versionMax: 0 }))
+    older.helloAnswer = { cluster: 'test', brokerId: 2, apis: apis.filter(({ api }) => api !== APIS.fence.number) }
+    await using side = startSide(recordOf(older.port))
+    await eventually(() => older.connections >= 2)
+    expect(side.log).toHaveLength(1)
+    expect(side.log[0]?.message).toMatch(/fence in version 0: 127\.0\.0\.1:\d+ with .* does not know it/)
+    expect(side.changes).toEqual([])
+  })
+
   it('because it is none at all is named once, and again when the trouble is another one', async () => {
     let calls = 0
     const port = await startStranger((write) => {
@@ -397,27 +421,6 @@ function failingWith(cause: Error): ClientTransport {
     },
   }
 }
-
-describe('a broker that is alone', () => {
-  it('refuses what only other brokers ask, and goes on', async () => {
-    await using broker = await startBroker({ dataDir: 'memory' })
-    const client = await RawClient.greet(broker.port)
-    const partitions = [{ topicId: LATER, partition: 0, epoch: 1 }]
-    const ids = [
-      client.request('fence', { brokerId: 2, partitions }),
-      client.request('announceLeaders', { brokerId: 2, partitions }),
-      client.request('suggestLeader', { brokerId: 2, partitions: [{ topicId: LATER, partition: 0, epochSeen: 1 }] }),
-      client.request('probeBroker', probe(2)),
-      client.request('replicaFetch', followOf({ [LATER]: 0 })),
-    ]
-    for (const id of ids) {
-      const { code, message } = errorOf(await client.answer(id))
-      expect([code, message]).toEqual(['INVALID_REQUEST', expect.stringContaining('alone')])
-    }
-    await client.ask('clusterInfo', {})
-    client.close()
-  })
-})
 
 /** How many connections the broker has been offered. */
 function opened(server: NativeServer<StubRequests>): number {
