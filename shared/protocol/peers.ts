@@ -110,6 +110,7 @@ export const replicaFetchResponse = struct({
       bytes: uint32,
       /** Where the logs part, or where the leader's begins: the epoch there, and its end or start. */
       epoch: optional(int32),
+      /** Of records: where the leader's log ends. */
       offset: count53,
       lossAcceptedIn: optional(int32),
     }),
