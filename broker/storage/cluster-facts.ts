@@ -1,6 +1,6 @@
 // What a data directory knows of the cluster it belongs to: the cluster's id, the topics that were deleted, and the leader
-// epochs its replicas have promised. Owns the file with the id, and the refusal to let a directory change between being a
-// cluster by itself and being a part of one; knows nothing of who asks.
+// epochs its replicas have promised. Owns the file with the id, and the refusal to let a directory of a cluster be written by a
+// broker that is alone; knows nothing of who asks.
 //
 // Invariant: the id is on stable storage before anything of its cluster is written to the directory.
 
@@ -37,18 +37,12 @@ export class ClusterFacts {
   /** @throws DIRECTORY_NOT_USABLE, FILE_CORRUPT */
   constructor(options: ClusterFactsOptions) {
     this.#options = options
-    const { path, directory, isClustered } = options
+    const { path, isClustered } = options
     this.#clusterId = this.#read()
     if (this.#clusterId !== undefined && !isClustered) {
       throw new TidemarkError(
         'DIRECTORY_NOT_USABLE',
         `${path} belongs to a cluster of several brokers, whose records must not change behind its back; name its Redis with redis, or start on another data-dir`,
-      )
-    }
-    if (this.#clusterId === undefined && isClustered && directory.topics.list().length > 0) {
-      throw new TidemarkError(
-        'DIRECTORY_NOT_USABLE',
-        `${path} holds topics of a broker that was a cluster by itself; start on an empty data-dir and copy the records over, or leave redis out`,
       )
     }
   }

@@ -193,6 +193,9 @@ export class TopicStore {
     if (fault !== undefined) throw illegalAssignment(definition, fault)
     const before = this.#live.get(definition.topicId)
     if (before === undefined) return
+    // A broker that was alone takes its topics into a cluster as their only replica.
+    const isAdopted = before.assignment === undefined && definition.assignment?.every(({ length }) => length === 1)
+    if (isAdopted === true) return
     if ((before.assignment === undefined) !== (definition.assignment === undefined)) {
       throw illegalAssignment(definition, 'a topic is replicated from its creation on, or never')
     }

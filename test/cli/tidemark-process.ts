@@ -100,13 +100,14 @@ export interface Daemon {
   readonly ready: string
 }
 
-/** A broker on free ports that serves. */
+/** A broker that serves, on free ports unless `--listen` is among the extra words. */
 export async function startDaemon(
   dataDir: string,
   extra: readonly string[] = [],
   errorStream?: number,
 ): Promise<Daemon> {
-  const words = ['start', '--listen', '127.0.0.1:0', '--http', '127.0.0.1:0', '--data-dir', dataDir, ...extra]
+  const listen = extra.includes('--listen') ? [] : ['--listen', '127.0.0.1:0']
+  const words = ['start', ...listen, '--http', '127.0.0.1:0', '--data-dir', dataDir, ...extra]
   const daemon = new Tidemark(words, errorStream === undefined ? {} : { errorStream })
   const match = await daemon.saw(/^tidemark ready listen=(\S+) http=(\S+) broker=\d+ cluster=\S+$/m)
   return { process: daemon, ready: match[0], brokers: match[1] ?? '', http: match[2] ?? '' }
