@@ -4,7 +4,6 @@
 // Invariants: it is connected only to a broker that has said it is the one expected; whoever listens is told connected
 // and lost in turn, and lost at the end if it was connected; after `close` no timer and no connection is left.
 
-import type { ErrorCode } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { Timer } from '../../shared/time.ts'
@@ -175,9 +174,9 @@ export class PeerLink {
       this.#host.logger.warn(fields, `the connection to broker ${peer} is lost: ${textOf(reason)}`)
       return
     }
-    const complaint = kindOf(reason)
-    if (complaint === this.#complaint) return
-    this.#complaint = complaint
+    // Without the cause, where a stranger's bytes may be named: those differ from one attempt to the next.
+    if (reason.message === this.#complaint) return
+    this.#complaint = reason.message
     this.#host.logger.warn(fields, `no connection to broker ${peer}, trying again: ${textOf(reason)}`)
   }
 }
@@ -187,12 +186,4 @@ function textOf(error: TidemarkError): string {
   const { cause } = error
   if (!(cause instanceof Error) || error.message.includes(cause.message)) return error.message
   return `${error.message}: ${cause.message}`
-}
-
-/** The same for failures that differ only in what a stranger happens to send. */
-function kindOf(error: TidemarkError): string {
-  const code: ErrorCode = error.code
-  if (code !== 'CONNECTION_FAILED') return error.message
-  const { cause } = error
-  return cause instanceof Error && 'code' in cause ? String(cause.code) : error.message
 }

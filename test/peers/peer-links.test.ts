@@ -355,7 +355,7 @@ describe('a broker that is not the one expected', () => {
     let calls = 0
     const port = await startStranger((write) => {
       calls += 1
-      write(`HTTP/1.1 400 Bad Request ${calls}\r\n\r\n`)
+      write(`${calls}HTTP/1.1 400 Bad Request\r\n\r\n`)
     })
     await using side = startSide(recordOf(port))
     await eventually(() => calls >= 3)
