@@ -2,8 +2,11 @@
 
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
+import type { BrokerId } from '../../shared/ids.ts'
 import type { RequestServices } from './request-services.ts'
 import { offset } from '../../shared/ids.ts'
+import { isHosted } from '../storage/hosted-partitions.ts'
+import { explainPartition, leadershipOf, liveBrokers } from './leadership.ts'
 import { NO_ERROR, refused } from './outcome.ts'
 
 type DescribedTopic = ResponseOf<'describeTopics'>['topics'][number]
@@ -14,14 +17,15 @@ export function describeTopics(
   request: RequestOf<'describeTopics'>,
 ): ResponseOf<'describeTopics'> {
   const { topics } = services.coordinator
+  const live = liveBrokers(services)
   if (request.topics === undefined) {
-    const all = [...topics.list()].map((topic) => describe(services, topic))
+    const all = [...topics.list()].map((topic) => describe(services, topic, live))
     return { topics: all.sort((a, b) => (a.topic < b.topic ? -1 : 1)) }
   }
   return {
     topics: request.topics.map((name) => {
       const topic = topics.byName(name)
-      return topic === undefined ? unknown(name) : describe(services, topic)
+      return topic === undefined ? unknown(name) : describe(services, topic, live)
     }),
   }
 }
@@ -31,10 +35,10 @@ function unknown(topic: string): DescribedTopic {
   return { topic, ...outcome, topicId: undefined, replicationFactor: undefined, config: [], partitions: [] }
 }
 
-function describe(services: RequestServices, topic: TopicDefinition): DescribedTopic {
+function describe(services: RequestServices, topic: TopicDefinition, live: ReadonlySet<BrokerId>): DescribedTopic {
   const partitions: DescribedPartition[] = []
   for (let partition = 0; partition < topic.partitions; partition += 1) {
-    partitions.push(describePartition(services, topic, partition))
+    partitions.push(describePartition(services, topic, partition, live))
   }
   return {
     topic: topic.name,
@@ -46,8 +50,14 @@ function describe(services: RequestServices, topic: TopicDefinition): DescribedT
   }
 }
 
-function describePartition(services: RequestServices, topic: TopicDefinition, partition: number): DescribedPartition {
-  const leadership = services.coordinator.leaderships.of(topic.topicId, partition)
+/** Where the log is another broker's, its offsets are told as 0; the reason says who knows them. */
+function describePartition(
+  services: RequestServices,
+  topic: TopicDefinition,
+  partition: number,
+  live: ReadonlySet<BrokerId>,
+): DescribedPartition {
+  const leadership = leadershipOf(services, topic.topicId, partition, live)
   const found = services.partitions.find(topic.name, topic.topicId, partition)
   const facts = found?.describe()
   return {
@@ -62,11 +72,23 @@ function describePartition(services: RequestServices, topic: TopicDefinition, pa
     recoveryPoint: facts?.recoveryPoint ?? offset(0),
     segments: facts?.segments ?? 0,
     bytes: facts?.bytes ?? 0,
-    state: facts?.state ?? 'offline',
-    reason:
-      facts === undefined
-        ? services.partitions.whyNotFound(topic.name, topic.topicId, partition).message
-        : facts.reason,
+    ...(facts === undefined
+      ? stateElsewhere(services, topic, partition, live)
+      : { state: facts.state, reason: facts.reason ?? explainPartition(services, topic, partition, live) }),
     quarantined: facts?.quarantined ?? [],
   }
+}
+
+function stateElsewhere(
+  services: RequestServices,
+  topic: TopicDefinition,
+  partition: number,
+  live: ReadonlySet<BrokerId>,
+): Pick<DescribedPartition, 'state' | 'reason'> {
+  if (isHosted(topic, partition, services.brokerId)) {
+    const { message } = services.partitions.whyNotFound(topic.name, topic.topicId, partition)
+    return { state: 'offline', reason: message }
+  }
+  const isLed = leadershipOf(services, topic.topicId, partition, live)?.leader !== undefined
+  return { state: isLed ? 'online' : 'offline', reason: explainPartition(services, topic, partition, live) }
 }

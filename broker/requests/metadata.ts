@@ -4,6 +4,7 @@ import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { ERRORS, TidemarkError } from '../../shared/errors.ts'
+import { leadershipOf, liveBrokers } from './leadership.ts'
 import { NO_ERROR, refused } from './outcome.ts'
 import type { WireOutcome } from './outcome.ts'
 import { topicNameFault } from './topic-name.ts'
@@ -19,13 +20,14 @@ export async function metadata(
 ): Promise<ResponseOf<'metadata'>> {
   const { coordinator, cluster } = services
   const topics: TopicMetadata[] = []
+  const live = liveBrokers(services)
   if (request.topics === undefined) {
-    for (const topic of coordinator.topics.list()) topics.push(describe(services, topic))
+    for (const topic of coordinator.topics.list()) topics.push(describe(services, topic, live))
     topics.sort((a, b) => (a.topic < b.topic ? -1 : 1))
   } else {
     for (const name of request.topics) {
       const topic = coordinator.topics.byName(name)
-      if (topic !== undefined) topics.push(describe(services, topic))
+      if (topic !== undefined) topics.push(describe(services, topic, live))
       else topics.push(await missing(services, administration, name, request.createMissing))
     }
   }
@@ -57,10 +59,10 @@ function refusedTopic(topic: string, { error, message }: WireOutcome): TopicMeta
   return { topic, error, message, topicId: undefined, isInternal: false, partitions: [], batchBytesMax: undefined }
 }
 
-function describe(services: RequestServices, topic: TopicDefinition): TopicMetadata {
+function describe(services: RequestServices, topic: TopicDefinition, live = liveBrokers(services)): TopicMetadata {
   const partitions: PartitionMetadata[] = []
   for (let partition = 0; partition < topic.partitions; partition += 1) {
-    const leadership = services.coordinator.leaderships.of(topic.topicId, partition)
+    const leadership = leadershipOf(services, topic.topicId, partition, live)
     partitions.push({
       error: leadership?.leader === undefined ? ERRORS.LEADER_NOT_AVAILABLE.number : 0,
       partition,

@@ -50,7 +50,7 @@ interface Rack {
 /** The replicas of each partition, the preferred leader first. @throws INVALID_REPLICATION_FACTOR naming both numbers */
 export function placeReplicas(request: PlacementRequest): BrokerId[][] {
   const { brokers, partitions, replicationFactor } = request
-  if (replicationFactor < 1 || replicationFactor > brokers.length) throw tooFew(replicationFactor, brokers.length)
+  checkReplicationFactor(replicationFactor, brokers.length)
   const racks = racksOf(request)
   return Array.from({ length: partitions }, () => {
     const row = putLeaderFirst(pickReplicas(racks, replicationFactor))
@@ -61,6 +61,14 @@ export function placeReplicas(request: PlacementRequest): BrokerId[][] {
 /** The assignment with partitions added up to the given number; those that there are stay. @throws as placeReplicas */
 export function extendPlacement(before: Assignment, request: PlacementRequest): Assignment {
   return [...before, ...placeReplicas({ ...request, partitions: request.partitions - before.length })]
+}
+
+/** @throws INVALID_REPLICATION_FACTOR naming both numbers, unless so many brokers can hold so many replicas */
+export function checkReplicationFactor(replicationFactor: number, brokers: number): void {
+  if (replicationFactor >= 1 && replicationFactor <= brokers) return
+  const there = brokers === 1 ? 'is 1 broker' : `are ${brokers} brokers`
+  const text = `replication factor ${replicationFactor} is not possible: there ${there}`
+  throw new TidemarkError('INVALID_REPLICATION_FACTOR', text)
 }
 
 /** What all brokers together have been given by these topics. */
@@ -128,10 +136,4 @@ function putLeaderFirst(row: readonly Place[]): Place[] {
 function least<T>(items: readonly T[], measure: (item: T) => number): T {
   const [first, ...others] = items
   return others.reduce((best, item) => (measure(item) < measure(best) ? item : best), must(first, 'one is left'))
-}
-
-function tooFew(replicationFactor: number, brokers: number): TidemarkError {
-  const there = brokers === 1 ? 'is 1 broker' : `are ${brokers} brokers`
-  const text = `replication factor ${replicationFactor} is not possible: there ${there}`
-  return new TidemarkError('INVALID_REPLICATION_FACTOR', text)
 }

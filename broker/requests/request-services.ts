@@ -1,6 +1,6 @@
 // What the requests work with: the same for all of them, made once by whoever composes the broker.
 
-import type { BrokerId } from '../../shared/ids.ts'
+import type { BrokerId, LeaderEpoch, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock } from '../../shared/time.ts'
@@ -17,6 +17,14 @@ export interface RequestLimits {
   readonly defaultReplicationFactor: number
 }
 
+/** What a replica knows of its leadership by itself. */
+export interface LocalLeadership {
+  /** Absent where the replica knows that the leader of the epoch leads no more. */
+  readonly leader: BrokerId | undefined
+  readonly leaderEpoch: LeaderEpoch
+  readonly inSyncReplicas: readonly BrokerId[]
+}
+
 export interface RequestServices {
   readonly cluster: string
   readonly brokerId: BrokerId
@@ -27,6 +35,12 @@ export interface RequestServices {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** Whether topics are given replicas on several brokers; false if absent: this broker has everything. */
+  readonly isCluster?: boolean
+  /** What the replica of the partition on this broker knows of its leadership; undefined where there is none. */
+  readonly localLeadership?: (id: TopicId, partition: number) => LocalLeadership | undefined
+  /** Why the partition is not as it should be, where the replica on this broker knows better than everybody else. */
+  readonly explain?: (id: TopicId, partition: number) => string | undefined
   /** Absent where a broker is its own cluster. */
   readonly replicas?: ReplicaRequests
   /** What is looked at to tell whether all is well. */

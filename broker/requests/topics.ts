@@ -5,8 +5,15 @@ import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { TopicChange, TopicDefinition, TopicOutcome } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { TidemarkError } from '../../shared/errors.ts'
+import type { TopicId } from '../../shared/ids.ts'
 import { topicId } from '../../shared/ids.ts'
 import { PARTITIONS_PER_TOPIC_MAX } from '../../shared/limits.ts'
+import { hostedPartitions } from '../storage/hosted-partitions.ts'
+import { minInSyncReplicasOf } from '../storage/log-config.ts'
+import type { Replicas } from './assignment.ts'
+import { assign, assignMore, candidates } from './assignment.ts'
+import { whenLed, within } from './bounded-wait.ts'
+import { checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
 import { topicNameFault } from './topic-name.ts'
 
@@ -15,6 +22,19 @@ type CreatedTopic = ResponseOf<'createTopics'>['topics'][number]
 type DeletedTopic = ResponseOf<'deleteTopics'>['topics'][number]
 type TrimmedPartition = ResponseOf<'trim'>['partitions'][number]
 
+interface Wanted {
+  readonly topicId: TopicId
+  readonly from: number
+  readonly to: number
+}
+
+const MIN_IN_SYNC = 'min.insync.replicas'
+/** No request waits longer, whatever it asks for. */
+const WAIT_MS_MAX = 300_000
+/** How long leaders of added partitions are waited for: the request names no time. */
+const ADDED_WAIT_MS = 5_000
+/** Which broker comes first among equals is drawn from so many. */
+const START_AT_END = 0x1_0000
 /** How often a change is tried again because somebody else has changed the topic meanwhile. */
 const CONFLICTS_MAX = 10
 
@@ -25,7 +45,9 @@ export class TopicRequests {
     this.#services = services
   }
 
+  /** Answers when the topics are led, or when the time is up: they are there then all the same. */
   async createTopics(request: RequestOf<'createTopics'>): Promise<ResponseOf<'createTopics'>> {
+    const deadlineMs = this.#services.clock.monotonic() + Math.min(request.timeoutMs, WAIT_MS_MAX)
     const topics: CreatedTopic[] = []
     const names = request.topics.map(({ topic }) => topic)
     for (const topic of request.topics) {
@@ -34,6 +56,10 @@ export class TopicRequests {
         topics.push(notCreated(topic.topic, refused('INVALID_REQUEST', `topic ${topic.topic} is there twice`)))
       else topics.push(await this.createOne(topic, request.validateOnly))
     }
+    const awaited = topics.flatMap(({ topicId: id, partitions = 0 }): Wanted[] => {
+      return id === undefined ? [] : [{ topicId: topicId(id), from: 0, to: partitions }]
+    })
+    await this.#whenLed(awaited, deadlineMs - this.#services.clock.monotonic())
     return { topics }
   }
 
@@ -55,7 +81,13 @@ export class TopicRequests {
 
   async deleteTopics(request: RequestOf<'deleteTopics'>): Promise<ResponseOf<'deleteTopics'>> {
     const topics: DeletedTopic[] = []
-    for (const name of request.topics) topics.push({ topic: name, ...(await this.#deleteOne(name)) })
+    const deadlineMs = this.#services.clock.monotonic() + Math.min(request.timeoutMs, WAIT_MS_MAX)
+    for (const name of request.topics) {
+      const leftMs = Math.max(0, deadlineMs - this.#services.clock.monotonic())
+      const outcome = await within(this.#services.delayed, leftMs, this.#deleteOne(name))
+      const late = `it is not known yet whether topic ${name} has been deleted; it is being tried`
+      topics.push({ topic: name, ...(outcome ?? refused('REQUEST_TIMED_OUT', late)) })
+    }
     return { topics }
   }
 
@@ -67,6 +99,7 @@ export class TopicRequests {
         delete config[key]
       }
       for (const [key, value] of request.set) config[key] = value
+      checkUnchanged(topic, config)
       this.#services.partitions.parseConfig(config)
       return { config }
     })
@@ -74,15 +107,20 @@ export class TopicRequests {
 
   async addPartitions(request: RequestOf<'addPartitions'>): Promise<void> {
     const { topic: name, partitions } = request
+    let before: TopicDefinition | undefined
     await this.#change(name, request.validateOnly, (topic) => {
       if (partitions <= topic.partitions) {
         const text = `topic ${name} has ${topic.partitions} partitions; asked for ${partitions}, which is not more`
         throw new TidemarkError('INVALID_PARTITIONS', text)
       }
       checkPartitions(partitions)
-      this.#services.partitions.checkRoom(partitions - topic.partitions)
-      return { partitions }
+      before = topic
+      const replicas = this.#assignMore(topic, partitions)
+      this.#checkRoom({ ...topic, ...replicas, partitions }, topic)
+      return { partitions, ...replicas }
     })
+    if (before === undefined || request.validateOnly) return
+    await this.#whenLed([{ topicId: before.topicId, from: before.partitions, to: partitions }], ADDED_WAIT_MS)
   }
 
   async trim(request: RequestOf<'trim'>): Promise<ResponseOf<'trim'>> {
@@ -106,28 +144,72 @@ export class TopicRequests {
   }
 
   #define(topic: NewTopic): TopicDefinition {
-    const { coordinator, limits, random, clock, partitions: manager } = this.#services
+    const { coordinator, limits, random, clock, partitions: manager, isCluster = false } = this.#services
     const fault = topicNameFault(topic.topic)
     if (fault !== undefined) throw new TidemarkError('INVALID_TOPIC_EXCEPTION', fault)
     if (coordinator.topics.byName(topic.topic) !== undefined) throw exists(topic.topic)
-    const brokers = coordinator.brokers().length
+    const brokers = isCluster ? candidates(coordinator).length : coordinator.brokers().length
     const partitions = topic.partitions ?? limits.defaultPartitions
     const replicationFactor = topic.replicationFactor ?? Math.min(limits.defaultReplicationFactor, Math.max(1, brokers))
     checkPartitions(partitions)
-    if (replicationFactor < 1 || replicationFactor > brokers) {
-      const there = brokers === 1 ? 'is 1 broker' : `are ${brokers} brokers`
-      const text = `replication factor ${replicationFactor} is not possible: there ${there}`
-      throw new TidemarkError('INVALID_REPLICATION_FACTOR', text)
-    }
+    checkReplicationFactor(replicationFactor, brokers)
     const config: Record<string, string> = {}
     for (const [key, value] of topic.config) {
       if (Object.hasOwn(config, key)) throw new TidemarkError('INVALID_CONFIG', `${key} is there twice`)
       config[key] = value
     }
     manager.parseConfig(config)
-    manager.checkRoom(partitions)
     const id = topicId(random.uuid())
-    return { topicId: id, name: topic.topic, partitions, replicationFactor, config, version: 1, createdAt: clock.now() }
+    const basis = { topicId: id, name: topic.topic, partitions, replicationFactor, version: 1, createdAt: clock.now() }
+    const definition = isCluster
+      ? {
+          ...basis,
+          config: this.#withMinInSync(replicationFactor, config),
+          ...this.#assign(partitions, replicationFactor),
+        }
+      : { ...basis, config }
+    this.#checkRoom(definition, undefined)
+    return definition
+  }
+
+  #assign(partitions: number, replicationFactor: number): Replicas {
+    const { coordinator, random } = this.#services
+    return assign(coordinator, { partitions, replicationFactor }, random.integer(START_AT_END))
+  }
+
+  /** Nothing for a topic that one broker has alone. */
+  #assignMore(topic: TopicDefinition, partitions: number): Partial<Replicas> {
+    const { assignment, directories = {} } = topic
+    if (assignment === undefined) return {}
+    const { coordinator, random } = this.#services
+    return assignMore(coordinator, topic, { assignment, directories }, partitions, random.integer(START_AT_END))
+  }
+
+  /**
+   * The number is written into the topic: all its replicas must go by the same one for ever, whatever their brokers are
+   * told later.
+   */
+  #withMinInSync(replicationFactor: number, config: Readonly<Record<string, string>>): Record<string, string> {
+    const described = this.#services.partitions.describeConfig(config).find(({ name }) => name === MIN_IN_SYNC)
+    const defaults = described?.source === 'broker' ? { [MIN_IN_SYNC]: described.value } : {}
+    return { ...config, [MIN_IN_SYNC]: String(minInSyncReplicasOf({ replicationFactor, config }, defaults)) }
+  }
+
+  /** @throws TOO_MANY_PARTITIONS unless this broker may hold what it would get */
+  #checkRoom(definition: TopicDefinition, before: TopicDefinition | undefined): void {
+    const { brokerId, partitions } = this.#services
+    const held = before === undefined ? 0 : hostedPartitions(before, brokerId).length
+    const added = hostedPartitions(definition, brokerId).length - held
+    if (added > 0) partitions.checkRoom(added)
+  }
+
+  /** A broker that is alone leads what it has opened. */
+  async #whenLed(wanted: readonly Wanted[], timeoutMs: number): Promise<void> {
+    if (this.#services.isCluster !== true || wanted.length === 0) return
+    const awaited = wanted.map(({ topicId: id, from, to }) => {
+      return [id, new Set(Array.from({ length: to - from }, (_, at) => from + at))] as const
+    })
+    await whenLed(this.#services, new Map(awaited), timeoutMs)
   }
 
   async #deleteOne(name: string) {
@@ -156,6 +238,13 @@ export class TopicRequests {
     }
     throw new TidemarkError('NOT_CONTROLLER', `topic ${name} is being changed by others all the time; ask again`)
   }
+}
+
+/** Two replicas that counted differently could elect a leader that lacks what the other has acknowledged. */
+function checkUnchanged(topic: TopicDefinition, config: Readonly<Record<string, string>>): void {
+  if (topic.assignment === undefined || config[MIN_IN_SYNC] === topic.config[MIN_IN_SYNC]) return
+  const text = `${MIN_IN_SYNC} of topic ${topic.name} cannot be changed once the topic has replicas`
+  throw new TidemarkError('INVALID_CONFIG', text)
 }
 
 function checkPartitions(partitions: number): void {
