@@ -6,6 +6,7 @@ import type { ErrorCode } from '../../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { FetchedAnswer } from './replica.ts'
 import type { FetchAnswer, FetchPosition } from './replication-events.ts'
+import { assertNever } from '../../shared/assert.ts'
 import { ERRORS, errorCodeOf, TidemarkError } from '../../shared/errors.ts'
 import { brokerId, leaderEpoch, offset } from '../../shared/ids.ts'
 import { REPLICA_FETCH_ANSWERS } from '../../shared/protocol/peers.ts'
@@ -68,6 +69,8 @@ export function answerMessage(index: number, answer: Exclude<FetchAnswer, { read
     }
     case 'refused':
       return refusedMessage(index, answer.error)
+    default:
+      return assertNever(answer)
   }
 }
 
