@@ -15,6 +15,7 @@ import type { RequestContext, Requests } from './requests/requests.ts'
 import type { Disk } from './storage/disk.ts'
 import { must } from '../shared/assert.ts'
 import { TidemarkError } from '../shared/errors.ts'
+import type { TopicId } from '../shared/ids.ts'
 import { brokerId } from '../shared/ids.ts'
 import { silentLogger } from '../shared/logger.ts'
 import { sleep } from '../shared/time.ts'
@@ -385,11 +386,22 @@ class RunningBroker implements Broker {
       random,
       logger: this.#logger,
       checks: () => this.checks(),
-      ...(this.#cluster === undefined ? {} : { replicas: this.#cluster.requests }),
+      ...this.#clusterServices(),
     })
     this.#router = router
     this.#started.push({ what: 'requests', stop: (isImmediate) => this.#stopRequests(router, delayed, isImmediate) })
     return router
+  }
+
+  #clusterServices() {
+    const cluster = this.#cluster
+    if (cluster === undefined) return {}
+    return {
+      isCluster: true,
+      replicas: cluster.requests,
+      localLeadership: (id: TopicId, partition: number) => cluster.leadershipOf(id, partition),
+      explain: (id: TopicId, partition: number) => cluster.explain(id, partition),
+    }
   }
 
   async #startListener(router: RequestRouter): Promise<void> {

@@ -7,6 +7,8 @@ import type { Coordinator } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { Meter } from './metrics/meter.ts'
 import type { DelayedOperations } from './replication/delayed-operations.ts'
+import type { Replica } from './replication/replica.ts'
+import type { LocalLeadership } from './requests/request-services.ts'
 import type { ReplicaRequests } from './requests/requests.ts'
 import type { LogDirectory } from './storage/log-directory.ts'
 import { PeerLinks } from './peers/peer-links.ts'
@@ -70,15 +72,19 @@ export class Cluster {
     this.#elector.start()
   }
 
-  /** What this broker knows better than the coordinator: where it leads itself. */
-  leadershipOf(topicId: TopicId, partition: number) {
+  /** What this broker knows better than the coordinator: where it leads itself, or has just ceased to. */
+  leadershipOf(topicId: TopicId, partition: number): LocalLeadership | undefined {
     const replica = this.replication.find(topicId, partition)
-    if (replica === undefined || replica.role !== 'leader' || replica.leaderEpoch === undefined) return undefined
-    return {
-      leader: this.replication.brokerId,
-      leaderEpoch: replica.leaderEpoch,
-      inSyncReplicas: replica.state.inSyncReplicas,
-    }
+    const { leaderEpoch } = replica ?? {}
+    if (replica === undefined || leaderEpoch === undefined) return undefined
+    const leader = replica.role === 'leader' ? this.replication.brokerId : undefined
+    return { leader, leaderEpoch, inSyncReplicas: replica.state.inSyncReplicas }
+  }
+
+  /** Why the partition is not as it should be, as its replica here sees it; undefined when it is, or has none here. */
+  explain(topicId: TopicId, partition: number): string | undefined {
+    const replica = this.replication.find(topicId, partition)
+    return replica === undefined ? undefined : explainReplica(replica)
   }
 
   /** Has the others lead what is led here; resolves when that is done, or has taken too long. */
@@ -93,6 +99,31 @@ export class Cluster {
     this.#publisher.stop()
     this.#fetcher.close()
     await this.#peers.stop()
+  }
+}
+
+function explainReplica({ stopReason, role, state, identity, leader, partition }: Replica): string | undefined {
+  if (stopReason !== undefined) return `out of service here: ${stopReason}`
+  switch (role) {
+    case 'offline':
+      return 'the log here is not open'
+    case 'candidate':
+      return 'an election is under way'
+    case 'resigned':
+      return 'this broker has no lease of the coordinator, and too few followers that confirm it: it takes no records'
+    case 'follower':
+      return leader === undefined ? 'nobody is known to lead it' : undefined
+    case 'leader': {
+      const { inSyncReplicas, highWatermark } = state
+      const missing = identity.assignment.filter((id) => !inSyncReplicas.includes(id))
+      if (!state.hasEnoughInSync) {
+        const { minInSyncReplicas } = identity
+        return `${inSyncReplicas.length} in sync, min.insync.replicas is ${minInSyncReplicas}: brokers ${missing.join(', ')} do not keep up`
+      }
+      const isStuck = !state.isLatestKnown && partition.log.logEndOffset > highWatermark
+      if (isStuck) return `waiting for ${identity.minInSyncReplicas} replicas to hold what this leader begins with`
+      return missing.length === 0 ? undefined : `brokers ${missing.join(', ')} do not keep up`
+    }
   }
 }
 

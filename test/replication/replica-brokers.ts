@@ -302,7 +302,7 @@ export class Broker implements ReplicaHost {
 
   proposeInSyncReplicas(): void {}
   onCampaignAbandoned(): void {}
-  suggestLeader(): void {}
+  suggestSuccessor(): void {}
   noteHighWatermark(): void {}
   reportPossibleLoss(): void {}
 
