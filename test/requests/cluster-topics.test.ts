@@ -1,0 +1,337 @@
+// Topics where brokers agree by one Redis, as one of them serves the requests: who gets the replicas, how long the answer
+// waits, what metadata and descriptions say. The broker under test is number 1; the others are coordinators that only
+// take part in what is agreed on, so that the test says what they do.
+
+import { beforeAll, expect, it, onTestFinished } from 'vitest'
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { TopicDefinition } from '../../broker/coordination/coordinator.ts'
+import { SlotMeter } from '../../broker/metrics/meter.ts'
+import { DelayedOperations } from '../../broker/replication/delayed-operations.ts'
+import { PartitionManager } from '../../broker/replication/partition-manager.ts'
+import { TurnWriter } from '../../broker/replication/turn-writer.ts'
+import type { LocalLeadership, RequestServices } from '../../broker/requests/request-services.ts'
+import { RequestRouter } from '../../broker/requests/request-router.ts'
+import { LogDirectory } from '../../broker/storage/log-directory.ts'
+import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
+import { redisCoordinator } from '../../broker/coordination/redis-coordinator.ts'
+import { must } from '../../shared/assert.ts'
+import { ERRORS, errorCodeOf } from '../../shared/errors.ts'
+import type { TopicId } from '../../shared/ids.ts'
+import { brokerId, timestampMs } from '../../shared/ids.ts'
+import { silentLogger } from '../../shared/logger.ts'
+import { seededRandom } from '../../shared/random.ts'
+import { systemClock, systemTimers } from '../../shared/time.ts'
+import { begin, DiskOfABroker, epoch, type Life } from '../coordination/redis-lives.ts'
+import type { PrivateRedis } from '../setup/private-redis.ts'
+import { describeWithRedis, startRedis } from '../setup/redis.ts'
+
+const SELF = brokerId(1)
+const ids = seededRandom(77)
+let clusters = 0
+
+interface Options {
+  /** How many brokers besides the one under test. */
+  readonly others?: number
+  readonly partitionsMax?: number
+  readonly topicDefaults?: Readonly<Record<string, string>>
+}
+
+async function startCluster(url: string, { others = 2, partitionsMax = 100, topicDefaults = {} }: Options = {}) {
+  clusters += 1
+  const cluster = `topics-${clusters}`
+  const common = {
+    clock: systemClock,
+    timers: systemTimers,
+    random: ids,
+    logger: silentLogger,
+    cluster,
+    brokerId: SELF,
+  }
+  const directory = await LogDirectory.open({
+    ...common,
+    disk: new MemoryDisk(systemClock),
+    path: '/d',
+    reserveBytes: 0,
+  })
+  const { directoryId } = directory.identity
+  const store = {
+    list: () => directory.topics.list(),
+    put: (topic: TopicDefinition) =>
+      directory.topics.get(topic.topicId) === undefined ? directory.createTopic(topic) : directory.changeTopic(topic),
+    remove: (id: TopicId) => directory.deleteTopic(id),
+  }
+  const options = { url, onDisk: new DiskOfABroker(), pollEveryMs: 20 }
+  const coordinator = redisCoordinator(options)({ ...common, incarnation: ids.uuid(), store })
+  await coordinator.start()
+  const self = { brokerId: SELF, incarnation: ids.uuid(), host: '127.0.0.1', port: 9001, rack: undefined }
+  await coordinator.join({ ...self, software: 'test', startedAt: timestampMs(1), directoryId })
+  const partitions = new PartitionManager({
+    directory,
+    coordinator,
+    turnWriter: new TurnWriter(systemTimers),
+    meter: new SlotMeter(),
+    logger: silentLogger,
+    topicDefaults,
+    partitionsMax,
+    metricsPerTopic: false,
+  })
+  await partitions.start()
+  const delayed = new DelayedOperations({ clock: systemClock, timers: systemTimers, countMax: 100 })
+  const local = new Map<string, LocalLeadership>()
+  const services: RequestServices = {
+    ...common,
+    partitions,
+    coordinator,
+    delayed,
+    isCluster: true,
+    limits: { fetchMaxBytes: 1_000, autoCreateTopics: true, defaultPartitions: 1, defaultReplicationFactor: 3 },
+    localLeadership: (id, partition) => local.get(`${id}:${partition}`),
+    checks: () => [],
+  }
+  const router = new RequestRouter(services)
+  onTestFinished(async () => {
+    router.stop()
+    delayed.expireAll()
+    partitions.stop()
+    await coordinator.stop()
+    await directory.stop()
+  })
+  const lives: Life[] = []
+  for (let id = 2; id < 2 + others; id += 1) lives.push(await begin({ url, cluster, id, pollEveryMs: 20 }))
+  const until = (condition: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const subscription = coordinator.subscribe(() => look())
+      const look = (): void => {
+        if (!condition()) return
+        subscription.remove()
+        resolve()
+      }
+      look()
+    })
+  await until(() => coordinator.brokers().length === 1 + others)
+  const context = { connectionId: 1, protocol: 'native', remote: 'test', clientId: '', software: '' } as const
+  const ask = <Name extends Parameters<typeof router.ask>[0]>(name: Name, request: RequestOf<Name>) =>
+    router.ask(name, request, context)
+  const create = async (topic: Partial<NewTopic>, timeoutMs = 0) => {
+    const all = { topic: 'a', partitions: 3, replicationFactor: undefined, config: [], ...topic }
+    const answer = await ask('createTopics', { topics: [all], validateOnly: false, timeoutMs })
+    const { error, message } = must(answer.topics[0], 'one was asked for')
+    return error === 0 ? 'created' : `${errorCodeOf(error)}: ${message}`
+  }
+  const topic = (name = 'a') => must(coordinator.topics.byName(name), 'the topic is there')
+  return { coordinator, directory, delayed, lives, until, ask, create, topic, local, directoryId }
+}
+
+type NewTopic = RequestOf<'createTopics'>['topics'][number]
+type Cluster = Awaited<ReturnType<typeof startCluster>>
+
+/** Every other broker leads what it should, unless this one has it. */
+async function leadAll({ lives, topic, until, coordinator }: Cluster): Promise<void> {
+  const { topicId: id, assignment = [] } = topic()
+  for (const [partition, [leader]] of assignment.entries()) {
+    const life = lives.find(({ record }) => record.brokerId === leader)
+    await life?.until(() => life.coordinator.topics.get(id) !== undefined)
+    await life?.coordinator.leaderships.claim(id, partition, epoch(5))
+    if (life !== undefined) await until(() => coordinator.leaderships.of(id, partition)?.leader === leader)
+  }
+}
+
+async function partitionsOf({ ask }: Cluster): Promise<ResponseOf<'metadata'>['topics'][number]['partitions']> {
+  const { topics } = await ask('metadata', { topics: ['a'], createMissing: false })
+  return must(topics[0], 'one was asked for').partitions
+}
+
+describeWithRedis('topics of a cluster', () => {
+  let redis: PrivateRedis
+  beforeAll(async () => {
+    redis = await startRedis()
+    return () => redis.stop()
+  })
+
+  it('have replicas on as many brokers as they shall, and the directories of those', async () => {
+    const cluster = await startCluster(redis.url, { others: 3 })
+    expect(await cluster.create({ partitions: 8, replicationFactor: 2 })).toBe('created')
+    const { assignment = [], directories = {}, config } = cluster.topic()
+    expect(assignment.map((row) => new Set(row).size)).toEqual(Array.from({ length: 8 }, () => 2))
+    const counts = [1, 2, 3, 4].map((id) => assignment.flat().filter((one) => one === id).length)
+    expect(counts).toEqual([4, 4, 4, 4])
+    const expected = Object.fromEntries(cluster.lives.map(({ record, disk }) => [record.brokerId, disk.directoryId]))
+    expect(directories).toEqual({ 1: cluster.directoryId, ...expected })
+    expect(config).toEqual({ 'min.insync.replicas': '2' })
+    expect(cluster.directory.partitionCount).toBe(4)
+    expect((await partitionsOf(cluster)).map(({ replicas }) => replicas)).toEqual(assignment)
+    const { brokers } = await cluster.ask('clusterInfo', {})
+    expect(brokers.map(({ topics, partitions }) => [topics, partitions])).toEqual(brokers.map(() => [1, 4]))
+  })
+
+  it('are refused when there are too few brokers, or fewer replicas than must hold a record', async () => {
+    const cluster = await startCluster(redis.url, { topicDefaults: { 'min.insync.replicas': '2' } })
+    expect(await cluster.create({ replicationFactor: 4 })).toBe(
+      'INVALID_REPLICATION_FACTOR: replication factor 4 is not possible: there are 3 brokers',
+    )
+    expect(await cluster.create({ replicationFactor: 2, config: [['min.insync.replicas', '3']] })).toBe(
+      'INVALID_CONFIG: min.insync.replicas=3 is above the replication factor, which is 2',
+    )
+    expect(await cluster.create({ replicationFactor: 1 })).toMatch(/^INVALID_CONFIG: .* the broker sets for all topics/)
+    expect(await cluster.create({})).toBe('created')
+    expect(cluster.topic()).toMatchObject({ replicationFactor: 3, config: { 'min.insync.replicas': '2' } })
+  })
+
+  it('are refused when this broker would hold too much, whatever the others have', async () => {
+    const cluster = await startCluster(redis.url, { partitionsMax: 2 })
+    expect(await cluster.create({ partitions: 6, replicationFactor: 1 })).toBe('created')
+    expect(cluster.directory.partitionCount).toBe(2)
+    expect(await cluster.create({ topic: 'b', partitions: 3, replicationFactor: 3 })).toMatch(/^TOO_MANY_PARTITIONS/)
+  })
+
+  it('keep the number of replicas that must hold a record', async () => {
+    const cluster = await startCluster(redis.url)
+    await cluster.create({})
+    const alter = (set: [string, string][], remove: string[] = []) =>
+      cluster.ask('alterTopic', { topic: 'a', set, remove, validateOnly: false })
+    const refusal = {
+      code: 'INVALID_CONFIG',
+      message: 'min.insync.replicas of topic a cannot be changed once the topic has replicas',
+    }
+    await expect(alter([['min.insync.replicas', '1']])).rejects.toMatchObject(refusal)
+    await expect(alter([], ['min.insync.replicas'])).rejects.toMatchObject(refusal)
+    await alter([
+      ['min.insync.replicas', '2'],
+      ['retention.ms', '5'],
+    ])
+    expect(cluster.topic().config).toEqual({ 'min.insync.replicas': '2', 'retention.ms': '5' })
+  })
+
+  it('are answered when all partitions are led', async () => {
+    const cluster = await startCluster(redis.url)
+    let isAnswered = false
+    const answer = cluster.create({ partitions: 3, replicationFactor: 1 }, 60_000).finally(() => (isAnswered = true))
+    await cluster.until(() => cluster.coordinator.topics.byName('a') !== undefined)
+    const { topicId: id, assignment = [] } = cluster.topic()
+    const own = assignment.findIndex(([leader]) => leader === SELF)
+    await cluster.until(() => cluster.coordinator.leaderships.of(id, own)?.leader === SELF)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(isAnswered).toBe(false)
+    await leadAll(cluster)
+    expect(await answer).toBe('created')
+    expect((await partitionsOf(cluster)).map(({ leader }) => leader)).toEqual(assignment.map(([leader]) => leader))
+    expect(cluster.delayed.count).toBe(0)
+  })
+
+  it('are answered as made when the time is up without a leader, or when they have been deleted meanwhile', async () => {
+    const cluster = await startCluster(redis.url)
+    expect(await cluster.create({ partitions: 3, replicationFactor: 1 }, 20)).toBe('created')
+    expect((await partitionsOf(cluster)).filter(({ leader }) => leader === undefined)).toHaveLength(2)
+    const answer = cluster.create({ topic: 'b', partitions: 3, replicationFactor: 1 }, 60_000)
+    await cluster.until(() => cluster.coordinator.topics.byName('b') !== undefined)
+    const { topics } = await cluster.ask('deleteTopics', { topics: ['b', 'c'], timeoutMs: 60_000 })
+    expect(topics.map(({ error }) => error)).toEqual([0, ERRORS.UNKNOWN_TOPIC_OR_PARTITION.number])
+    expect(await answer).toBe('created')
+    expect(cluster.delayed.count).toBe(0)
+  })
+
+  it('get more partitions on the brokers that have the fewest, and never on a broker whose disk was replaced', async () => {
+    const cluster = await startCluster(redis.url)
+    await cluster.create({ partitions: 2, replicationFactor: 1 })
+    const { assignment = [], directories = {} } = cluster.topic()
+    const add = (partitions: number) => cluster.ask('addPartitions', { topic: 'a', partitions, validateOnly: true })
+    await add(3)
+    const unused = must(
+      [1, 2, 3].find((id) => !assignment.flat().includes(brokerId(id))),
+      'one broker has none',
+    )
+    const adding = cluster.ask('addPartitions', { topic: 'a', partitions: 3, validateOnly: false })
+    await cluster.until(() => cluster.topic().partitions === 3)
+    await leadAll(cluster)
+    await adding
+    expect(cluster.topic().assignment).toEqual([...assignment, [unused]])
+    expect(Object.keys(cluster.topic().directories ?? {})).toEqual(['1', '2', '3'])
+    expect(cluster.topic().directories).toMatchObject(directories)
+    const [second] = cluster.lives
+    await second?.coordinator.stop()
+    await begin({ url: redis.url, cluster: `topics-${clusters}`, id: 2, disk: new DiskOfABroker() })
+    const newId = (): string | undefined => cluster.coordinator.brokers().find((one) => one.brokerId === 2)?.directoryId
+    await cluster.until(() => newId() !== undefined && newId() !== second?.disk.directoryId)
+    const { topicId: id, version } = cluster.topic()
+    await cluster.coordinator.topics.change('rf', id, version, {
+      partitions: 9,
+      assignment: [...(cluster.topic().assignment ?? []), ...Array.from({ length: 6 }, () => [SELF])],
+    })
+    expect(await placedOn(cluster, 12)).not.toContain(2)
+  })
+
+  it('have no leader while the one that was agreed on is away', async () => {
+    const cluster = await startCluster(redis.url)
+    await cluster.create({ partitions: 3, replicationFactor: 1 })
+    await leadAll(cluster)
+    const partition = cluster.topic().assignment?.findIndex(([leader]) => leader === 2) ?? -1
+    expect((await partitionsOf(cluster))[partition]).toMatchObject({ error: 0, leader: 2, leaderEpoch: 5 })
+    await cluster.lives[0]?.coordinator.stop({ immediately: true })
+    await cluster.until(() => cluster.coordinator.brokers().length === 2)
+    const told = (await partitionsOf(cluster))[partition]
+    expect(told).toMatchObject({ leader: undefined, leaderEpoch: 5, replicas: [2] })
+    expect(errorCodeOf(told?.error ?? 0)).toBe('LEADER_NOT_AVAILABLE')
+    const described = await describeOne(cluster)
+    expect(described[partition]).toMatchObject({
+      state: 'offline',
+      reason: 'no leader: 0 of 1 replicas are reachable, 1 is needed',
+    })
+  })
+
+  it('are led as the replica here knows, where that is newer', async () => {
+    const cluster = await startCluster(redis.url)
+    await cluster.create({ partitions: 3, replicationFactor: 3 })
+    const { topicId: id } = cluster.topic()
+    await cluster.until(() => cluster.coordinator.leaderships.of(id, 0)?.leader === SELF)
+    const agreed = cluster.coordinator.leaderships.of(id, 0)
+    const at = (leaderEpoch: number, leader: number | undefined, ...inSync: number[]) =>
+      cluster.local.set(`${id}:0`, {
+        leader: leader === undefined ? undefined : brokerId(leader),
+        leaderEpoch: epoch(leaderEpoch),
+        inSyncReplicas: inSync.map(brokerId),
+      })
+    const epochNow = agreed?.leaderEpoch ?? 0
+    at(epochNow, 1, 1, 3)
+    expect((await partitionsOf(cluster))[0]).toMatchObject({ leader: 1, inSyncReplicas: [1, 3] })
+    at(epochNow, undefined)
+    expect((await partitionsOf(cluster))[0]).toMatchObject({ leader: undefined })
+    at(epochNow + 1, 3, 3)
+    expect((await partitionsOf(cluster))[0]).toMatchObject({
+      leader: 3,
+      leaderEpoch: epochNow + 1,
+      inSyncReplicas: [3],
+    })
+    expect((await describeOne(cluster))[0]?.reason).toBe('under min.insync.replicas: 1 of 2 that must be are in sync')
+    at(epochNow + 1, 3, 3, 2)
+    expect((await describeOne(cluster))[0]?.reason).toBe('broker 3 leads')
+  })
+
+  it('are described from afar by the broker that has no log of them', async () => {
+    const cluster = await startCluster(redis.url)
+    await cluster.create({ partitions: 3, replicationFactor: 1 })
+    await leadAll(cluster)
+    const partition = cluster.topic().assignment?.findIndex(([leader]) => leader === 3) ?? -1
+    expect((await describeOne(cluster))[partition]).toMatchObject({
+      leader: 3,
+      replicas: [3],
+      state: 'online',
+      reason: 'broker 3 leads; this broker has no replica',
+      logEndOffset: 0,
+    })
+  })
+})
+
+async function describeOne({ ask }: Cluster) {
+  return must((await ask('describeTopics', { topics: ['a'] })).topics[0], 'one was asked for').partitions
+}
+
+/** The brokers of the partitions that are added. */
+async function placedOn(cluster: Cluster, partitions: number): Promise<readonly number[]> {
+  const before = cluster.topic().partitions
+  const adding = cluster.ask('addPartitions', { topic: 'a', partitions, validateOnly: false })
+  await cluster.until(() => cluster.topic().partitions === partitions)
+  while (cluster.delayed.count === 0) await new Promise((resolve) => setImmediate(resolve))
+  cluster.delayed.expireAll()
+  await adding
+  return cluster.topic().assignment?.slice(before).flat() ?? []
+}
