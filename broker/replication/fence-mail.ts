@@ -13,6 +13,7 @@ import { FENCE_ANSWERS, PEER_PARTITIONS_MAX } from '../../shared/protocol/peers.
 
 /** A promise is one write and one sync; a peer that takes longer is of no use to a campaign. */
 const ANSWER_MS_MAX = 5_000
+const FENCE_AGAIN_MS = 50
 
 interface Letter {
   readonly replica: Replica
@@ -92,6 +93,7 @@ export class FenceMail {
         if (answer?.answer === FENCE_ANSWERS.refused && answer.promisedEpoch !== undefined) {
           this.#refuse(replica, { from, epoch, promisedEpoch: answer.promisedEpoch, leader: answer.leader })
         }
+        if (answer?.answer === FENCE_ANSWERS.none) this.#fenceAgain(replica, from, epoch)
         if (answer?.answer !== FENCE_ANSWERS.granted || answer.directoryId === undefined) continue
         const { directoryId, isSuspect, latestEpoch, logEndOffset } = answer
         const position = {
@@ -102,6 +104,14 @@ export class FenceMail {
         replica.step({ kind: 'fence-granted', grant, now: replica.monotonic() })
       }
     })
+  }
+
+  /** A broker may hear of a new topic a moment after the candidate. */
+  #fenceAgain(replica: Replica, to: BrokerId, epoch: LeaderEpoch): void {
+    const again = (): void => {
+      if (replica.role === 'candidate' && replica.state.promise?.epoch === epoch) this.fence(replica, to, epoch)
+    }
+    this.#options.timers.after(FENCE_AGAIN_MS, again, { background: true })
   }
 
   #sendAnnouncements(to: BrokerId, letters: readonly Letter[]): void {
