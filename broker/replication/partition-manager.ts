@@ -125,10 +125,9 @@ export class PartitionManager {
     return this.#byId.size
   }
 
+  /** Those of which this broker has a replica. */
   get partitionCount(): number {
-    let count = 0
-    for (const { definition } of this.#byId.values()) count += definition.partitions
-    return count
+    return this.#options.directory.partitionCount
   }
 
   /** Partitions whose logs could not be opened, and so serve nobody. */
