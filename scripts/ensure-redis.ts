@@ -50,6 +50,11 @@ export async function findRedis(): Promise<RedisServer | undefined> {
   return findIn(cacheDirectory())
 }
 
+/** As findRedis, and fetches one where there is none; undefined, and said why, where that fails. */
+export async function ensureRedis(): Promise<RedisServer | undefined> {
+  return (await findRedis()) ?? (await fetchRedis())
+}
+
 /** Whether a run without Redis must fail instead of skipping the suites that need it. */
 export function isRedisRequired(): boolean {
   return ['true', '1'].includes(process.env['CI'] ?? '') || process.env['REQUIRE_REDIS'] === '1'
@@ -185,7 +190,7 @@ function say(line: string): void {
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const found = (await findRedis()) ?? (await fetchRedis())
+  const found = await ensureRedis()
   if (found !== undefined) {
     say(`${found.bin}: ${found.version}`)
     return 0
