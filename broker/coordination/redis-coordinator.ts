@@ -381,7 +381,7 @@ class RedisCatalogue implements TopicCatalogue {
     if (reply[0] === 'deleted') {
       throw new TidemarkError('INVALID_ARGUMENT', `topic ${topic.name}: its id is that of a deleted topic`)
     }
-    return this.#outcomeOf(reply)
+    return this.#kept(await this.#outcomeOf(reply))
   }
 
   async change(requestId: string, id: TopicId, expectedVersion: number, change: TopicChange): Promise<TopicOutcome> {
@@ -390,11 +390,25 @@ class RedisCatalogue implements TopicCatalogue {
     // Another version than the expected one makes a conflict, so what it would be changed to does not matter.
     const next = current === undefined ? '' : topicText({ ...current, ...change, version: expectedVersion + 1 })
     const args = [hashOf('change', requestId), id, expectedVersion, next]
-    return this.#outcomeOf(await this.#mirror.change(CHANGE_TOPIC, [], args))
+    return this.#kept(await this.#outcomeOf(await this.#mirror.change(CHANGE_TOPIC, [], args)))
   }
 
   async delete(requestId: string, id: TopicId): Promise<TopicOutcome> {
-    return this.#outcomeOf(await this.#mirror.change(DELETE_TOPIC, [], [hashOf('delete', requestId), id]))
+    const outcome = await this.#outcomeOf(
+      await this.#mirror.change(DELETE_TOPIC, [], [hashOf('delete', requestId), id]),
+    )
+    if (outcome.kind === 'done' && this.get(id) !== undefined) throw forgotten(outcome.topic)
+    return outcome
+  }
+
+  /** Redis may have lost it again before this broker's disk had it: then it is not known whether it will be. */
+  #kept(outcome: TopicOutcome): TopicOutcome {
+    if (outcome.kind !== 'done') return outcome
+    const { topic } = outcome
+    const { topics, tombstones } = this.#mirror.view
+    const isKept = (topics.get(topic.topicId)?.version ?? -1) >= topic.version || tombstones.has(topic.topicId)
+    if (!isKept) throw forgotten(topic)
+    return outcome
   }
 
   /** It is told only when this broker's own disk has it too. */
@@ -505,6 +519,10 @@ class RedisLeaderships implements Leaderships {
     const record = text === undefined || text === '' ? undefined : leadershipFrom(text)
     return { kind, leadership: leadershipOf(topic, partition, record) }
   }
+}
+
+function forgotten({ name }: TopicDefinition): TidemarkError {
+  return new TidemarkError('COORDINATOR_NOT_AVAILABLE', `redis has lost the change of topic ${name} that was made`)
 }
 
 /** What users choose goes into a value of fixed length. */

@@ -212,7 +212,7 @@ export class RedisMirror {
         version: Number(version),
         isRepublishing: mode === 'republishing',
         clusterId,
-        counts: isCounting ? { topics, names, leaderships, brokers } : undefined,
+        counts: isCounting ? { topics, names, leaderships, brokers, indexed: Number(reply[14]) } : undefined,
       },
       republished: textsOf(reply[11]),
       sessions: new Map(members.map((id, index) => [id, sessions[index] ?? ''])),

@@ -131,7 +131,8 @@ function script(name: string, body: string): RedisScript {
  * ARGV  1 version from which on (exclusive), 2 how many objects at most, 3 '1' if the records are to be counted
  * gives life, role, then of meta: life, history, version, mode, clusterId; topics, names, leaderships, brokers counted
  *       (-1 if they were not); the republished brokers as a list, empty unless Redis is being filled again; the sessions in the order of KEYS ('' if over); the objects as a flat list of
- *       member, version, value. A value is '' for what is gone, and '-' for a topic that was deleted.
+ *       member, version, value. A value is '' for what is gone, and '-' for a topic that was deleted; how many records
+ *       of topics, leaderships and brokers there must be (-1 if they were not counted)
  */
 export const READ = script(
   'read',
@@ -169,7 +170,8 @@ end
 return {
   life_now, role, meta[1] or '', meta[2] or '', meta[3] or '0', meta[4] or '', meta[5] or '',
   count(TOPICS), count(NAMES), count(LEADERS), count(BROKERS),
-  meta[4] == 'republishing' and redis.call('SMEMBERS', REPUBLISHED) or {}, sessions, objects
+  meta[4] == 'republishing' and redis.call('SMEMBERS', REPUBLISHED) or {}, sessions, objects,
+  ARGV[3] == '1' and redis.call('ZCARD', CHANGED) - redis.call('ZCARD', TOMBSTONES) or -1
 }
 `,
 )
@@ -203,6 +205,14 @@ end
 local topics = redis.call('HGETALL', TOPICS)
 for index = 1, #topics, 2 do
   redis.call('HSET', NAMES, cjson.decode(topics[index + 1]).name, topics[index])
+end
+-- Of what has no record any more, nothing is told.
+for _, member in ipairs(redis.call('ZRANGE', CHANGED, 0, -1)) do
+  local kind, id = string.sub(member, 1, 1), string.sub(member, 3)
+  local is_there = kind == 't' and (redis.call('HEXISTS', TOPICS, id) == 1 or redis.call('ZSCORE', TOMBSTONES, id))
+    or kind == 'p' and redis.call('HEXISTS', LEADERS, id) == 1
+    or kind == 'b' and redis.call('HEXISTS', BROKERS, id) == 1
+  if not is_there then redis.call('ZREM', CHANGED, member) end
 end
 touch_unknown('t:', redis.call('HKEYS', TOPICS))
 touch_unknown('t:', redis.call('ZRANGE', TOMBSTONES, 0, -1))

@@ -110,8 +110,9 @@ export class RedisSession {
     const { context, link, keys } = this.#options
     this.#stopping.abort()
     this.#timer?.cancel()
-    this.#lossTimer?.cancel()
     await this.#work
+    // A renewal that was under way may have set it anew.
+    this.#lossTimer?.cancel()
     this.lease.drop()
     if (this.#session === '' || !link.isUp) return
     const session = this.#session

@@ -28,6 +28,8 @@ export interface RedisCounts {
   readonly names: number
   readonly leaderships: number
   readonly brokers: number
+  /** How many topics, leaderships and brokers there must be: each stands in the order of changes once. */
+  readonly indexed: number
 }
 
 /** What this broker has last seen and taken in. */
@@ -53,6 +55,9 @@ export function judge(head: RedisHead, known: KnownState): Verdict {
   if (head.history !== known.history) return { kind: 'other-history' }
   const { counts } = head
   if (counts !== undefined && counts.topics !== counts.names) return doubtful('a part of its topics is missing')
+  if (counts !== undefined && counts.topics + counts.leaderships + counts.brokers !== counts.indexed) {
+    return doubtful('a part of its records is missing')
+  }
   if (head.version < known.version) return doubtful('it was rolled back')
   const isSame = head.version === known.version && known.counts !== undefined
   if (isSame && counts !== undefined && !areEqual(counts, known.counts))

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { judge, type KnownState, type RedisHead } from '../../broker/coordination/redis-watch.ts'
 
-const COUNTS = { topics: 2, names: 2, leaderships: 4, brokers: 3 }
+const COUNTS = { topics: 2, names: 2, leaderships: 4, brokers: 3, indexed: 9 }
 const HEAD: RedisHead = {
   life: 'run:data',
   role: 'master',
@@ -21,8 +21,13 @@ const CASES: readonly (readonly [
   verdict: string,
 ])[] = [
   ['that is as it was', {}, {}, 'trusted'],
-  ['that has gone on', { version: 11, counts: { ...COUNTS, leaderships: 5 } }, {}, 'trusted'],
-  ['whose counts have not been seen yet', { counts: { ...COUNTS, leaderships: 5 } }, { counts: undefined }, 'trusted'],
+  ['that has gone on', { version: 11, counts: { ...COUNTS, leaderships: 5, indexed: 10 } }, {}, 'trusted'],
+  [
+    'whose counts have not been seen yet',
+    { counts: { ...COUNTS, leaderships: 5, indexed: 10 } },
+    { counts: undefined },
+    'trusted',
+  ],
   ['that is read for the first time', {}, { history: undefined, version: 0, counts: undefined }, 'other-history'],
   ['in which somebody has begun another history', { history: 'h2', version: 3 }, {}, 'other-history'],
   ['that is empty', { history: '', historyLife: '', version: 0 }, {}, 'it holds nothing of this cluster'],
@@ -37,6 +42,12 @@ const CASES: readonly (readonly [
   ['that goes back', { version: 9 }, {}, 'it was rolled back'],
   ['that has lost leaderships', { counts: { ...COUNTS, leaderships: 0 } }, {}, 'a part of its records is missing'],
   ['that has lost brokers', { counts: { ...COUNTS, brokers: 0 } }, {}, 'a part of its records is missing'],
+  [
+    'that has lost leaderships while others changed',
+    { version: 11, counts: { ...COUNTS, leaderships: 0 } },
+    {},
+    'a part of its records is missing',
+  ],
   ['that has lost topics', { version: 11, counts: { ...COUNTS, topics: 0 } }, {}, 'a part of its topics is missing'],
 ]
 

@@ -9,6 +9,7 @@ import type { CoordinatorFactory, OnDisk } from '../../broker/coordination/coord
 import type { RedisConnectionOptions, RedisLink } from '../../broker/coordination/redis-connection.ts'
 import type { RedisScript } from '../../broker/coordination/redis-scripts.ts'
 import type { Random } from '../../shared/random.ts'
+import type { Timer } from '../../shared/time.ts'
 import { redisCoordinator } from '../../broker/coordination/redis-coordinator.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -187,6 +188,7 @@ export class SimRedisLink implements RedisLink {
   #heardMs = 0
   #listening: { channel: string; onMessage: (message: string) => void; onListening: () => void } | undefined
   #isListening = false
+  #retryTimer: Timer | undefined
 
   constructor(server: SimRedisServer, host: string, process: SimProcess, options: RedisConnectionOptions) {
     this.#server = server
@@ -241,6 +243,7 @@ export class SimRedisLink implements RedisLink {
   close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
+    this.#retryTimer?.cancel()
     this.#server.forget(this)
     this.#lose('the connection is closed')
   }
@@ -301,7 +304,7 @@ export class SimRedisLink implements RedisLink {
   #retryLater(): void {
     const delayMs = RETRY_MS * (0.5 + this.#server.random.fraction())
     const connection = this.#connection
-    this.#process.after(delayMs, () => {
+    this.#retryTimer = this.#process.after(delayMs, () => {
       if (this.#isOpen && connection === this.#connection) this.#connect()
     })
   }

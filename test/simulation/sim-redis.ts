@@ -138,6 +138,7 @@ function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0', isCo
     isRepublishing(data) ? [...data.republished] : [],
     sessionKeys.map((key) => data.sessions.get(key)?.session ?? ''),
     objects,
+    isCounting === '1' ? data.changed.size - data.tombstones.size : -1,
   ]
 }
 
@@ -173,6 +174,7 @@ function beginHistory({ data, life, nowMs }: Call, args: Texts): Reply {
     ...[...data.leaders.keys()].map((id) => `p:${id}`),
     ...[...data.brokers.keys()].map((id) => `b:${id}`),
   ]
+  for (const member of data.changed.keys()) if (!known.includes(member)) data.changed.delete(member)
   for (const member of known) if (!data.changed.has(member)) touch(data, member)
   return ['begun']
 }
