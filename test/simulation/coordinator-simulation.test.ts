@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest'
 import { simulateCoordinators } from './coordinator-simulation.ts'
 
-const SEEDS = 60
+const SEEDS = 25
 
 describe('coordinators and everything that may happen to their Redis', () => {
   it('agree in the end on all that was acknowledged, in all histories', async () => {
