@@ -340,7 +340,7 @@ class RunningBroker implements Broker {
       meter: this.#meter,
     })
     this.#cluster = cluster
-    this.#started.push({ what: 'cluster', stop: () => cluster.stop() })
+    this.#started.push({ what: 'cluster', stop: async () => cluster.stop() })
     cluster.start()
     return cluster
   }

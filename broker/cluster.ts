@@ -7,6 +7,7 @@ import type { Coordinator } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { Meter } from './metrics/meter.ts'
 import type { DelayedOperations } from './replication/delayed-operations.ts'
+import { assertNever } from '../shared/assert.ts'
 import type { Replica } from './replication/replica.ts'
 import type { LocalLeadership } from './requests/request-services.ts'
 import type { ReplicaRequests } from './requests/requests.ts'
@@ -16,6 +17,7 @@ import { LeaderElector } from './replication/leader-elector.ts'
 import { LeadershipPublisher } from './replication/leadership-publisher.ts'
 import { ReplicaFetchRequests } from './replication/replica-fetch.ts'
 import { ReplicaFetcher } from './replication/replica-fetcher.ts'
+import { ReplicationGauges } from './replication/replication-metrics.ts'
 import { Replication } from './replication/replication.ts'
 
 export interface ClusterParts {
@@ -37,6 +39,7 @@ export class Cluster {
   readonly #publisher: LeadershipPublisher
   readonly #fetcher: ReplicaFetcher
   readonly #elector: LeaderElector
+  readonly #gauges: ReplicationGauges
 
   constructor(parts: ClusterParts) {
     const { brokerId, environment, coordinator, directory, delayed, logger, meter } = parts
@@ -60,6 +63,7 @@ export class Cluster {
       suggestLeader: (request) => replication.suggestLeader(request),
       probeBroker: (request) => elector.probeBroker(request),
     }
+    this.#gauges = new ReplicationGauges({ ...common, replicas: () => replication.all() })
     this.#peers = peers
     this.#publisher = publisher
     this.#fetcher = fetching
@@ -93,12 +97,13 @@ export class Cluster {
   }
 
   /** After the partitions. */
-  async stop(): Promise<void> {
+  stop(): void {
+    this.#gauges.stop()
     this.#elector.stop()
     this.replication.stop()
     this.#publisher.stop()
     this.#fetcher.close()
-    await this.#peers.stop()
+    this.#peers.stop()
   }
 }
 
@@ -124,6 +129,8 @@ function explainReplica({ stopReason, role, state, identity, leader, partition }
       if (isStuck) return `waiting for ${identity.minInSyncReplicas} replicas to hold what this leader begins with`
       return missing.length === 0 ? undefined : `brokers ${missing.join(', ')} do not keep up`
     }
+    default:
+      return assertNever(role)
   }
 }
 

@@ -54,6 +54,13 @@ const TABLE = {
   tidemark_leader_campaigns_total: counter('Times that this broker has tried to lead by its own choice, by reason.', [
     'reason',
   ]),
+  tidemark_replication_lag_records: gauge(
+    'Records that a follower is behind, in the partition led here that it lags most in.',
+    ['follower'],
+  ),
+  tidemark_replication_lag_seconds: gauge('How long ago a follower last had all of the partition it lags most in.', [
+    'follower',
+  ]),
   tidemark_isr_shrinks_total: counter('Times that a replica of a partition led here fell out of sync.'),
   tidemark_isr_expands_total: counter('Times that a replica of a partition led here came into sync.'),
   tidemark_under_min_isr_partitions: gauge('Partitions led here with fewer replicas in sync than they must have.'),

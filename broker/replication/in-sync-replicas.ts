@@ -85,6 +85,13 @@ export class InSyncReplicas {
     return this.#row(brokerId)?.heldEndOffset ?? offset(0)
   }
 
+  /** Milliseconds since the follower last had all that the leader had; 0 while it has, undefined if it never did. */
+  lagMsOf(brokerId: BrokerId, leaderEndOffset: Offset, now: number): number | undefined {
+    const row = this.#row(brokerId)
+    if (row === undefined || row.lastCaughtUpMs === Number.NEGATIVE_INFINITY) return undefined
+    return row.fetchOffset >= leaderEndOffset && row.isInSync ? 0 : now - row.lastCaughtUpMs
+  }
+
   /** How far each voter holds the log, the leader with what it holds itself. */
   heldEndOffsets(ownHeldEndOffset: Offset): Offset[] {
     const held = [ownHeldEndOffset]
@@ -127,8 +134,8 @@ export class InSyncReplicas {
   }): boolean {
     let isChanged = false
     for (const row of this.#followers) {
-      const isAtEnd = row.fetchOffset >= facts.leaderEndOffset
-      const isRecent = isAtEnd || facts.now - row.lastCaughtUpMs <= this.#lagMsMax
+      // One that is silent is out, even if it had all there was: nobody knows whether it is still there.
+      const isRecent = facts.now - row.lastCaughtUpMs <= this.#lagMsMax
       // Who was in sync stays so for its time; who was not must reach what the leader vouches for.
       const reaches = row.fetchOffset >= facts.highWatermark && row.fetchOffset > facts.epochStartOffset
       const isInSync = !row.isSuspect && isRecent && (row.isInSync || reaches)

@@ -158,6 +158,15 @@ export class ReplicaState {
     return this.#leadership?.inSync.members ?? []
   }
 
+  /** How far behind this leader a follower is: records, and milliseconds if that can be said. */
+  lagOf(follower: BrokerId): { readonly records: number; readonly ms: number | undefined } | undefined {
+    const inSync = this.#leadership?.inSync
+    if (inSync === undefined) return undefined
+    const { logEndOffset } = this.#log
+    const records = Math.max(0, logEndOffset - inSync.heldEndOffsetOf(follower))
+    return { records, ms: inSync.lagMsOf(follower, logEndOffset, this.#now) }
+  }
+
   /** Whether a produce that waits for its replicas could be kept by enough of them now. */
   get hasEnoughInSync(): boolean {
     return this.#leadership !== undefined && this.#leadership.inSync.count >= this.#options.minInSyncReplicas

@@ -65,6 +65,7 @@ export class Replication implements ReplicaHost {
   readonly #replicas = new Map<TopicId, (Replica | undefined)[]>()
   readonly #mail: FenceMail
   readonly #waiting = new Map<Replica, WaitingFence[]>()
+  readonly #inSyncCounts = new WeakMap<Replica, { readonly epoch: LeaderEpoch; readonly count: number }>()
   #election: ElectionListener | undefined
   /** Promises of this turn, the last one of each replica. */
   #promises = new Map<Replica, ReplicaPromise>()
@@ -300,7 +301,22 @@ export class Replication implements ReplicaHost {
   }
 
   proposeInSyncReplicas(replica: Replica, epoch: LeaderEpoch, members: readonly BrokerId[]): void {
+    this.#countInSync(replica, epoch, members.length)
     this.#options.publisher.propose(replica, epoch, members)
+  }
+
+  #countInSync(replica: Replica, epoch: LeaderEpoch, count: number): void {
+    const before = this.#inSyncCounts.get(replica)
+    this.#inSyncCounts.set(replica, { epoch, count })
+    if (before?.epoch !== epoch || before.count === count) return
+    const { topic, partition } = replica.identity
+    const { meter, logger } = this.#options
+    const isShrunk = count < before.count
+    meter.counter(isShrunk ? 'tidemark_isr_shrinks_total' : 'tidemark_isr_expands_total').add(1)
+    logger.info(
+      { topic, partition, inSync: replica.state.inSyncReplicas },
+      isShrunk ? 'a replica fell behind' : 'a replica caught up',
+    )
   }
 
   onCampaignAbandoned(replica: Replica, epochSeen: LeaderEpoch): void {

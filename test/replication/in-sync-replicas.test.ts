@@ -56,10 +56,17 @@ describe('the in-sync set', () => {
     expect(replicas.members).toEqual([1, 2])
   })
 
-  it('keeps one that has all there is, however long nothing was written', () => {
+  it('keeps one that has all there is and says so, however long nothing was written', () => {
     fetch({ from: 2, to: 9, now: 0, end: 9 })
+    fetch({ from: 2, to: 9, now: 999_500, end: 9 })
     expect(change(9, 1_000_000)).toBe(false)
     expect(replicas.members).toEqual([1, 2])
+  })
+
+  it('drops one that is silent, although it had all there was', () => {
+    fetch({ from: 2, to: 9, now: 0, end: 9 })
+    expect(change(9, 1_000_000)).toBe(true)
+    expect(replicas.members).toEqual([1])
   })
 
   it('takes one in that has reached the high watermark and a record of this epoch', () => {
