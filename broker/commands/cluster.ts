@@ -29,8 +29,10 @@ export async function clusterInfo(context: CommandContext): Promise<number> {
     software: broker.software,
     since: new Date(startedAt).toISOString(),
     topics: broker.topics,
-    partitions: broker.partitions,
-    bytes: broker.bytes,
+    replicas: broker.partitions,
+    leads: broker.leaders,
+    // Only the broker that answers knows what it holds.
+    bytes: broker.bytes === 0 ? undefined : broker.bytes,
   }))
   context.note(`cluster ${info.cluster}; * administers topics`)
   await printValue(output, rows, format)

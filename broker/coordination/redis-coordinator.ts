@@ -113,6 +113,7 @@ class RedisCoordinator implements Coordinator {
     const ttlMs = options.sessionTtlMs ?? SESSION_TTL_MS
     const renewEveryMs = ttlMs / RENEWALS_PER_LIFE
     this.#keys = redisKeys(context.cluster)
+    const errors = context.meter?.counter('tidemark_redis_errors_total')
     const connect = options.connect ?? ((parts) => new RedisConnection(parts))
     this.#link = connect({
       url: options.url,
@@ -121,7 +122,10 @@ class RedisCoordinator implements Coordinator {
       random: context.random,
       logger: context.logger,
       onUp: () => this.#onUp(),
-      onFailure: () => context.meter?.counter('tidemark_redis_errors_total').add(),
+      onFailure: () => {
+        // Until it answers for the first time, it is waited for.
+        if (this.#hasStarted) errors?.add()
+      },
     })
     const shared = { context, link: this.#link, keys: this.#keys }
     this.#mirror = new RedisMirror({

@@ -8,6 +8,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerId } from '../../shared/ids.ts'
 import type { Timer } from '../../shared/time.ts'
 import { sleep } from '../../shared/time.ts'
+import type { Counter, Histogram } from '../metrics/meter.ts'
 import type { BrokerRecord, CoordinatorContext } from './coordinator.ts'
 import { Lease } from './lease.ts'
 import type { RedisLink } from './redis-connection.ts'
@@ -43,6 +44,8 @@ const WAIT_MARGIN_MS = 500
 export class RedisSession {
   readonly lease: Lease
   readonly #options: SessionOptions
+  readonly #renewals: Histogram | undefined
+  readonly #losses: Counter | undefined
   readonly #stopping = new AbortController()
   #self: BrokerRecord | undefined
   #hasBegun = false
@@ -56,6 +59,8 @@ export class RedisSession {
   constructor(options: SessionOptions) {
     this.#options = options
     this.lease = new Lease(options.ttlMs)
+    this.#renewals = options.context.meter?.histogram('tidemark_lease_renew_duration_seconds')
+    this.#losses = options.context.meter?.counter('tidemark_lease_losses_total')
   }
 
   /** '' before the first one. */
@@ -151,8 +156,7 @@ export class RedisSession {
     const all = [...keys.fixed, keys.session(self.brokerId)]
     const [outcome] = textsOf(await link.run(RENEW_SESSION, all, [this.#session, ttlMs]))
     if (outcome === 'done') {
-      const { meter, clock } = context
-      meter?.histogram('tidemark_lease_renew_duration_seconds').observe((clock.monotonic() - sentAtMs) / 1000)
+      this.#renewals?.observe((context.clock.monotonic() - sentAtMs) / 1000)
       this.#confirm(sentAtMs)
       return
     }
@@ -212,9 +216,9 @@ export class RedisSession {
   }
 
   #tellLoss(): void {
-    const { clock, meter } = this.#options.context
+    const { clock } = this.#options.context
     if (this.#stopping.signal.aborted || !this.lease.takeLoss(clock.monotonic())) return
-    meter?.counter('tidemark_lease_losses_total').add()
+    this.#losses?.add()
     this.#options.onLost()
   }
 }

@@ -4,6 +4,8 @@ import type { ResponseOf } from '../../shared/protocol/api.ts'
 import type { BrokerId } from '../../shared/ids.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
+import { clusterChecks } from './cluster-health.ts'
+import { leadershipOf, liveBrokers } from './leadership.ts'
 
 export function clusterInfo(services: RequestServices): ResponseOf<'clusterInfo'> {
   const { coordinator, cluster, brokerId, partitions } = services
@@ -11,6 +13,7 @@ export function clusterInfo(services: RequestServices): ResponseOf<'clusterInfo'
     coordinator.brokers().map((broker) => broker.brokerId),
     coordinator.topics.list(),
   )
+  const leads = ledBy(services)
   return {
     cluster,
     controllerId: coordinator.controller(),
@@ -27,10 +30,28 @@ export function clusterInfo(services: RequestServices): ResponseOf<'clusterInfo'
         partitions: hosted.get(broker.brokerId)?.partitions ?? 0,
         // What others hold in bytes is for them to say.
         bytes: isSelf ? partitions.bytes : 0,
+        leaders: leads.get(broker.brokerId) ?? 0,
       }
     }),
-    checks: services.checks().map(({ name, isOk, detail }) => ({ name, isOk, detail })),
+    checks: [...services.checks(), ...clusterChecks(services)].map(({ name, isOk, detail }) => ({
+      name,
+      isOk,
+      detail,
+    })),
   }
+}
+
+/** How many partitions each broker leads. */
+function ledBy(services: RequestServices): ReadonlyMap<BrokerId, number> {
+  const live = liveBrokers(services)
+  const counts = new Map<BrokerId, number>()
+  for (const { topicId, partitions } of services.coordinator.topics.list()) {
+    for (let partition = 0; partition < partitions; partition += 1) {
+      const leader = leadershipOf(services, topicId, partition, live)?.leader
+      if (leader !== undefined) counts.set(leader, (counts.get(leader) ?? 0) + 1)
+    }
+  }
+  return counts
 }
 
 /** What is assigned to each of the brokers. */

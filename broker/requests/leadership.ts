@@ -73,7 +73,7 @@ function noLeader(replicas: readonly BrokerId[], live: LiveBrokers, minimum: num
 }
 
 /** As the replicas count, whatever is written there: it is only told. */
-function minInSyncReplicas({ replicationFactor, config }: TopicDefinition): number {
+export function minInSyncReplicas({ replicationFactor, config }: TopicDefinition): number {
   const text = config['min.insync.replicas']
   const value = text === undefined ? minInSyncReplicasOf({ replicationFactor, config: {} }) : Number(text)
   return Math.max(1, Math.min(replicationFactor, value))

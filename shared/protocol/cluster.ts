@@ -17,7 +17,10 @@ export const clusterInfoResponse = struct({
       startedAt: count53,
       topics: uint32,
       partitions: uint32,
+      /** Known of the answering broker only. */
       bytes: count53,
+      /** How many partitions it leads. */
+      leaders: optional(uint32),
     }),
   ),
   /** Each thing that was looked at; the cluster is healthy when all are ok. */

@@ -4,7 +4,7 @@
 import { afterEach, expect, it } from 'vitest'
 import type { PrivateRedis } from '../setup/private-redis.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
-import { type Daemon, run, startDaemon, temporaryDirectory } from './tidemark-process.ts'
+import { type Daemon, run, startDaemon, temporaryDirectory, Tidemark } from './tidemark-process.ts'
 
 const cleanups: (() => Promise<void> | void)[] = []
 afterEach(async () => {
@@ -122,5 +122,45 @@ describeWithRedis('a broker of a cluster', () => {
     const second = await start(path, ...cluster, '--listen', first.brokers)
     expect(second.brokers).toBe(first.brokers)
     expect(second.process.stderr).not.toContain('waiting for the session')
+  })
+
+  it('shows who is there and what each leads, and what is not well while one is away', async () => {
+    const redis = await redisWith('--appendonly', 'yes')
+    const paths = [directory(), directory()]
+    const startAs = (id: number, ...extra: string[]): Promise<Daemon> =>
+      start(paths[id - 1] ?? '', '--redis', redis.url, '--broker-id', `${id}`, '--rack', `r${id}`, ...extra)
+    const one = await startAs(1)
+    const two = await startAs(2)
+    const ask = async (...words: string[]): Promise<unknown> => {
+      const { stdout } = await run([...words, '-b', one.brokers, '--format', 'json'])
+      return JSON.parse(stdout)
+    }
+    await ask('topic', 'create', 'orders', '-p', '4', '-r', '2')
+    const healthy = ['cluster', 'health', '--exit-when-healthy', '-b', one.brokers]
+    expect((await run(healthy)).code).toBe(0)
+    expect(await ask('cluster', 'info')).toMatchObject({
+      controllerId: 1,
+      brokers: [
+        { brokerId: 1, rack: 'r1', topics: 1, partitions: 4, leaders: 2 },
+        { brokerId: 2, rack: 'r2', topics: 1, partitions: 4, leaders: 2 },
+      ],
+    })
+
+    const watch = new Tidemark(['cluster', 'health', '--watch', '-b', one.brokers])
+    cleanups.push(async () => {
+      watch.child.kill('SIGKILL')
+      await watch.finished()
+    })
+    two.process.child.kill('SIGKILL')
+    await watch.saw(/^brokers +bad +1 there; away, with replicas: 2$/m)
+    const { code, stdout } = await run(['cluster', 'health', '-b', one.brokers])
+    expect(code).toBe(1)
+    expect(stdout).toMatch(/^not healthy\n/)
+    expect(stdout).toMatch(/^coordinator +ok +redis 127\.0\.0\.1:\d+\/0$/m)
+    // Two of two must have a record, and so must vote for a leader: one is too few.
+    expect(stdout).toMatch(/^(leaders|writes) +bad +\d of 4 partitions have .*orders-\d/m)
+
+    await startAs(2, '--listen', two.brokers)
+    expect((await run(healthy)).code).toBe(0)
   })
 })
