@@ -92,15 +92,6 @@ export const OPTION_TABLE = {
     scope: 'cluster',
     about: 'How long the others wait for a broker that says nothing, before its partitions are led by others.',
   },
-  'lock-delay-ms': {
-    type: 'integer',
-    default: 1_000,
-    min: 0,
-    max: 60_000,
-    unit: 'ms',
-    scope: 'cluster',
-    about: 'How long after that nobody takes over its partitions, since its last writes may still be on their way.',
-  },
   'coordinator-outage': {
     type: 'string',
     default: 'serve',
