@@ -3,7 +3,7 @@
 // started it; the data directories go with the cluster.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -162,12 +162,12 @@ export class ProcessCluster {
     await mkdir(dataDir, { recursive: true })
   }
 
-  /** The bytes of a partition's log on the disk of one broker, all segments in their order. */
-  logBytes(id: number, topicDirectory: RegExp): Buffer {
-    const { dataDir } = this.#member(id)
-    const entries = readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
-    const segments = entries.filter((path) => path.endsWith('.log') && topicDirectory.test(path)).toSorted()
-    return Buffer.concat(segments.map((path) => readFileSync(join(dataDir, path))))
+  /** The bytes of a partition's log on the disk of one broker, all segments in their order; undefined without a log. */
+  logBytes(id: number, topicId: string, partition = 0): Buffer | undefined {
+    const directory = join(this.dataDir(id), 'logs', `${topicId}-${partition}`)
+    if (!existsSync(directory)) return undefined
+    const segments = readdirSync(directory).filter((name) => name.endsWith('.log'))
+    return Buffer.concat(segments.toSorted().map((name) => readFileSync(join(directory, name))))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
