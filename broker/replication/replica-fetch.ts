@@ -109,6 +109,8 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
   #seen = 0
   #passes = 0
   #isPassing = false
+  /** Something did not fit any more: what comes behind would be read for nothing. */
+  #isFull = false
   #hasReadDisk = false
   #isLookScheduled = false
   #waitIsOver: boolean
@@ -225,7 +227,7 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     const { fetchOffset } = position
     const endOffset = log.writtenEndOffset
     const room = this.#request.maxBytes - this.#bytes
-    if (fetchOffset >= endOffset || (room <= 0 && this.#bytes > 0)) {
+    if (fetchOffset >= endOffset || this.#isFull) {
       if (answer.clearsSuspect) this.#say(place, replica, true, undefined)
       return false
     }
@@ -269,6 +271,7 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     const isTaken = bytes > 0 && (bytes <= room || this.#bytes === 0)
     if (isTaken) this.#bytes += bytes
     else slice.release()
+    this.#isFull = (bytes > 0 && !isTaken) || this.#bytes >= this.#request.maxBytes
     if (isTaken || answer.clearsSuspect) this.#say(place, replica, answer.clearsSuspect, isTaken ? slice : undefined)
   }
 
