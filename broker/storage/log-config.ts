@@ -301,17 +301,3 @@ function number(value: number, min: number, max: number, unit: NumberRow['unit']
 function choice(value: string, choices: readonly string[], about: string): ChoiceRow {
   return { type: 'choice', default: value, choices, about }
 }
-
-/**
- * How many replicas of a topic must hold a record that is acknowledged: the topic's setting, else the broker's, else the
- * majority of its replicas, so that one of three may be away without stopping writes or losing anything.
- */
-export function minInSyncReplicasOf(
-  topic: { readonly replicationFactor: number; readonly config: ConfigEntries },
-  brokerDefaults: ConfigEntries,
-): number {
-  const name = 'min.insync.replicas'
-  const isGiven = topic.config[name] !== undefined || brokerDefaults[name] !== undefined
-  if (!isGiven) return Math.floor(topic.replicationFactor / 2) + 1
-  return parseTopicConfig(topic.config, brokerDefaults).minInSyncReplicas
-}
