@@ -58,6 +58,8 @@ export interface LeaderElectorOptions {
   readonly random: Random
   readonly logger: Logger
   readonly meter?: Meter
+  /** How long after a session has expired nobody takes over, in milliseconds; a second if absent. */
+  readonly lockDelayMs?: number
 }
 
 /** Campaigns that are begun in one turn, and the least time to the next such turn. */
@@ -75,7 +77,7 @@ const HAND_OVER_LOOK_MS = 5
 
 export class LeaderElector {
   readonly #options: LeaderElectorOptions
-  readonly #schedule = new ElectionSchedule<ElectableReplica>()
+  readonly #schedule: ElectionSchedule<ElectableReplica>
   readonly #preferred: PreferredLeaders<ElectableReplica>
   readonly #suspected: SuspectedBrokers
   /** To be looked at when this turn ends. */
@@ -94,6 +96,7 @@ export class LeaderElector {
   constructor(options: LeaderElectorOptions) {
     this.#options = options
     const { brokerId, coordinator, peers, timers, logger, clock } = options
+    this.#schedule = new ElectionSchedule(options.lockDelayMs)
     this.#preferred = new PreferredLeaders(brokerId)
     this.#lastPreferredAt = clock.monotonic()
     this.#suspected = new SuspectedBrokers({
@@ -203,12 +206,20 @@ export class LeaderElector {
     return wave
   }
 
-  /** Until each has gone, or its leader has given up and leads again. */
+  /** Until each is led by its successor, or its leader has given up and leads again. */
   async #untilDecided(wave: readonly ElectableReplica[], deadline: number): Promise<void> {
     const { clock, timers } = this.#options
-    while (clock.monotonic() < deadline && wave.some(({ role }) => role === 'resigned')) {
+    while (clock.monotonic() < deadline && wave.some((replica) => !this.#isDecided(replica))) {
       await sleep(timers, HAND_OVER_LOOK_MS)
     }
+  }
+
+  /** To have promised is not enough: the successor may need the answer still, and clients somebody to go to. */
+  #isDecided({ role, state, identity }: ElectableReplica): boolean {
+    if (role === 'resigned' || role === 'candidate') return false
+    if (role !== 'follower' || state.hasHeardLeader) return true
+    const known = this.#options.coordinator.leaderships.of(identity.topicId, identity.partition)
+    return (known?.leaderEpoch ?? -1) >= (state.promise?.epoch ?? 0)
   }
 
   #onChange(change: ClusterChange): void {

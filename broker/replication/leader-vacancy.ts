@@ -79,26 +79,28 @@ export interface ClaimMemory {
 }
 
 interface Delay {
-  readonly baseMs: number
+  readonly baseMs: number | 'lock-delay'
   /** For each replica that comes before this one. */
   readonly perRankMs: number
   readonly jitterMs: number
 }
 
-/** How long whoever lost a session may need to see it. */
-export const LOCK_DELAY_MS = 1_000
+/** How long whoever lost a session may need to see it, unless the operator says otherwise. */
+const LOCK_DELAY_MS = 1_000
 /** An election takes less; so the next in rank finds it done. */
 const TURN_MS = 300
+/** Of a new topic the brokers hear one after the other, within the time between two looks at the coordinator. */
+const NEWS_MS = 500
 const JITTER_MS = 200
 
 const DELAYS: Readonly<Record<VacancyReason, Delay>> = {
   own: { baseMs: 0, perRankMs: 0, jitterMs: 0 },
   begun: { baseMs: 0, perRankMs: 0, jitterMs: JITTER_MS },
-  vacant: { baseMs: 0, perRankMs: TURN_MS, jitterMs: 0 },
+  vacant: { baseMs: 0, perRankMs: NEWS_MS, jitterMs: 0 },
   dead: { baseMs: 0, perRankMs: 100, jitterMs: 20 },
-  expired: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
-  restarted: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
-  unserved: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
+  expired: { baseMs: 'lock-delay', perRankMs: TURN_MS, jitterMs: JITTER_MS },
+  restarted: { baseMs: 'lock-delay', perRankMs: TURN_MS, jitterMs: JITTER_MS },
+  unserved: { baseMs: 'lock-delay', perRankMs: TURN_MS, jitterMs: JITTER_MS },
   stranded: { baseMs: 10_000, perRankMs: TURN_MS, jitterMs: JITTER_MS },
 }
 
@@ -155,7 +157,12 @@ export function rankOf(view: PartitionView, sight: ClusterSight, vacancy: Vacanc
 }
 
 /** Milliseconds to wait; `fraction` is drawn from [0, 1) and may be one for many partitions, so that they go together. */
-export function delayOf(reason: VacancyReason, rank: number, fraction: number): number {
+export function delayOf(
+  reason: VacancyReason,
+  rank: number,
+  fraction: number,
+  lockDelayMs: number = LOCK_DELAY_MS,
+): number {
   const { baseMs, perRankMs, jitterMs } = DELAYS[reason]
-  return baseMs + rank * perRankMs + fraction * jitterMs
+  return (baseMs === 'lock-delay' ? lockDelayMs : baseMs) + rank * perRankMs + fraction * jitterMs
 }

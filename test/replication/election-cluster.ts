@@ -38,10 +38,10 @@ import { type Entry, ModelLog } from './model-log.ts'
 const LATENCY_MS = 0.5
 const PROMISE_MS = 2
 const FENCE_EVERY_MS = 100
-const FETCH_EVERY_MS = 20
 const TICK_EVERY_MS = 250
 const PUBLISH_RETRY_MS = 300
 const SILENCE_MS = 500
+const RESTART_MS = 1_000
 const TOPIC = 'orders'
 
 type PeerListener = Parameters<Peers['subscribe']>[0]
@@ -56,6 +56,7 @@ export interface Campaign {
   readonly atMs: number
   readonly broker: BrokerId
   readonly partition: number
+  readonly reason: string
 }
 
 export class ElectionCluster {
@@ -66,7 +67,9 @@ export class ElectionCluster {
   readonly minInSyncReplicas: number
   readonly brokers = new Map<BrokerId, ElectionBroker>()
   readonly campaigns: Campaign[] = []
-  readonly fenceTurns = new Set<string>()
+  /** Of each replica; it costs the most. */
+  fetchEveryMs = 100
+  readonly fences: { readonly atMs: number; readonly from: BrokerId; readonly to: BrokerId }[] = []
   /** Pairs of brokers that do not reach each other. */
   readonly cuts = new Set<string>()
 
@@ -97,7 +100,9 @@ export class ElectionCluster {
   async begin(): Promise<void> {
     for (const broker of this.brokers.values()) broker.start()
     const first = this.broker(1)
-    await this.until(() => [...this.brokers.values()].every(({ hasJoined }) => hasJoined))
+    const { size } = this.brokers
+    const isComplete = (one: ElectionBroker): boolean => one.hasJoined && one.coordinator.brokers().length === size
+    await this.until(() => [...this.brokers.values()].every(isComplete))
     first.process.run('create', '', () => void first.coordinator.topics.create('create', this.topic))
     await this.until(() => this.isLed())
   }
@@ -108,10 +113,13 @@ export class ElectionCluster {
     this.scheduler.nowMs = untilMs
   }
 
-  /** Milliseconds that it took. @throws InvariantError when it does not come true within a minute */
+  /** Milliseconds that it took, to the next of 5. @throws InvariantError when it does not come true in time */
   async until(isTrue: () => boolean, withinMs = 60_000): Promise<number> {
     const fromMs = this.scheduler.nowMs
-    assert(await this.scheduler.run(isTrue, fromMs + withinMs), 'what is waited for comes true')
+    while (!isTrue()) {
+      assert(this.scheduler.nowMs < fromMs + withinMs, 'what is waited for comes true')
+      await this.run(5)
+    }
     return this.scheduler.nowMs - fromMs
   }
 
@@ -129,14 +137,15 @@ export class ElectionCluster {
     return Array.from({ length: this.topic.partitions }, (_, partition) => this.leaderOf(partition))
   }
 
-  /** Every partition has a leader among the brokers that run, other than those. */
-  isLed(except: readonly BrokerId[] = []): boolean {
-    return this.leaders().every((leader) => leader !== undefined && !except.includes(leader))
+  /** Every partition has a leader among the brokers that run. */
+  isLed(): boolean {
+    return this.leaders().every((leader) => leader !== undefined)
   }
 
-  epochsOf(partition: number): number {
-    const epochs = [...this.brokers.values()].map((one) => one.replicas.get(partition)?.state.promise?.epoch ?? -1)
-    return Math.max(...epochs)
+  /** As a broker has them from the coordinator. */
+  agreedLeaders(id: number): readonly (BrokerId | undefined)[] {
+    const { leaderships } = this.broker(id).coordinator
+    return this.leaders().map((_, partition) => leaderships.of(this.topic.topicId, partition)?.leader)
   }
 
   isCut(one: BrokerId, other: BrokerId): boolean {
@@ -155,9 +164,11 @@ export class ElectionBroker {
   readonly cluster: ElectionCluster
   readonly replicas = new Map<number, ElectionReplica>()
   readonly #disks = new Map<number, Disk>()
+  readonly #untold = new Set<ElectionReplica>()
   readonly #store = new Map<string, TopicDefinition>()
   process: SimProcess
   meter = new SlotMeter()
+  lastReason = ''
   lives = 0
   hasJoined = false
   #life: { readonly coordinator: Coordinator; readonly elector: LeaderElector; readonly peers: MemoryPeers } | undefined
@@ -194,7 +205,12 @@ export class ElectionBroker {
       put: (topic) => Promise.resolve(void this.#store.set(topic.topicId, topic)),
       remove: (gone) => Promise.resolve(void this.#store.delete(gone)),
     }
-    const parts = { clock: process, timers: process, random: cluster.random, logger: silentLogger }
+    // The elector says why it does what it does.
+    const logger = {
+      ...silentLogger,
+      info: (fields: object) => void ('reason' in fields && (this.lastReason = String(fields.reason))),
+    }
+    const parts = { clock: process, timers: process, random: cluster.random, logger }
     const context = { ...parts, cluster: 'elections', brokerId: id, incarnation, store }
     const factory = cluster.redis.coordinator(`broker-${id}`, process)
     const peers = new MemoryPeers(this)
@@ -226,7 +242,13 @@ export class ElectionBroker {
     }
     process.run('start', '', () => {
       run().catch((error: unknown) => {
-        if (process.isAlive) throw error
+        if (!process.isAlive) return
+        // Without Redis it ends; whoever looks after it starts it again.
+        assert(error instanceof TidemarkError, 'a start fails for a reason')
+        this.kill()
+        cluster.scheduler.after(RESTART_MS, () => {
+          if (!this.process.isAlive) this.start()
+        })
       })
     })
   }
@@ -235,6 +257,7 @@ export class ElectionBroker {
   kill(): void {
     this.process.die()
     this.replicas.clear()
+    this.#untold.clear()
     for (const other of this.cluster.brokers.values()) if (other !== this) other.peersIfAny?.lose(this.id)
   }
 
@@ -261,6 +284,26 @@ export class ElectionBroker {
       this.#disks.set(partition, disk)
     }
     return disk
+  }
+
+  /** All of one turn together, and what could not be told again. */
+  publish(replica: ElectionReplica): void {
+    if (this.#untold.size === 0) this.process.atEndOfTurn(() => this.#publishAll())
+    this.#untold.add(replica)
+  }
+
+  #publishAll(): void {
+    const replicas = [...this.#untold]
+    this.#untold.clear()
+    const suggestions = replicas.flatMap(({ identity: { topicId: id, partition }, leaderEpoch, state }) => {
+      const { inSyncReplicas } = state
+      return leaderEpoch === undefined ? [] : [{ topicId: id, partition, leaderEpoch, inSyncReplicas }]
+    })
+    this.coordinator.leaderships.suggest(this.cluster.random.uuid(), suggestions).catch(() => {
+      this.process.after(PUBLISH_RETRY_MS, () => {
+        for (const replica of replicas) this.publish(replica)
+      })
+    })
   }
 
   #newProcess(): SimProcess {
@@ -357,7 +400,12 @@ export class ElectionReplica implements ElectableReplica {
 
   campaign(epochHint: LeaderEpoch | undefined): void {
     const { cluster, id } = this.broker
-    cluster.campaigns.push({ atMs: cluster.scheduler.nowMs, broker: id, partition: this.identity.partition })
+    cluster.campaigns.push({
+      atMs: cluster.scheduler.nowMs,
+      broker: id,
+      partition: this.identity.partition,
+      reason: this.broker.lastReason,
+    })
     this.step({ kind: 'campaign-suggested', epochHint, now: this.#now })
   }
 
@@ -390,7 +438,6 @@ export class ElectionReplica implements ElectableReplica {
         })
         return
       case 'send-fence':
-        broker.cluster.fenceTurns.add(`${from} ${effect.to} ${Math.round(broker.cluster.scheduler.nowMs / 10)}`)
         return this.#fence(effect.to, effect.epoch)
       case 'grant-fence':
         return this.#send(effect.to, { kind: 'fence-granted', grant: effect.grant, now: 0 })
@@ -405,14 +452,7 @@ export class ElectionReplica implements ElectableReplica {
         for (const to of this.identity.assignment) {
           if (to !== from) this.#send(to, { kind: 'leader-announced', leader: from, epoch: effect.epoch })
         }
-        return this.#publish(effect.epoch)
-      case 'propose-in-sync-replicas': {
-        const { topicId: id, partition } = this.identity
-        broker.coordinator.leaderships
-          .setInSyncReplicas(id, partition, effect.epoch, effect.replicas)
-          .catch(() => undefined)
-        return
-      }
+        return broker.publish(this)
       case 'abandon-campaign':
         return broker.elector.onCampaignAbandoned(this, effect.epochSeen)
       case 'suggest-leader':
@@ -438,21 +478,10 @@ export class ElectionReplica implements ElectableReplica {
   /** Again while it matters: the other broker may not know of the partition yet. */
   #fence(to: BrokerId, epoch: LeaderEpoch): void {
     if (this.role !== 'candidate' || this.state.promise?.epoch !== epoch) return
-    this.#send(to, { kind: 'fence-received', candidate: this.broker.id, epoch })
+    const { cluster, id } = this.broker
+    cluster.fences.push({ atMs: Math.floor(cluster.scheduler.nowMs), from: id, to })
+    this.#send(to, { kind: 'fence-received', candidate: id, epoch })
     this.broker.process.after(FENCE_EVERY_MS, () => this.#fence(to, epoch))
-  }
-
-  #publish(epoch: LeaderEpoch): void {
-    const { broker } = this
-    const { topicId: id, partition } = this.identity
-    const { random } = broker.cluster
-    broker.coordinator.leaderships
-      .suggest(random.uuid(), [{ topicId: id, partition, leaderEpoch: epoch }])
-      .catch(() => {
-        broker.process.after(PUBLISH_RETRY_MS, () => {
-          if (this.leaderEpoch === epoch) this.#publish(epoch)
-        })
-      })
   }
 
   #fetch(run: number): void {
@@ -461,7 +490,7 @@ export class ElectionReplica implements ElectableReplica {
     const leader = this.state.following
     if (fetch === undefined || leader === undefined) return
     this.#send(leader, { kind: 'replica-fetched', fetch, now: 0 })
-    this.broker.process.after(FETCH_EVERY_MS, () => this.#fetch(run))
+    this.broker.process.after(this.broker.cluster.fetchEveryMs, () => this.#fetch(run))
   }
 
   #answer(fetch: FetchPosition, answer: FetchAnswer): void {

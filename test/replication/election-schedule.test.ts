@@ -77,7 +77,7 @@ describe('a partition without a leader', () => {
     world.lives = { 1: 'a', 2: 'b', 3: 'c' }
     expect(world.triedAfter({ ...NEVER_LED, assignment: [two, one, three] })).toBe(0)
     world.schedule.forget(KEY)
-    expect(world.triedAfter(NEVER_LED)).toBe(300)
+    expect(world.triedAfter(NEVER_LED)).toBe(500)
   })
 
   it('is left alone when its leader comes back in time, as the same life', () => {

@@ -13,6 +13,7 @@ function rotating(partitions: number): number[][] {
 
 async function begun(seed: number, assignment: number[][], minInSyncReplicas = 2): Promise<ElectionCluster> {
   const cluster = new ElectionCluster(seed, assignment, minInSyncReplicas)
+  cluster.fetchEveryMs = assignment.length > 100 ? 2_000 : 100
   await cluster.begin()
   return cluster
 }
@@ -66,4 +67,150 @@ describe('a leader whose process died', () => {
     expect(cluster.leaders()).toEqual([one])
     expect(cluster.campaigns).toHaveLength(1)
   })
+})
+
+describe('a leader that hangs', () => {
+  it('is replaced when its session is over, after the lock delay', async () => {
+    const cluster = await begun(5, rotating(9))
+    await cluster.run(5_000)
+    cluster.broker(1).process.pause(30_000)
+    const isReplaced = (): boolean => cluster.agreedLeaders(2).every((leader) => leader !== one)
+    const tookMs = await cluster.until(isReplaced)
+    expect(tookMs).toBeGreaterThan(4_500 + 1_000)
+    expect(tookMs).toBeLessThan(6_000 + 200 + 1_000 + 200 + 300 + 200)
+    await cluster.run(60_000)
+    expect(cluster.isLed()).toBe(true)
+  })
+
+  it('and one thousand partitions are led again within the lease and five seconds', async () => {
+    const cluster = await begun(6, rotating(1_000))
+    await cluster.run(2_000)
+    cluster.fences.length = 0
+    cluster.broker(1).process.pause(60_000)
+    const isReplaced = (): boolean => cluster.agreedLeaders(2).every((leader) => leader !== one)
+    expect(await cluster.until(isReplaced)).toBeLessThan(6_000 + 5_000)
+    // 334 partitions, half of them tried by each of the other two, in few turns.
+    const turns = new Set(cluster.fences.map(({ from, to, atMs }) => `${from} ${to} ${atMs}`))
+    expect(turns.size).toBeLessThan(20)
+  })
+})
+
+describe('a thousand leaders in a process that died', () => {
+  it('are replaced within a second, in few turns', async () => {
+    const cluster = await begun(7, rotating(1_000))
+    await cluster.run(2_000)
+    cluster.fences.length = 0
+    cluster.broker(1).kill()
+    expect(await cluster.until(() => cluster.isLed())).toBeLessThan(1_000)
+    const turns = new Set(cluster.fences.map(({ from, to, atMs }) => `${from} ${to} ${atMs}`))
+    expect(turns.size).toBeLessThan(20)
+  })
+})
+
+describe('while Redis is away', () => {
+  it('leaders stay, however long it takes, and when it is back', async () => {
+    const cluster = await begun(8, rotating(9))
+    await cluster.run(5_000)
+    cluster.redis.goDown()
+    await cluster.run(60_000)
+    cluster.redis.comeUp()
+    await cluster.run(60_000)
+    expect(cluster.leaders()).toEqual([one, two, three, one, two, three, one, two, three])
+    expect(cluster.campaigns.slice(9)).toEqual([])
+  })
+
+  it('nobody is elected in place of a dead leader; soon after it is back somebody is', async () => {
+    const cluster = await begun(9, rotating(9))
+    await cluster.run(5_000)
+    cluster.redis.goDown()
+    await cluster.run(3_000)
+    cluster.broker(1).kill()
+    await cluster.run(30_000)
+    expect(cluster.campaigns).toHaveLength(9)
+    cluster.redis.comeUp()
+    expect(await cluster.until(() => cluster.isLed())).toBeLessThan(15_000)
+  })
+
+  it('and forgets everything, leaders stay', async () => {
+    const cluster = await begun(10, rotating(9))
+    await cluster.run(5_000)
+    cluster.redis.goDown()
+    await cluster.run(10_000)
+    cluster.redis.comeUp(new Map())
+    await cluster.run(60_000)
+    expect(cluster.leaders()).toEqual([one, two, three, one, two, three, one, two, three])
+    expect(cluster.campaigns.length).toBeLessThan(12)
+  })
+})
+
+describe('a planned stop', () => {
+  it('hands everything over before it is done', async () => {
+    const cluster = await begun(11, rotating(30))
+    await cluster.run(5_000)
+    let isDone = false
+    const broker = cluster.broker(1)
+    broker.process.run('stop', '', () => void broker.elector.prepareStop().then(() => (isDone = true)))
+    expect(await cluster.until(() => isDone)).toBeLessThan(500)
+    expect(cluster.leaders()).not.toContain(one)
+    expect(cluster.isLed()).toBe(true)
+    const campaigns = cluster.campaigns.length
+    broker.kill()
+    await cluster.run(20_000)
+    expect(cluster.campaigns).toHaveLength(campaigns)
+  })
+
+  it('leaves what nobody can take over', async () => {
+    const cluster = await begun(12, [[1, 2, 3], [1]], 1)
+    await cluster.run(5_000)
+    let isDone = false
+    const broker = cluster.broker(1)
+    broker.process.run('stop', '', () => void broker.elector.prepareStop().then(() => (isDone = true)))
+    expect(await cluster.until(() => isDone)).toBeLessThan(5_500)
+    expect(cluster.leaderOf(1)).toBe(one)
+  })
+})
+
+describe('the preferred leader', () => {
+  it('leads again some time after it has come back, and then nothing moves any more', async () => {
+    const cluster = await begun(13, rotating(9))
+    await cluster.run(5_000)
+    cluster.broker(1).kill()
+    await cluster.until(() => cluster.isLed())
+    cluster.broker(1).start()
+    await cluster.run(25_000)
+    expect(cluster.leaders()).not.toContain(one)
+    await cluster.run(60_000)
+    expect(cluster.leaders()).toEqual([one, two, three, one, two, three, one, two, three])
+    const { length } = cluster.campaigns
+    await cluster.run(300_000)
+    expect(cluster.campaigns).toHaveLength(length)
+  })
+})
+
+describe('whatever happens', () => {
+  it.each(Array.from({ length: Number(process.env.LIVES ?? 8) }, (_, at) => 1_000 + at))(
+    'everything is led in the end, and nothing moves any more (seed %i)',
+    async (seed) => {
+      const cluster = await begun(seed, [...rotating(6), [2, 3], seed % 2 === 0 ? [3] : [3, 1]], seed % 2 === 0 ? 1 : 2)
+      const { random } = cluster
+      for (let step = 0; step < 12; step += 1) {
+        await cluster.run(random.integer(8_000))
+        const broker = cluster.broker(1 + random.integer(3))
+        const what = random.integer(6)
+        if (what === 0 && broker.process.isAlive) broker.process.pause(random.integer(12_000))
+        else if (what === 1) cluster.redis.goDown()
+        else if (what === 2) cluster.redis.comeUp()
+        else if (broker.process.isAlive) broker.kill()
+        else broker.start()
+      }
+      cluster.redis.healAll()
+      for (const broker of cluster.brokers.values()) if (!broker.process.isAlive) broker.start()
+      await cluster.until(() => cluster.isLed())
+      await cluster.run(120_000)
+      const { length } = cluster.campaigns
+      await cluster.run(60_000)
+      expect(cluster.campaigns).toHaveLength(length)
+      expect(cluster.isLed()).toBe(true)
+    },
+  )
 })
