@@ -49,7 +49,8 @@ export class Cluster {
     const links = { clock, timers, random, transport: environment.outgoing }
     const peers = new PeerLinks({ ...common, cluster: parts.cluster, environment: links })
     const publisher = new LeadershipPublisher(common)
-    const fetching = new ReplicaFetcher({ ...common, directoryId, incarnation, peers })
+    const onLeaderRefused = (replica: Replica, leader: BrokerId): void => elector.onLeaderRefused(replica, leader)
+    const fetching = new ReplicaFetcher({ ...common, directoryId, incarnation, peers, onLeaderRefused })
     const { withoutLease } = parts
     const replication = new Replication({ ...common, directory, peers, fetching, publisher, withoutLease })
     const find = replication.find.bind(replication)

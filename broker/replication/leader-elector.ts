@@ -58,8 +58,6 @@ export interface LeaderElectorOptions {
   readonly random: Random
   readonly logger: Logger
   readonly meter?: Meter
-  /** How long after a session has expired nobody takes over, in milliseconds; a second if absent. */
-  readonly lockDelayMs?: number
 }
 
 /** Campaigns that are begun in one turn, and the least time to the next such turn. */
@@ -77,7 +75,7 @@ const HAND_OVER_LOOK_MS = 5
 
 export class LeaderElector {
   readonly #options: LeaderElectorOptions
-  readonly #schedule: ElectionSchedule<ElectableReplica>
+  readonly #schedule = new ElectionSchedule<ElectableReplica>()
   readonly #preferred: PreferredLeaders<ElectableReplica>
   readonly #suspected: SuspectedBrokers
   /** To be looked at when this turn ends. */
@@ -96,7 +94,6 @@ export class LeaderElector {
   constructor(options: LeaderElectorOptions) {
     this.#options = options
     const { brokerId, coordinator, peers, timers, logger, clock } = options
-    this.#schedule = new ElectionSchedule(options.lockDelayMs)
     this.#preferred = new PreferredLeaders(brokerId)
     this.#lastPreferredAt = clock.monotonic()
     this.#suspected = new SuspectedBrokers({

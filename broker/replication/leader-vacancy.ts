@@ -79,13 +79,13 @@ export interface ClaimMemory {
 }
 
 interface Delay {
-  readonly baseMs: number | 'lock-delay'
+  readonly baseMs: number
   /** For each replica that comes before this one. */
   readonly perRankMs: number
   readonly jitterMs: number
 }
 
-/** How long whoever lost a session may need to see it, unless the operator says otherwise. */
+/** How long whoever lost a session may need to see it. */
 const LOCK_DELAY_MS = 1_000
 /** An election takes less; so the next in rank finds it done. */
 const TURN_MS = 300
@@ -98,9 +98,9 @@ const DELAYS: Readonly<Record<VacancyReason, Delay>> = {
   begun: { baseMs: 0, perRankMs: 0, jitterMs: JITTER_MS },
   vacant: { baseMs: 0, perRankMs: NEWS_MS, jitterMs: 0 },
   dead: { baseMs: 0, perRankMs: 100, jitterMs: 20 },
-  expired: { baseMs: 'lock-delay', perRankMs: TURN_MS, jitterMs: JITTER_MS },
-  restarted: { baseMs: 'lock-delay', perRankMs: TURN_MS, jitterMs: JITTER_MS },
-  unserved: { baseMs: 'lock-delay', perRankMs: TURN_MS, jitterMs: JITTER_MS },
+  expired: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
+  restarted: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
+  unserved: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
   stranded: { baseMs: 10_000, perRankMs: TURN_MS, jitterMs: JITTER_MS },
 }
 
@@ -157,12 +157,7 @@ export function rankOf(view: PartitionView, sight: ClusterSight, vacancy: Vacanc
 }
 
 /** Milliseconds to wait; `fraction` is drawn from [0, 1) and may be one for many partitions, so that they go together. */
-export function delayOf(
-  reason: VacancyReason,
-  rank: number,
-  fraction: number,
-  lockDelayMs: number = LOCK_DELAY_MS,
-): number {
+export function delayOf(reason: VacancyReason, rank: number, fraction: number): number {
   const { baseMs, perRankMs, jitterMs } = DELAYS[reason]
-  return (baseMs === 'lock-delay' ? lockDelayMs : baseMs) + rank * perRankMs + fraction * jitterMs
+  return baseMs + rank * perRankMs + fraction * jitterMs
 }

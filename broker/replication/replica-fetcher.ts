@@ -38,6 +38,8 @@ export interface ReplicaFetcherOptions {
   readonly timers: Timers
   readonly random: Random
   readonly logger: Logger
+  /** Told when the broker that a replica follows says that it does not lead. */
+  readonly onLeaderRefused?: (replica: Replica, leader: BrokerId) => void
   /** Bytes a second of partitions that are far behind, of all leaders together; 0 for no bound. */
   readonly catchUpBytesPerSecond?: number
 }
@@ -292,7 +294,7 @@ export class ReplicaFetcher {
     const refusal = partition.take(position, leader.brokerId, answer)
     // Being told may have made it follow somebody else, or nobody.
     if (this.#isGone(partition)) return
-    if (refusal !== undefined) return this.#onRefused(partition, refusal)
+    if (refusal !== undefined) return this.#onRefused(leader, partition, refusal)
     if (partition.pace === 'far') this.#budget.take(answer.records.length)
     this.#followLogStart(partition, answer)
     this.#onGood(leader, partition)
@@ -308,7 +310,8 @@ export class ReplicaFetcher {
     this.#makeIdle(leader, partition)
   }
 
-  #onRefused(partition: FollowedPartition, error: TidemarkError): void {
+  #onRefused(leader: Leader, partition: FollowedPartition, error: TidemarkError): void {
+    if (error.code === 'NOT_LEADER_OR_FOLLOWER') this.#options.onLeaderRefused?.(partition.replica, leader.brokerId)
     const isNew = partition.lastError?.code !== error.code
     partition.lastError = error
     partition.failures += 1
@@ -359,7 +362,7 @@ export class ReplicaFetcher {
     const to = Math.min(answer.logStartOffset, partition.highWatermark)
     if (to <= partition.logStartOffset || to <= followed.trimmedTo) return
     followed.trimmedTo = to
-    partition.trim(offset(to)).catch((error: unknown) => {
+    partition.log.advanceLogStartOffset(offset(to)).catch((error: unknown) => {
       const fields = { topic: identity.topic, partition: identity.partition, logStartOffset: to, error: textOf(error) }
       this.#options.logger.warn(fields, 'a log could not be trimmed as its leader is')
     })

@@ -89,7 +89,7 @@ export class ElectionCluster {
       assignment: assignment.map((replicas) => replicas.map((id) => brokerId(id))),
       directories: Object.fromEntries(ids.map((id) => [String(id), `disk-${id}`])),
     }
-    for (const id of ids.sort()) this.brokers.set(brokerId(id), new ElectionBroker(this, brokerId(id)))
+    for (const id of ids.sort((one, other) => one - other)) this.brokers.set(brokerId(id), new ElectionBroker(this, brokerId(id)))
   }
 
   broker(id: number): ElectionBroker {
