@@ -2,6 +2,7 @@
 // that takes requests from one to the other in memory, through the real messages. Elections go without a journal: a
 // promise is durable at once. Builds and carries; judges nothing.
 
+import { createHash } from 'node:crypto'
 import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { PeerAnswer, PeerRequest, Peers } from '../../broker/replication/peers.ts'
@@ -168,31 +169,36 @@ export class Broker implements ReplicaHost {
   }
 
   /** Appends one batch; resolves with what became of it. */
-  produce(values: readonly string[], partition = 0, acks = -1): Promise<PendingAppend> {
-    return new Promise((resolve) => {
-      const produce = new PendingProduce(
-        (appends) => appends[0] !== undefined && resolve(appends[0]),
-        () => undefined,
-      )
-      const append = produce.add()
-      const request = { records: batch(values), leaderEpoch: undefined, acks, now: this.now() }
-      this.replica(partition).partition.append(request, append)
-      produce.close()
-    })
+  produce(values: readonly string[], partition = 0): Promise<PendingAppend> {
+    return new Promise((resolve) => this.append(values, partition, resolve))
   }
 
-  /** All bytes of a log. */
-  async bytes(partition = 0): Promise<Buffer> {
+  /** As `produce`, where nobody waits. */
+  append(values: readonly string[], partition = 0, onSettled?: (append: PendingAppend) => void): void {
+    const produce = new PendingProduce(
+      (appends) => appends[0] !== undefined && onSettled?.(appends[0]),
+      () => undefined,
+    )
+    const append = produce.add()
+    const request = { records: batch(values), leaderEpoch: undefined, acks: -1, now: this.now() }
+    this.replica(partition).partition.append(request, append)
+    produce.close()
+  }
+
+  /** How many bytes a log has, and their digest. */
+  async bytes(partition = 0): Promise<string> {
     const log = this.log(partition)
-    const parts: Uint8Array[] = []
+    const digest = createHash('sha256')
+    let count = 0
     let at = log.logStartOffset
     while (at < log.writtenEndOffset) {
       const slice = await log.read(at, 1_000_000, log.writtenEndOffset)
-      parts.push(Buffer.from(slice.bytes))
+      digest.update(slice.bytes)
+      count += slice.bytes.length
       at = slice.endOffset
       slice.release()
     }
-    return Buffer.concat(parts)
+    return `${count} bytes, ${digest.digest('hex')}`
   }
 
   #replica(number: number): Replica {
@@ -335,6 +341,11 @@ export class Broker implements ReplicaHost {
   }
 }
 
+interface WaitingRequest {
+  pending: PendingReplicaFetch | undefined
+  fail(): void
+}
+
 /** A storm of requests must end, for a test to fail by it. */
 const REQUESTS_MAX = 20_000
 
@@ -355,7 +366,7 @@ export class Carrier implements Peers {
   readonly #from: BrokerId
   readonly #cut = new Set<BrokerId>()
   readonly #listeners = new Set<(change: { readonly kind: 'connected' | 'lost'; readonly peer: BrokerId }) => void>()
-  readonly #waiting = new Map<BrokerId, Set<{ fail(): void }>>()
+  readonly #waiting = new Map<BrokerId, Set<WaitingRequest>>()
 
   constructor(brokers: Brokers, from: BrokerId) {
     this.#brokers = brokers
@@ -378,16 +389,16 @@ export class Carrier implements Peers {
     this.carried.push(carried)
     const broker = this.#brokers.of(to)
     return new Promise((resolve, reject) => {
-      let pending: PendingReplicaFetch | undefined
-      const waiting = this.#waiting.get(to) ?? new Set()
-      const entry = {
+      const waiting = this.#waiting.get(to) ?? new Set<WaitingRequest>()
+      const entry: WaitingRequest = {
+        pending: undefined,
         fail: () => {
-          pending?.cancel()
+          entry.pending?.cancel()
           reject(failed)
         },
       }
       this.#waiting.set(to, waiting.add(entry))
-      pending = broker.requests.replicaFetch(message, (results) => {
+      entry.pending = broker.requests.replicaFetch(message, (results) => {
         waiting.delete(entry)
         const partitions = results.map(({ answer, records }) => ({ ...answer, bytes: records?.bytes.length ?? 0 }))
         const tail = Buffer.concat(results.map(({ records }) => records?.bytes ?? new Uint8Array(0)))
