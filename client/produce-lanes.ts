@@ -13,6 +13,9 @@ import type { ProducerBatch } from './producer-batch.ts'
 import { type BatchAnswer, isGiven, type PlannedRequest, SILENT_MS } from './record-accumulator.ts'
 import { inScope } from './scope.ts'
 
+/** A batch whose time is nearly over is given so many milliseconds all the same. */
+const TIMEOUT_MS_MIN = 50
+
 export interface LaneEvents {
   onAnswer(request: PlannedRequest, answers: readonly BatchAnswer[]): void
   /** The request failed as a whole. */
@@ -31,6 +34,7 @@ interface Lane {
 export class ProduceLanes {
   readonly #cluster: Cluster
   readonly #acks: -1 | 0 | 1
+  readonly #deliveryTimeoutMs: number
   readonly #signal: AbortSignal
   readonly #events: LaneEvents
   readonly #lanes = new Map<number, Lane>()
@@ -42,11 +46,12 @@ export class ProduceLanes {
   /** The signal ends the making of connections. */
   constructor(
     cluster: Cluster,
-    options: { readonly acks: -1 | 0 | 1; readonly signal: AbortSignal },
+    options: { readonly acks: -1 | 0 | 1; readonly deliveryTimeoutMs: number; readonly signal: AbortSignal },
     events: LaneEvents,
   ) {
     this.#cluster = cluster
     this.#acks = options.acks
+    this.#deliveryTimeoutMs = options.deliveryTimeoutMs
     this.#signal = options.signal
     this.#events = events
   }
@@ -143,12 +148,22 @@ export class ProduceLanes {
     connection.onClosed(() => this.#events.onBroken())
   }
 
+  /**
+   * Less than the connection waits, so that a broker that is slow can still say so; and no longer than the batches may take,
+   * so that who sends them hears by then what is wrong.
+   */
+  #timeoutMsOf(batches: readonly ProducerBatch[]): number {
+    const { environment, settings } = this.#cluster
+    const now = environment.clock.monotonic()
+    const left = batches.map(({ openedAt }) => openedAt + this.#deliveryTimeoutMs - now)
+    return Math.max(TIMEOUT_MS_MIN, Math.floor(Math.min(settings.requestTimeoutMs * 0.8, ...left)))
+  }
+
   #messageOf(batches: readonly ProducerBatch[]): RequestOf<'produce'> {
-    const { metadata, settings } = this.#cluster
+    const { metadata } = this.#cluster
     return {
       acks: this.#acks,
-      // Less than the connection waits, so that a broker that is slow can still say so.
-      timeoutMs: Math.max(1, Math.floor(settings.requestTimeoutMs * 0.8)),
+      timeoutMs: this.#timeoutMsOf(batches),
       partitions: batches.map(({ topic, partition, bytes }) => ({
         topic,
         topicId: metadata.topic(topic)?.topicId,

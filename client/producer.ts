@@ -101,7 +101,7 @@ export class Producer<K = unknown, V = unknown> {
     const { signal } = this.#stopping
     this.#lanes = new ProduceLanes(
       cluster,
-      { acks: settings.accumulator.acks, signal },
+      { acks: settings.accumulator.acks, deliveryTimeoutMs: settings.accumulator.deliveryTimeoutMs, signal },
       {
         onAnswer: (request, answers) => this.#onAnswer(request, answers),
         onLost: (request, error) => this.#onLost(request, error),

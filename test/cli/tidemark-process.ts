@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-const CLI = join(import.meta.dirname, '..', '..', 'dist', 'broker', 'cli.js')
+const CLI = process.env['TIDEMARK_CLI'] ?? join(import.meta.dirname, '..', '..', 'dist', 'broker', 'cli.js')
 
 export interface Finished {
   readonly code: number | null

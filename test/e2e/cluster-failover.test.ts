@@ -3,37 +3,12 @@
 
 import { createHash } from 'node:crypto'
 import { expect, it } from 'vitest'
-import { type Client, connect } from '../../client/client.ts'
-import { ProcessCluster, type ProcessClusterOptions } from '../setup/cluster.ts'
 import { anomaliesOf, Load, readAll } from '../setup/cluster-load.ts'
 import { inSync, leaderOf } from '../setup/cluster-state.ts'
-import type { PrivateRedis } from '../setup/private-redis.ts'
-import { describeWithRedis, startRedis } from '../setup/redis.ts'
+import { makeTopic, onStage, type Stage } from '../setup/cluster-stage.ts'
+import { describeWithRedis } from '../setup/redis.ts'
 
-interface Stage {
-  readonly cluster: ProcessCluster
-  readonly client: Client
-  readonly redis: PrivateRedis
-}
-
-const QUICK = ['--session-timeout-ms', '2s']
-
-async function onStage(work: (stage: Stage) => Promise<void>, options: Partial<ProcessClusterOptions> = {}) {
-  await using redis = await startRedis({ args: ['--appendonly', 'yes', '--appendfsync', 'always'] })
-  await using cluster = await ProcessCluster.start({ redis: redis.url, args: QUICK, ...options })
-  const client = connect({ brokers: cluster.addresses })
-  try {
-    await work({ cluster, client, redis })
-  } finally {
-    await client.close({ timeoutMs: 500 }).catch(() => undefined)
-  }
-}
-
-async function topicOf({ client }: Stage, numPartitions = 1): Promise<string> {
-  await client.admin().createTopics({ topics: [{ topic: 't', numPartitions, replicationFactor: 3 }] })
-  for (let partition = 0; partition < numPartitions; partition += 1) await inSync(client.admin(), 't', 3, partition)
-  return 't'
-}
+const topic = 't'
 
 /** The writers stop; what they were told must be so, on every replica. */
 async function expectKept(stage: Stage, load: Load): Promise<void> {
@@ -59,7 +34,7 @@ async function expectEqualReplicas({ cluster, client }: Stage): Promise<void> {
 describeWithRedis('a cluster of three brokers', () => {
   it('takes records with acks all, 1 and 0, hands them out in order, and all replicas are equal', () =>
     onStage(async (stage) => {
-      const topic = await topicOf(stage)
+      await makeTopic(stage)
       const { client } = stage
       const written: string[] = []
       for (const acks of ['all', 1, 0] as const) {
@@ -77,7 +52,7 @@ describeWithRedis('a cluster of three brokers', () => {
 
   it('loses nothing and repeats nothing when its leader is killed under load, again and again', () =>
     onStage(async (stage) => {
-      const topic = await topicOf(stage)
+      await makeTopic(stage)
       const { client, cluster } = stage
       const load = new Load(client, { topic, writers: 4, burst: 5 })
       for (let kills = 0; kills < 3; kills += 1) {
@@ -93,7 +68,7 @@ describeWithRedis('a cluster of three brokers', () => {
 
   it('goes on without a leader that hangs, which does no harm when it wakes up', () =>
     onStage(async (stage) => {
-      const topic = await topicOf(stage)
+      await makeTopic(stage)
       const { client, cluster } = stage
       const load = new Load(client, { topic, writers: 4, burst: 5 })
       await load.more(300)
@@ -108,7 +83,7 @@ describeWithRedis('a cluster of three brokers', () => {
 
   it('is restarted broker by broker without a failed write', () =>
     onStage(async (stage) => {
-      const topic = await topicOf(stage, 3)
+      await makeTopic(stage, 3)
       const { client, cluster } = stage
       const load = new Load(client, { topic, partitions: 3, writers: 6, burst: 3 })
       for (const id of cluster.ids) {
@@ -126,7 +101,7 @@ describeWithRedis('a cluster of three brokers', () => {
 
   it('is read on by a reader that never notices', () =>
     onStage(async (stage) => {
-      const topic = await topicOf(stage)
+      await makeTopic(stage)
       const { client, cluster } = stage
       const reader = client.read(topic, { from: 'start', maxWaitMs: 500 })
       const read: number[] = []
