@@ -145,7 +145,8 @@ export class Replication implements ReplicaHost {
     const promise = directory.promises.get(topicId, number)
     const memory = {
       promise: promise === undefined ? undefined : { epoch: promise.epoch, leader: promise.leaderId },
-      highWatermark: directory.highWatermarks.get(topicId, number) ?? offset(0),
+      // What was written of it last may be older than a trim: a log begins nowhere above its high watermark.
+      highWatermark: offset(Math.max(directory.highWatermarks.get(topicId, number) ?? 0, partition.logStartOffset)),
       isSuspect: directory.isSuspect(topicId, number),
     }
     const replica = new Replica(identity, memory, partition, this)

@@ -13,7 +13,7 @@ import type { BrokerId, Offset, PartitionId, TopicId } from '../../shared/ids.ts
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock, Timers } from '../../shared/time.ts'
-import { parentOf } from './checkpoint-file.ts'
+import { parentOf, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import type { DirectoryIdentity } from './directory-identity.ts'
 import { claimDirectory } from './directory-identity.ts'
 import type { DirectoryStart } from './directory-start.ts'
@@ -21,6 +21,8 @@ import { examineStart } from './directory-start.ts'
 import type { DirectoryLock, Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { DiskSpace, isLackOfSpace } from './disk-space.ts'
+import { hasFailedSync, noteFailedSync, syncNames } from './failed-sync.ts'
+import { SYNC_FAILED_FILE } from './file-names.ts'
 import { HighWatermarks } from './high-watermarks.ts'
 import { hostedPartitions, isHosted } from './hosted-partitions.ts'
 import type { ConfigEntries, LogConfig } from './log-config.ts'
@@ -31,6 +33,7 @@ import { LogScrubber } from './log-scrubber.ts'
 import { loggedEvents } from './logged-events.ts'
 import type { PartitionName } from './partition-directories.ts'
 import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
+import { makeFilesAnew } from './made-anew.ts'
 import type { LogCheckpoint, TruncateResult } from './log-description.ts'
 import { PartitionLog } from './partition-log.ts'
 import type { PromiseJournal } from './promise-journal.ts'
@@ -112,14 +115,15 @@ export class LogDirectory {
       disk.makeDirectory(path)
       const lock = disk.lock(path)
       try {
-        if (disk.stat(`${path}/identity`) === undefined) await syncAncestors(disk, path)
+        if (disk.stat(`${path}/identity`) === undefined) await makeNameDurable(disk, path)
         const identity = await claimDirectory(disk, path, options, options)
+        await makeAnew(disk, path)
         const topics = TopicStore.open(disk, `${path}/topics`, options.clock)
         const directories = new PartitionDirectories(disk, path, options.logger)
         // The process before may have been killed between a rename and its sync: what is seen is made durable before
         // anything is built on it.
-        await disk.syncDirectory(`${path}/topics`)
-        await disk.syncDirectory(path)
+        await syncNames(disk, `${path}/topics`)
+        await syncNames(disk, path)
         const directory = new LogDirectory(options, lock, identity, topics, directories)
         await directory.#openLogs()
         return directory
@@ -193,9 +197,14 @@ export class LogDirectory {
     return must(this.#start, 'the directory is open').promises
   }
 
-  /** Whether records of this replica may be missing, as long as no leader has found it complete (PromiseJournal.trust). */
+  /**
+   * Whether records of this replica may be missing, as long as no leader has found it complete (PromiseJournal.trust). With
+   * durability fsync it was never counted for more than what a power loss leaves.
+   */
   isSuspect(id: TopicId, partition: number): boolean {
-    return this.startFacts.suspectSince > this.promises.trustedIn(id, partition)
+    const { suspectSince, failedSince } = this.startFacts
+    const isSynced = this.log(id, partition)?.config.durability === 'fsync'
+    return (isSynced ? failedSince : suspectSince) > this.promises.trustedIn(id, partition)
   }
 
   /** Set by markFailed. */
@@ -464,6 +473,7 @@ export class LogDirectory {
     const added = this.#hostedOf(definition).filter((partition) => !known.has(partition))
     this.#checkRoom(definition, added.length)
     const logs = new Map<number, PartitionLog>()
+    const { failedSyncs } = this.#directories
     try {
       for (const partition of added) {
         const name = partitionDirectoryName(definition.topicId, partition)
@@ -472,7 +482,7 @@ export class LogDirectory {
         logs.set(partition, PartitionLog.create(this.context, this.#directories.pathOf(name), config))
         if (logs.size % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
-      if (added.length > 0) await this.#directories.sync()
+      if (added.length > 0) await this.#directories.sync(failedSyncs)
       // From here on the definition may be durable, whatever it answers: the directories stay.
       await this.topics.put(definition)
     } catch (error) {
@@ -551,7 +561,38 @@ export class LogDirectory {
   }
 }
 
-/** Makes the name of the directory durable, and those above it, whoever has made them. */
+/** Makes the name of a directory without data durable, and those above it, whoever has made them. */
+async function makeNameDurable(disk: Disk, path: string): Promise<void> {
+  const mark = `${path}/${SYNC_FAILED_FILE}`
+  if (hasFailedSync(disk, path) && Buffer.from(disk.readFile(mark)).toString() === (disk.bootId() ?? '')) {
+    const text = `${path} cannot be used as the data directory: a sync above it has failed, and its name may be lost with the next power failure`
+    const hint = 'remove it, with what was made above it, and start again; or restart the machine'
+    throw new TidemarkError('DIRECTORY_NOT_USABLE', `${text}; ${hint}`)
+  }
+  disk.remove(mark)
+  try {
+    await syncAncestors(disk, path)
+  } catch (error) {
+    noteFailedSync(disk, path, disk.bootId())
+    throw error
+  }
+}
+
+/** What a failed sync of a life before may have left to the kernel alone. */
+async function makeAnew(disk: Disk, path: string): Promise<void> {
+  for (const name of [`${path}/logs`, `${path}/topics`]) {
+    const temporary = name + TEMPORARY_SUFFIX
+    if (disk.stat(temporary) !== undefined && disk.stat(name) === undefined) disk.rename(temporary, name)
+    // Once a start was noted, their names are durable.
+    if (disk.stat(name) === undefined || !hasFailedSync(disk, path) || disk.stat(`${path}/starts`) !== undefined)
+      continue
+    disk.rename(name, temporary)
+    disk.rename(temporary, name)
+  }
+  await makeFilesAnew(disk, path, ['lock'])
+  await makeFilesAnew(disk, `${path}/topics`)
+}
+
 async function syncAncestors(disk: Disk, path: string): Promise<void> {
   for (let directory = path; parentOf(directory) !== directory; directory = parentOf(directory)) {
     try {

@@ -21,6 +21,8 @@ export interface StartFacts {
   readonly hadSyncFailure: boolean
   /** The last incarnation that began with a directory that records may be missing from; 0 when none did. */
   readonly suspectSince: number
+  /** The last incarnation that began with a failed sync behind it: what was synced before may be missing, too; 0 for none. */
+  readonly failedSince: number
   /** It is not known any more what the replicas of this directory have promised; that stays so. */
   readonly hasLostPromises: boolean
 }
@@ -30,6 +32,7 @@ export interface StartRecord {
   readonly incarnation: number
   readonly bootId: string | undefined
   readonly suspectSince: number
+  readonly failedSince: number
   readonly hasLostPromises: boolean
   readonly markIncarnation: number | undefined
 }
@@ -52,12 +55,14 @@ export function readStarts(disk: Disk, path: string, logger: Logger): StartRecor
   const value = readHint(disk, path, logger)
   const incarnation = fieldOf(value, 'incarnation')
   const suspectSince = fieldOf(value, 'suspectSince')
+  const failedSince = fieldOf(value, 'failedSince')
   const markIncarnation = fieldOf(value, 'markIncarnation')
   const bootId = fieldOf(value, 'bootId')
   if (!isCount(incarnation) || !isCount(suspectSince)) return undefined
   return {
     incarnation,
     suspectSince,
+    failedSince: isCount(failedSince) ? failedSince : suspectSince,
     bootId: typeof bootId === 'string' ? bootId : undefined,
     hasLostPromises: fieldOf(value, 'promisesLost') === true,
     markIncarnation: isCount(markIncarnation) ? markIncarnation : undefined,
@@ -80,17 +85,18 @@ export async function recordStart(disk: Disk, path: string, found: StartFindings
   const incarnation = Math.max(before?.incarnation ?? 0, markIncarnation ?? 0) + 1
   const isTrusted = !hadSyncFailure && (isClean || kernelLived || !found.hasTopics)
   const suspectSince = isTrusted ? (before?.suspectSince ?? 0) : incarnation
+  const failedSince = hadSyncFailure ? incarnation : (before?.failedSince ?? 0)
   const hasLostPromises = found.arePromisesLost || before?.hasLostPromises === true
-  const facts = { directoryId, isClean, kernelLived, hadSyncFailure, suspectSince, hasLostPromises }
+  const facts = { directoryId, isClean, kernelLived, hadSyncFailure, suspectSince, failedSince, hasLostPromises }
   const bootId = disk.bootId()
   try {
-    const record = { incarnation, bootId, suspectSince, promisesLost: hasLostPromises, markIncarnation }
+    const record = { incarnation, bootId, suspectSince, failedSince, promisesLost: hasLostPromises, markIncarnation }
     await writeCheckpoint(disk, path, record)
   } catch (error) {
     if (!(error instanceof DiskError) || (error.code !== 'ENOSPC' && error.code !== 'EDQUOT')) throw error
     logger.warn({ path, error: error.message }, 'the start could not be counted; replicas take no part')
     return { ...facts, incarnation: undefined }
   }
-  if (!isTrusted) logger.warn({ path, incarnation, hadSyncFailure }, 'records may be missing; every replica is suspect')
+  if (!isTrusted) logger.warn({ path, incarnation, hadSyncFailure }, 'records may be missing; replicas are suspect')
   return { ...facts, incarnation }
 }

@@ -16,13 +16,13 @@ function open(disk: SimDisk): Promise<LogDirectory> {
   return openDirectory(disk, new SimTime(), 1)
 }
 
-async function create(directory: LogDirectory, id = TOPIC): Promise<void> {
+async function create(directory: LogDirectory, id = TOPIC, config: Record<string, string> = {}): Promise<void> {
   await directory.createTopic({
     topicId: id,
     name: id === TOPIC ? 'one' : 'other',
     partitions: 2,
     replicationFactor: 3,
-    config: {},
+    config,
     version: 1,
     createdAt: 0 as TimestampMs,
   })
@@ -58,6 +58,7 @@ describe('a start', () => {
       kernelLived: false,
       hadSyncFailure: false,
       suspectSince: 0,
+      failedSince: 0,
       hasLostPromises: false,
     })
     const killed = await open(disk.kill())
@@ -81,6 +82,26 @@ describe('a start', () => {
     expect(suspects(third)).toEqual([true, false])
     const fourth = await open(lost.crash({ kind: 'none' }))
     expect(suspects(fourth)).toEqual([true, true])
+  })
+
+  it('does not suspect what was only counted when it was synced, unless a sync has failed', async () => {
+    const disk = new SimDisk({ clock: new SimTime() })
+    await create(await open(disk), TOPIC, { durability: 'fsync' })
+    const directory = await open(disk.crash({ kind: 'none' }))
+    expect(directory.startFacts).toMatchObject({ suspectSince: 2, failedSince: 0 })
+    expect(suspects(directory)).toEqual([false, false])
+    const log = directory.log(TOPIC, 0)
+    if (log === undefined) throw new Error('no log')
+    put(log, batch(['a']))
+    const { disk: used } = directory.context
+    if (!(used instanceof SimDisk)) throw new Error('another disk')
+    fault(used, (operation) => (operation.kind === 'sync' ? { code: 'EIO' } : undefined))
+    await expect(log.sync()).rejects.toMatchObject({ code: 'STORAGE_ERROR' })
+    const failed = await open(used.kill())
+    expect(failed.startFacts).toMatchObject({ suspectSince: 3, failedSince: 3 })
+    expect(suspects(failed)).toEqual([true, true])
+    await failed.stop()
+    expect(suspects(await open(used.kill()))).toEqual([true, true])
   })
 
   it('does not suspect replicas that are made afterwards', async () => {
@@ -131,7 +152,7 @@ describe('a start', () => {
     fault(disk, (operation) => (operation.kind === 'sync' ? { code: 'EIO' } : undefined))
     await expect(log.sync()).rejects.toMatchObject({ code: 'STORAGE_ERROR' })
     const next = await open(disk.kill())
-    expect(next.startFacts).toMatchObject({ kernelLived: true, hadSyncFailure: true, suspectSince: 2 })
+    expect(next.startFacts).toMatchObject({ kernelLived: true, hadSyncFailure: true, suspectSince: 2, failedSince: 2 })
   })
 
   it('has no incarnation on a full disk, and nothing is trusted for it later', async () => {
