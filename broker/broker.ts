@@ -174,10 +174,12 @@ class RunningBroker implements Broker {
 
   readiness(): readonly HealthCheck[] {
     const directory = this.#directory
-    const coordinator = this.#coordinator?.health() ?? { isOk: false, detail: 'not started' }
+    const coordinator = this.#coordinatorHealth()
+    // What it leads it goes on serving without the coordinator, unless that was not wanted.
+    const isEnough = this.#phase === 'serving' && this.#options.coordinatorOutage === 'serve'
     return [
       { name: 'serving', isOk: this.#phase === 'serving', detail: this.#phase },
-      { name: 'coordinator', ...coordinator },
+      { name: 'coordinator', isOk: coordinator.isOk || isEnough, detail: coordinator.detail },
       {
         name: 'data-directory',
         isOk: directory !== undefined && directory.failure === undefined,
@@ -186,6 +188,10 @@ class RunningBroker implements Broker {
       // Who sends no more work here because of it would lose the reads, too.
       { name: 'disk-space', isOk: true, detail: this.#isDiskFull ? 'full: reads only' : 'ok' },
     ]
+  }
+
+  #coordinatorHealth(): { readonly isOk: boolean; readonly detail: string } {
+    return this.#coordinator?.health() ?? { isOk: false, detail: 'not started' }
   }
 
   get #isDiskFull(): boolean {
@@ -197,7 +203,8 @@ class RunningBroker implements Broker {
     for (const { state } of this.#partitions?.all() ?? []) states[state] += 1
     const isFull = this.#isDiskFull
     return [
-      ...this.readiness().filter(({ name }) => name !== 'disk-space'),
+      ...this.readiness().filter(({ name }) => name !== 'disk-space' && name !== 'coordinator'),
+      { name: 'coordinator', ...this.#coordinatorHealth() },
       { name: 'disk-space', isOk: !isFull, detail: isFull ? 'full: appends are refused, reads go on' : 'ok' },
       {
         name: 'partitions',
