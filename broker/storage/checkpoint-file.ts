@@ -9,6 +9,7 @@ import { crc32c } from '../../shared/crc32c.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
+import { syncNames } from './failed-sync.ts'
 
 /** 'TMCP' */
 const MAGIC = 0x544d4350
@@ -21,14 +22,19 @@ export const TEMPORARY_SUFFIX = '.tmp'
 
 /**
  * Replaces the value at path; durable when it resolves. When it rejects (with a DiskError), the file holds the old value or
- * the new one.
+ * the new one: the old one unless it was a DirectorySyncError, which concerns all names of the directory.
  */
 export async function writeCheckpoint(disk: Disk, path: string, value: unknown): Promise<void> {
+  await writeSynced(disk, path, value)
+  await syncNames(disk, parentOf(path))
+}
+
+/** As writeCheckpoint, save that the name is durable only when the directory has been synced. */
+export async function writeSynced(disk: Disk, path: string, value: unknown): Promise<void> {
   const temporary = path + TEMPORARY_SUFFIX
   writeTemporary(disk, temporary, value)
   await disk.syncFile(temporary)
   disk.rename(temporary, path)
-  await disk.syncDirectory(parentOf(path))
 }
 
 /** As writeCheckpoint, for a cache: at once and without syncs. After a power loss the file may be old, missing or damaged. */

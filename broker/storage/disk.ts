@@ -69,7 +69,10 @@ export interface Disk {
   writeFile(path: string, bytes: Uint8Array): void
   /** As File.sync, by name. */
   syncFile(path: string): Promise<void>
-  /** Makes the names in this directory durable. */
+  /**
+   * Makes the names in this directory durable. A sync during which another one of the same directory fails, fails too: the
+   * names that it was to cover may have gone down with that one.
+   */
   syncDirectory(path: string): Promise<void>
   /** Atomic; replaces the target. */
   rename(from: string, to: string): void

@@ -1,18 +1,44 @@
-// What is left of a failed sync for the next process. After one, the kernel may take pages for written that are not, and a
-// later sync says yes without writing them; it forgets this only when it is started anew itself. Owns the mark in the
-// partition's directory that says so, and the remedy: a file written anew, which is synced like any other.
+// What a failed sync is, and what is left of it for the next process. After one, the kernel may take for written what is
+// not, and a later sync says yes without writing it: bytes of a file, and just as well names of a directory. It forgets
+// this only when it is started anew itself. Owns the mark in the directory that says so; made-anew.ts has the remedy.
+//
+// A failure to write or to rename is none of these: it is known to have changed nothing, or can be taken back.
 
-import { TEMPORARY_SUFFIX } from './checkpoint-file.ts'
-import type { Disk } from './disk.ts'
+import type { Disk, File } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { SYNC_FAILED_FILE } from './file-names.ts'
 
-const CHUNK_BYTES = 1024 * 1024
+/** Failures before anything was synced: the names wait for the next sync as before. */
+const NOT_BEGUN: readonly string[] = ['EMFILE', 'ENFILE', 'ENOENT', 'ENOTDIR', 'EACCES', 'EPERM']
 
-/** The mark need not be durable: with the kernel that would lose it, what it speaks of is gone too. */
-export function noteFailedSync(disk: Disk, directory: string): void {
+/** The names of the directory `path` may or may not be durable, those that were made a while ago too; no later sync tells. */
+export class DirectorySyncError extends DiskError {}
+
+/** Makes the names in the directory durable; a failure leaves the mark in it. @throws DirectorySyncError, DiskError */
+export async function syncNames(disk: Disk, directory: string): Promise<void> {
   try {
-    disk.writeFile(`${directory}/${SYNC_FAILED_FILE}`, new Uint8Array(0))
+    await disk.syncDirectory(directory)
+  } catch (error) {
+    if (!(error instanceof DiskError) || NOT_BEGUN.includes(error.code)) throw error
+    noteFailedSync(disk, directory)
+    throw new DirectorySyncError(error.code, 'sync directory', directory, error)
+  }
+}
+
+/** Makes the bytes of a file in the directory durable; a failure leaves the mark. @throws DiskError */
+export async function syncMarked(disk: Disk, directory: string, file: File): Promise<void> {
+  try {
+    await file.sync()
+  } catch (error) {
+    noteFailedSync(disk, directory)
+    throw error
+  }
+}
+
+/** The mark need not be durable: with the kernel that would lose it, what it speaks of is gone too. `text` goes into it. */
+export function noteFailedSync(disk: Disk, directory: string, text = ''): void {
+  try {
+    disk.writeFile(`${directory}/${SYNC_FAILED_FILE}`, Buffer.from(text))
   } catch (error) {
     // A disk that takes no file now is one that a person must look at before anything is started on it again.
     if (!(error instanceof DiskError)) throw error
@@ -25,28 +51,4 @@ export function hasFailedSync(disk: Disk, directory: string): boolean {
 
 export function forgetFailedSync(disk: Disk, directory: string): void {
   disk.remove(`${directory}/${SYNC_FAILED_FILE}`)
-}
-
-/** Puts a new file with the same bytes, durable, in the place of this one. @throws DiskError */
-export async function rewriteFile(disk: Disk, path: string): Promise<void> {
-  const temporary = path + TEMPORARY_SUFFIX
-  disk.remove(temporary)
-  const source = disk.open(path, 'read')
-  try {
-    const target = disk.open(temporary, 'create')
-    try {
-      const chunk = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(1, source.size)))
-      while (target.size < source.size) {
-        const count = await source.readAt(chunk, target.size)
-        if (count === 0) break
-        target.append([chunk.subarray(0, count)])
-      }
-      await target.sync()
-    } finally {
-      target.close()
-    }
-  } finally {
-    source.close()
-  }
-  disk.rename(temporary, path)
 }

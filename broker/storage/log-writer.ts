@@ -6,6 +6,7 @@
 import type { Offset, TimestampMs } from '../../shared/ids.ts'
 import { batchBytes } from '../../shared/record-batch/header.ts'
 import type { BatchHistory } from './batch-history.ts'
+import { syncNames } from './failed-sync.ts'
 import { keepEnd, keepSegment } from './kept-files.ts'
 import type { LogPlace } from './log-files.ts'
 import { Segment } from './segment.ts'
@@ -129,7 +130,7 @@ export class LogWriter {
     this.isDirectorySynced = true
     try {
       for (const segment of this.#unsyncedSegments()) await this.#syncSegment(segment)
-      if (!isDirectorySynced) await this.#context.disk.syncDirectory(this.#directory)
+      if (!isDirectorySynced) await syncNames(this.#context.disk, this.#directory)
     } catch (error) {
       this.isDirectorySynced = false
       throw error

@@ -27,6 +27,8 @@ const OPEN_FLAGS: Record<OpenMode, number> = {
 export class NodeDisk implements Disk {
   readonly #timers: Timers
   readonly #random: Random
+  /** How many syncs of a directory have failed, by its path. */
+  readonly #failedSyncs = new Map<string, number>()
 
   constructor(timers: Timers = systemTimers, random: Random = systemRandom) {
     this.#timers = timers
@@ -58,8 +60,15 @@ export class NodeDisk implements Disk {
     return syncByName(path, 'r+', fs.fdatasync)
   }
 
-  syncDirectory(path: string): Promise<void> {
-    return syncByName(path, 'r', fs.fsync)
+  async syncDirectory(path: string): Promise<void> {
+    const failedBefore = this.#failedSyncs.get(path)
+    try {
+      await syncByName(path, 'r', fs.fsync)
+    } catch (error) {
+      this.#failedSyncs.set(path, (this.#failedSyncs.get(path) ?? 0) + 1)
+      throw error
+    }
+    if (this.#failedSyncs.get(path) !== failedBefore) throw new DiskError('EIO', 'sync', path)
   }
 
   rename(from: string, to: string): void {

@@ -7,9 +7,10 @@
 import type { PartitionId, TimestampMs, TopicId } from '../../shared/ids.ts'
 import { partitionId, topicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
-import { TEMPORARY_SUFFIX } from './checkpoint-file.ts'
+import { parentOf, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
+import { syncNames } from './failed-sync.ts'
 import { LEADER_EPOCHS_FILE, parseLogFileName } from './file-names.ts'
 
 export const LOST_KEPT_MS = 24 * 60 * 60 * 1000
@@ -51,6 +52,8 @@ export class PartitionDirectories {
   readonly #logs: string
   readonly #lost: string
   readonly #logger: Logger
+  /** Names that were made before the last of them are not made durable by a later sync. */
+  #failedSyncs = 0
 
   constructor(disk: Disk, directory: string, logger: Logger) {
     this.#disk = disk
@@ -68,9 +71,23 @@ export class PartitionDirectories {
     return this.#disk.stat(this.pathOf(name)) !== undefined
   }
 
-  /** Makes the names of all directories made or moved so far durable. */
-  sync(): Promise<void> {
-    return this.#disk.syncDirectory(this.#logs)
+  /** How many syncs have failed so far: to be asked before a directory is made, for `sync`. */
+  get failedSyncs(): number {
+    return this.#failedSyncs
+  }
+
+  /**
+   * Makes the names of all directories made or moved so far durable, if no sync has failed since there were `failedSyncs`
+   * of them. @throws DiskError, and then those that were made must be made anew
+   */
+  async sync(failedSyncs = this.#failedSyncs): Promise<void> {
+    try {
+      await this.#disk.syncDirectory(this.#logs)
+    } catch (error) {
+      this.#failedSyncs++
+      throw error
+    }
+    if (this.#failedSyncs !== failedSyncs) throw new DiskError('EIO', 'sync directory', this.#logs)
   }
 
   /** Sorts out what no topic claims, durably. Returns the names of the directories that are claimed. */
@@ -144,7 +161,7 @@ export class PartitionDirectories {
       'no topic claims this partition; it is kept in lost+found for a day',
     )
     this.#disk.makeDirectory(this.#lost)
-    await this.#disk.syncDirectory(this.#lost.slice(0, this.#lost.lastIndexOf('/')))
+    await syncNames(this.#disk, parentOf(this.#lost))
     this.#disk.rename(this.pathOf(name), target)
     await this.#disk.syncDirectory(this.#lost)
   }

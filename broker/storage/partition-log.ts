@@ -14,7 +14,7 @@ import { refusal } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
-import { noteFailedSync } from './failed-sync.ts'
+import { DirectorySyncError, noteFailedSync, syncNames } from './failed-sync.ts'
 import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import { EmptySlice } from './hot-tail.ts'
@@ -437,7 +437,7 @@ export class PartitionLog {
     await this.sync()
     return this.#alone(async () => {
       if (!this.#isUntouched) {
-        await this.#history.saveEpochs()
+        await this.#saveEpochs()
         this.#history.saveProducers(this.#writtenPlace(), now, { isForced: true })
         this.#segments.active.writeIndexes(this.#context.disk)
       }
@@ -501,14 +501,35 @@ export class PartitionLog {
     const place = this.#writtenPlace()
     try {
       await this.#writer.sync()
+      if (await this.#maybeSaveEpochs()) this.#recoveryPoint = place
     } catch (error) {
-      noteFailedSync(this.#context.disk, this.directory)
-      const reason = new TidemarkError('STORAGE_ERROR', `${this.directory} cannot be synced`, { cause: error })
+      throw this.#stopWriting(error)
+    }
+  }
+
+  /** After a failed sync no later one is to be believed, whatever it was that was synced. */
+  #stopWriting(cause: unknown): TidemarkError {
+    noteFailedSync(this.#context.disk, this.directory)
+    const reason = new TidemarkError('STORAGE_ERROR', `${this.directory} cannot be synced`, { cause })
+    if (this.#state.kind === 'online') {
       this.#state = { kind: 'read-only', reason }
       this.#context.events.onReadOnly?.(this.directory, reason)
-      throw reason
     }
-    if (await this.#maybeSaveEpochs()) this.#recoveryPoint = place
+    return reason
+  }
+
+  /** As failureOf of log-failure.ts; a failed sync of the partition's directory is final. */
+  #failureOf(error: unknown, what: string): TidemarkError {
+    const isFinal = error instanceof DirectorySyncError && error.path === this.directory
+    return isFinal ? this.#stopWriting(error) : failureOf(error, `${this.directory} ${what}`)
+  }
+
+  async #saveEpochs(): Promise<void> {
+    try {
+      await this.#history.saveEpochs()
+    } catch (error) {
+      throw this.#failureOf(error, 'cannot be closed in order')
+    }
   }
 
   /**
@@ -520,7 +541,7 @@ export class PartitionLog {
       await this.#history.saveEpochs()
       return true
     } catch (error) {
-      if (error instanceof DiskError) return false
+      if (error instanceof DiskError && !(error instanceof DirectorySyncError)) return false
       throw error
     }
   }
@@ -589,7 +610,7 @@ export class PartitionLog {
         await this.#saveQuarantine()
         return found
       } catch (error) {
-        throw failureOf(error, `${this.directory} cannot be checked`)
+        throw this.#failureOf(error, 'cannot be checked')
       }
     })
   }
@@ -643,7 +664,7 @@ export class PartitionLog {
       if (this.#quarantine.trim(to)) await this.#saveQuarantine()
       if (this.#history.loadedEpochs !== undefined) this.#history.trimEpochs(to)
     } catch (error) {
-      throw failureOf(error, `${this.directory} cannot be trimmed`)
+      throw this.#failureOf(error, 'cannot be trimmed')
     }
     if (segments > 0) events.onDelete?.(this.directory, { segments, bytes, reason })
     return { segments, bytes }
@@ -671,7 +692,7 @@ export class PartitionLog {
         try {
           return await work()
         } catch (error) {
-          const failure = failureOf(error, `${this.directory} cannot be ${what}`)
+          const failure = this.#failureOf(error, `cannot be ${what}`)
           // Memory is cut already and the files may not be: whatever was appended now would stand behind what was to go.
           if (truncations !== this.#truncations) {
             // Perhaps it was a sync, and then no later one is to be believed.
@@ -704,7 +725,7 @@ export class PartitionLog {
     this.#mayHaveKept = true
     this.#history.truncate(cut.offset, now)
     await this.#maybeSaveEpochs()
-    await disk.syncDirectory(this.directory)
+    await syncNames(disk, this.directory)
     // The batch that the start lay in is gone as a whole: what is appended in its place must not count as trimmed.
     if (isStartLowered) await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, cut.offset)
     if (this.#quarantine.truncate(cut.offset)) await this.#saveQuarantine()

@@ -10,6 +10,7 @@ import type { BrokerId, LeaderEpoch, TopicId } from '../../shared/ids.ts'
 import { parentOf, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import type { Disk, File } from './disk.ts'
 import { DiskError } from './disk.ts'
+import { syncNames } from './failed-sync.ts'
 import { failureOf } from './log-failure.ts'
 import type { JournalEntry, JournalMark } from './promise-frames.ts'
 import {
@@ -308,7 +309,7 @@ export class PromiseJournal {
       await file.sync()
       file.close()
       disk.rename(temporary, path)
-      await disk.syncDirectory(parentOf(path))
+      await syncNames(disk, parentOf(path))
       const renamed = disk.open(path, 'read-write')
       this.#file?.close()
       this.#file = renamed

@@ -7,6 +7,7 @@ import type { Offset } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import { parentOf, readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
+import { syncNames } from './failed-sync.ts'
 import type { LogPlace } from './log-files.ts'
 import type { JournalMark } from './promise-frames.ts'
 import type { LogCheckpoint } from './log-description.ts'
@@ -115,7 +116,7 @@ export function readCleanMark(disk: Disk, path: string, directoryId: string, log
 export async function removeCleanMark(disk: Disk, path: string): Promise<void> {
   if (disk.stat(path) === undefined) return
   disk.remove(path)
-  await disk.syncDirectory(parentOf(path))
+  await syncNames(disk, parentOf(path))
 }
 
 /** The value of a checkpoint that may be missing or damaged; undefined then. @throws DIRECTORY_FORMAT_UNKNOWN */

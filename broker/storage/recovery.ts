@@ -18,12 +18,13 @@ import { rebuildEpochs, replayProducers } from './batch-history.ts'
 import { BatchWalk, frameBytes, runWalk } from './batch-walk.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import type { File } from './disk.ts'
-import { forgetFailedSync, hasFailedSync, rewriteFile } from './failed-sync.ts'
-import { keptFile, LOG_START_FILE, producersFile, QUARANTINE_FILE } from './file-names.ts'
+import { forgetFailedSync, hasFailedSync, syncMarked, syncNames } from './failed-sync.ts'
+import { keptFile, LEADER_EPOCHS_FILE, LOG_START_FILE, producersFile, QUARANTINE_FILE } from './file-names.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
 import type { FoundFiles, LogPlace } from './log-files.ts'
 import { findFiles, placeLost, restoreEpochs, restoreProducers } from './log-files.ts'
+import { rewriteFile } from './made-anew.ts'
 import { copyBytes, findNextBatch, isZeroToEnd } from './salvage.ts'
 import { PartitionLog } from './partition-log.ts'
 import { ProducerState } from './producer-state.ts'
@@ -32,7 +33,7 @@ import type { QuarantinedRange } from './quarantine.ts'
 import { Segment } from './segment.ts'
 import { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
-import { finishCut, forgetCut, noteCut } from './unfinished-cut.ts'
+import { finishCut, forgetCut, noteCut, removeCutAnew } from './unfinished-cut.ts'
 
 /** Bytes read at a time. scripts/bench-log.ts has the figures. */
 const SCAN_CHUNK_BYTES = 2 * 1024 * 1024
@@ -123,6 +124,7 @@ class Recovery {
     this.#dropBelowStart()
     this.#missBeginning()
     const point = this.#options.recoveryPoint
+    this.#dropBelowPoint(point)
     await this.#rewriteAfterFailedSync(point)
     if (this.#found.hasUnfinishedCut) {
       const cut = this.#segments.filter((segment) => segment.baseOffset >= (point?.segmentBase ?? 0))
@@ -141,18 +143,24 @@ class Recovery {
   }
 
   /**
-   * After a failed sync the kernel may hold pages that it takes for written and that no later sync would write. What is
-   * not known to be on stable storage is written anew, so that the next syncs are worth something.
+   * After a failed sync the kernel may hold pages and names that it takes for written and that no later sync would write.
+   * What is not known to be on stable storage is made anew, so that the next syncs are worth something.
    */
   async #rewriteAfterFailedSync(point: LogPlace | undefined): Promise<void> {
     const { disk } = this.#context
     const { directory, kernelLived } = this.#options
     if (!hasFailedSync(disk, directory)) return
-    for (const segment of this.#segments) {
-      // What a new kernel has read came from the medium.
-      if (kernelLived && segment.baseOffset >= (point?.segmentBase ?? 0)) await rewriteFile(disk, segment.file.path)
+    // What a new kernel has read came from the medium.
+    if (kernelLived) {
+      for (const segment of this.#segments) {
+        if (segment.baseOffset >= (point?.segmentBase ?? 0)) await rewriteFile(disk, segment.file.path)
+      }
+      for (const name of [LOG_START_FILE, QUARANTINE_FILE, LEADER_EPOCHS_FILE]) {
+        if (disk.stat(`${directory}/${name}`) !== undefined) await rewriteFile(disk, `${directory}/${name}`)
+      }
+      removeCutAnew(disk, directory)
     }
-    await disk.syncDirectory(directory)
+    await syncNames(disk, directory)
     forgetFailedSync(disk, directory)
   }
 
@@ -190,6 +198,20 @@ class Recovery {
     while ((this.#segments[1]?.baseOffset ?? Infinity) <= this.#logStartOffset) {
       this.#segments.shift()?.remove(disk, files)
       this.#hasChanged = true
+    }
+  }
+
+  /**
+   * What is synced stands in the point's segment and in those before. A file that begins behind the one and below the
+   * other was removed, and its removal has fallen to a failed sync: it must not be read in the place of what is synced.
+   */
+  #dropBelowPoint(point: LogPlace | undefined): void {
+    const holder = this.#segments.find((segment) => segment.baseOffset === point?.segmentBase)
+    if (point === undefined || holder === undefined || holder.size < point.position) return
+    for (const segment of this.#segments.slice()) {
+      if (segment.baseOffset <= point.segmentBase || segment.baseOffset >= point.offset) continue
+      this.#setAside(segment)
+      this.#segments.splice(this.#segments.indexOf(segment), 1)
     }
   }
 
@@ -480,7 +502,7 @@ class Recovery {
         }
         file.truncate(position)
         segment.truncate(position, offset)
-        await file.sync()
+        await syncMarked(context.disk, directory, file)
       } finally {
         context.files.release(segment.file)
       }
@@ -571,7 +593,7 @@ class Recovery {
       await writeCheckpoint(disk, `${directory}/${QUARANTINE_FILE}`, this.#quarantine.snapshot())
     }
     for (const segment of this.#segments) if (segment.size > segment.indexedFrom) segment.removeIndexFiles(disk)
-    if (this.#hasChanged) await disk.syncDirectory(directory)
+    if (this.#hasChanged) await syncNames(disk, directory)
     if (this.#isCutNoted) forgetCut(this.#context, directory)
   }
 

@@ -10,9 +10,11 @@ import type { BrokerId, TimestampMs, TopicId } from '../../shared/ids.ts'
 import { brokerId, timestampMs, topicId } from '../../shared/ids.ts'
 import { PARTITIONS_PER_TOPIC_MAX } from '../../shared/limits.ts'
 import type { Clock } from '../../shared/time.ts'
-import { readCheckpoint, TEMPORARY_SUFFIX, writeCheckpoint } from './checkpoint-file.ts'
+import { readCheckpoint, TEMPORARY_SUFFIX, writeCheckpoint, writeSynced } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
+import { syncNames } from './failed-sync.ts'
+import { SYNC_FAILED_FILE } from './file-names.ts'
 
 /** How long it is remembered that a topic was deleted: longer than a replica that missed it may stay away. */
 export const TOMBSTONE_KEPT_MS = 7 * 24 * 60 * 60 * 1000
@@ -44,7 +46,7 @@ export class TopicStore {
   /** Taken names, also by a topic whose definition is on its way. */
   readonly #names = new Map<string, TopicId>()
   /** Files of topics whose creation failed: they may or may not be on stable storage. */
-  readonly #doubtful = new Set<TopicId>()
+  readonly #doubtful = new Map<TopicId, TopicDefinition>()
   /** The last of the writes, which go one behind the other. */
   #last: Promise<void> = Promise.resolve()
 
@@ -57,7 +59,7 @@ export class TopicStore {
     const store = new TopicStore(disk, directory, clock)
     for (const name of disk.list(directory)) {
       if (name.endsWith(TEMPORARY_SUFFIX)) disk.remove(`${directory}/${name}`)
-      else store.#load(name)
+      else if (name !== SYNC_FAILED_FILE) store.#load(name)
     }
     return store
   }
@@ -208,7 +210,7 @@ export class TopicStore {
 
   /** The creation failed, perhaps after the file had its name: it must not come to light at the next start. */
   #giveUp(definition: TopicDefinition): void {
-    this.#doubtful.add(definition.topicId)
+    this.#doubtful.set(definition.topicId, definition)
     if (this.#names.get(definition.name) === definition.topicId) this.#names.delete(definition.name)
     try {
       this.#disk.remove(this.#pathOf(definition.topicId))
@@ -220,8 +222,12 @@ export class TopicStore {
   /** Before a next topic is created, so that two of the same name cannot be found after a crash. */
   async #clearDoubtful(): Promise<void> {
     if (this.#doubtful.size === 0) return
-    for (const id of this.#doubtful) this.#disk.remove(this.#pathOf(id))
-    await this.#disk.syncDirectory(this.#directory)
+    for (const [id, definition] of this.#doubtful) {
+      // Its removal may have fallen to a failed sync, and no later one would cover it: it is removed anew.
+      await writeSynced(this.#disk, this.#pathOf(id), definition)
+      this.#disk.remove(this.#pathOf(id))
+    }
+    await syncNames(this.#disk, this.#directory)
     this.#doubtful.clear()
   }
 

@@ -231,8 +231,11 @@ export class SimDisk implements Disk {
         for (const effect of covered) effect.isLost = true
         throw error
       }
+      const isKept = covered.map((effect) => !effect.isLost)
       await this.#syncLatency()
       this.#step('directory-synced', path)
+      // Another sync has failed meanwhile.
+      if (covered.some((effect, index) => effect.isLost && isKept[index])) throw new DiskError('EIO', 'sync', path)
       for (const effect of covered) {
         if (effect.isLost) continue
         applyNames(effect, 'durable')
