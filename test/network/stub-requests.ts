@@ -8,6 +8,7 @@ import type {
   PlainRequest,
   ProduceOutcome,
   ProduceRequest,
+  Refusal,
   ReplicaFetchOutcome,
   RequestContext,
   Requests,
@@ -21,6 +22,8 @@ export class StubRequests implements Requests {
   /** Batches by topic and partition. */
   readonly logs = new Map<string, Uint8Array[]>()
   readonly produced: ProduceRequest[] = []
+  /** What a produce to the topic `refused` is answered with. */
+  refusal: Refusal | undefined
   readonly contexts: RequestContext[] = []
   /** When true, produce requests are answered by `answerNext` and `answerLast`. */
   isHoldingProduces = false
@@ -45,6 +48,9 @@ export class StubRequests implements Requests {
       if (partition.topic === 'missing') {
         const refusal = { error: 'UNKNOWN_TOPIC_OR_PARTITION', message: 'there is no topic missing' } as const
         return { refusal, baseOffset: undefined, logStartOffset: undefined, logAppendTime: undefined }
+      }
+      if (partition.topic === 'refused') {
+        return { refusal: this.refusal, baseOffset: undefined, logStartOffset: undefined, logAppendTime: undefined }
       }
       const log = this.#log(partition.topic, partition.partition)
       log.push(Uint8Array.from(partition.records))

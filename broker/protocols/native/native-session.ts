@@ -36,6 +36,17 @@ import { PRODUCE_SUCCESS_BYTES_MAX, readProduceRequest, writeProduceSuccess } fr
 const BODY_START = FRAME_HEADER_BYTES - 4
 const UNEXPECTED = 'the broker failed in a way it did not expect; its log has the details'
 
+/** Refusals after which a producer has to look for the leader anew, or for the topic. */
+const WRITES_ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'LEADER_NOT_AVAILABLE',
+  'NOT_LEADER_OR_FOLLOWER',
+  'FENCED_LEADER_EPOCH',
+  'UNKNOWN_LEADER_EPOCH',
+  'STORAGE_ERROR',
+  'SHUTTING_DOWN',
+])
+
 // Requests are read one at a time, to the end.
 const reader = new MessagePackReader()
 
@@ -234,9 +245,17 @@ export class NativeSession implements ProtocolSession {
       return
     }
     for (const outcome of outcomes) this.#countRefusal('produce', outcome.refusal?.error)
-    if (ready.acks === 0) return
+    if (ready.acks === 0) return this.#tellUnasked(to, outcomes)
     const body = APIS.produce.response.encode({ partitions: outcomes.map(producedOf) })
     this.#send('response', to, body, 0)
+  }
+
+  /** Who waits for no answer hears of nothing but what would go on for ever: that this is not the broker to write to. */
+  #tellUnasked(to: Addressee, outcomes: readonly ProduceOutcome[]): void {
+    for (const { refusal } of outcomes) {
+      if (refusal === undefined || !WRITES_ELSEWHERE.has(refusal.error)) continue
+      return this.#sendError(to, refusal.error, refusal.message ?? ERRORS[refusal.error].about)
+    }
   }
 
   #onFetch(exchange: Exchange, request: RequestOf<'fetch'>): void {

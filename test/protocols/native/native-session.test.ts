@@ -73,15 +73,40 @@ describe('a native session', () => {
     expect(client.frames.slice(2).map((frame) => frame.correlationId)).toEqual(ids)
   })
 
-  it('says nothing to a produce with acks 0, not even that it was refused', async () => {
+  it('says nothing to a produce with acks 0 that it has taken', async () => {
     await using server = await startNativeServer()
     const client = await RawClient.greet(server.port)
     client.request('produce', produceOf('t', RECORDS, 0), RECORDS)
-    client.request('produce', produceOf('missing', RECORDS, 0), RECORDS)
     await client.ask('produce', produceOf('t', RECORDS), RECORDS)
     expect(client.frames).toHaveLength(2)
     expect(server.requests.logs.get('t/0')).toHaveLength(2)
     expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it.each([
+    'UNKNOWN_TOPIC_OR_PARTITION',
+    'NOT_LEADER_OR_FOLLOWER',
+    'FENCED_LEADER_EPOCH',
+    'UNKNOWN_LEADER_EPOCH',
+    'LEADER_NOT_AVAILABLE',
+    'STORAGE_ERROR',
+    'SHUTTING_DOWN',
+  ] as const)('answers a produce with acks 0 that it has refused with %s with an error frame', async (code) => {
+    await using server = await startNativeServer()
+    server.requests.refusal = { error: code, message: 'look elsewhere' }
+    const client = await RawClient.greet(server.port)
+    const frame = await client.answer(client.request('produce', produceOf('refused', RECORDS, 0), RECORDS))
+    expect(errorOf(frame)).toMatchObject({ code, message: 'look elsewhere' })
+    expect(server.listener.requestBytes).toBe(0)
+  })
+
+  it('says nothing to a produce with acks 0 whose records are at fault, which would be so anywhere', async () => {
+    await using server = await startNativeServer()
+    server.requests.refusal = { error: 'CORRUPT_MESSAGE', message: 'a bad batch' }
+    const client = await RawClient.greet(server.port)
+    client.request('produce', produceOf('refused', RECORDS, 0), RECORDS)
+    await client.ask('produce', produceOf('t', RECORDS), RECORDS)
+    expect(client.frames).toHaveLength(2)
   })
 
   it('sends fetched records untouched and releases them when they are gone', async () => {
