@@ -31,6 +31,8 @@ export interface BrokerRecord {
   readonly directoryId?: string
   /** Of the operating system it runs on, drawn at every boot; absent where that cannot be known. */
   readonly bootId?: string
+  /** It is to lead nothing that another can, and to be given no more replicas. */
+  readonly isDraining?: boolean
 }
 
 export interface TopicDefinition {
@@ -157,6 +159,11 @@ export interface Coordinator {
   start(): Promise<void>
   /** Becomes a member. The address may be told only now, since a port is free to be chosen at listening. */
   join(self: BrokerRecord): Promise<void>
+  /**
+   * Tells what has changed about this broker, which has joined: the record of the same life. Told when it resolves; when it
+   * rejects, it is told as soon as that is possible.
+   */
+  announce(self: BrokerRecord): Promise<void>
   /** The members, this one included once it has joined, by ascending id. */
   brokers(): readonly BrokerRecord[]
   /** The broker that administers topics: the same on all members, as far as they agree. */

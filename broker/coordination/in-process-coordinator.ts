@@ -50,6 +50,10 @@ export class InProcessCoordinator implements Coordinator {
     return Promise.resolve()
   }
 
+  announce(self: BrokerRecord): Promise<void> {
+    return this.join(self)
+  }
+
   brokers(): readonly BrokerRecord[] {
     return this.#self === undefined ? [] : [this.#self]
   }

@@ -181,6 +181,11 @@ class RedisCoordinator implements Coordinator {
     await this.#mirror.sync()
   }
 
+  async announce(self: BrokerRecord): Promise<void> {
+    await this.#session.announce(self)
+    await this.#mirror.sync()
+  }
+
   brokers(): readonly BrokerRecord[] {
     return this.#stopping.signal.aborted ? [] : this.#mirror.view.brokers()
   }

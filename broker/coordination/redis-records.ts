@@ -57,7 +57,7 @@ export function memberFrom(text: string): MemberRecord {
   return reading('broker', text, () => {
     const fields = fieldsOf(JSON.parse(text))
     const broker = fieldsOf(fields['broker'])
-    const { rack, directoryId, bootId } = broker
+    const { rack, directoryId, bootId, isDraining } = broker
     return {
       session: textIn(fields, 'session'),
       broker: {
@@ -70,6 +70,7 @@ export function memberFrom(text: string): MemberRecord {
         startedAt: timestampMs(numberIn(broker, 'startedAt')),
         ...(typeof directoryId === 'string' ? { directoryId } : {}),
         ...(typeof bootId === 'string' ? { bootId } : {}),
+        ...(isDraining === true ? { isDraining } : {}),
       },
     }
   })

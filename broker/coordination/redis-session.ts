@@ -49,6 +49,8 @@ export class RedisSession {
   readonly #stopping = new AbortController()
   #self: BrokerRecord | undefined
   #hasBegun = false
+  /** The others have this broker's record as it was. */
+  #isRecordOld = false
   #session = ''
   #sessionsTaken = 0
   #timer: Timer | undefined
@@ -105,6 +107,22 @@ export class RedisSession {
     this.#schedule(this.#options.renewEveryMs)
   }
 
+  /**
+   * Tells the others what has changed about this broker. It is done by a new session of the same life, which comes with its
+   * record. @throws as a change does; it is tried again at every renewal then
+   */
+  async announce(self: BrokerRecord): Promise<void> {
+    this.#self = self
+    this.#isRecordOld = true
+    const told = this.#work.then(() => this.#renewOrTake(this.#self ?? self))
+    // The next renewal tries again, and whoever announces is told.
+    this.#work = told.catch(() => {
+      if (!this.#stopping.signal.aborted) this.#schedule(this.#options.renewEveryMs * RETRY_SHARE)
+    })
+    await told
+    if (this.#isRecordOld) throw inUse(self.brokerId, this.#successor)
+  }
+
   /** Renews at once: Redis may have lost the session. */
   hurry(): void {
     if (this.#hasBegun && !this.#stopping.signal.aborted) this.#schedule(0)
@@ -152,6 +170,7 @@ export class RedisSession {
 
   async #renewOrTake(self: BrokerRecord): Promise<void> {
     const { context, link, keys, ttlMs, mirror } = this.#options
+    if (this.#isRecordOld && (await this.#take(self, '')).kind === 'done') return
     const sentAtMs = context.clock.monotonic()
     const all = [...keys.fixed, keys.session(self.brokerId)]
     const [outcome] = textsOf(await link.run(RENEW_SESSION, all, [this.#session, ttlMs]))
@@ -194,6 +213,7 @@ export class RedisSession {
       args,
     )
     if (outcome === 'done') {
+      if (self === this.#self) this.#isRecordOld = false
       this.#successor = undefined
       this.#confirm(sentAtMs)
       return { kind: 'done' }

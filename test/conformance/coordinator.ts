@@ -107,6 +107,21 @@ export function describeCoordinator(name: string, open: OpenCoordinator): void {
       expect(coordinator.brokers()).toEqual([])
     })
 
+    it('tells what has changed about this broker, and what is taken back', async () => {
+      const { coordinator, changes, context } = await start()
+      const self = selfRecord(context.incarnation)
+      const told = changes.length
+      await coordinator.announce({ ...self, isDraining: true })
+      expect(coordinator.brokers()).toEqual([{ ...self, isDraining: true }])
+      expect(changes.slice(told)).toContainEqual({ kind: 'brokers-changed' })
+      expect(coordinator.sessionValidUntil()).toBeGreaterThan(systemClock.monotonic())
+      await coordinator.announce(self)
+      expect(coordinator.brokers()).toEqual([self])
+      expect(coordinator.health().isOk).toBe(true)
+      await coordinator.stop()
+      expect(coordinator.brokers()).toEqual([])
+    })
+
     it('makes a topic durable before it tells of it', async () => {
       const { coordinator, store, changes } = await start()
       const topic = topicOf('orders')

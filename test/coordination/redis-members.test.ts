@@ -28,6 +28,21 @@ describeWithRedis('brokers by one Redis', () => {
     expect(two.changes).toContainEqual({ kind: 'brokers-changed' })
   })
 
+  it('hear what changes about one of them, also when Redis was away just then', async () => {
+    await using redis = await startRedis()
+    const one = await begin({ url: redis.url, id: 1 })
+    const two = await begin({ url: redis.url, id: 2, sessionTtlMs: 10_000 })
+    const isDraining = (): boolean =>
+      one.coordinator.brokers().some(({ brokerId: id, isDraining: is }) => id === TWO && is === true)
+    await two.coordinator.announce({ ...two.record, isDraining: true })
+    await one.until(isDraining)
+    redis.signal('SIGSTOP')
+    await expect(two.coordinator.announce(two.record)).rejects.toMatchObject({ code: 'COORDINATOR_NOT_AVAILABLE' })
+    redis.signal('SIGCONT')
+    await one.until(() => !isDraining() && one.coordinator.brokers().length === 2)
+    expect(two.changes.filter(({ kind }) => kind === 'session-lost')).toEqual([])
+  })
+
   it('see the topics and leaderships that others have changed', async () => {
     await using redis = await startRedis()
     const one = await begin({ url: redis.url, id: 1 })
