@@ -27,6 +27,8 @@ export interface ClusterNemesisParts {
   readonly everyMs: number
   /** Brokers that may lack data they lost, at a time. */
   readonly lossesMax: number
+  /** Disks that may lose what was synced. */
+  readonly diskLossesMax: number
   /** Whether nothing that is settled is missing on its disk. */
   readonly hasEverything: (broker: SimBroker) => boolean
   readonly onPowerLoss: () => void
@@ -200,9 +202,14 @@ export class ClusterNemesis {
         trouble.errorShare = [0.01, 0.2, 1][random.integer(3)] ?? 0.01
         this.#later(5_000, () => (trouble.errorShare = 0))
         return true
-      case 'failed-sync':
-        trouble.failingSyncs = 1 + random.integer(3)
+      case 'failed-sync': {
+        // Always of the same disk: what a failed sync may have lost counts as one loss for good.
+        const [first] = this.#parts.brokers
+        if (first !== undefined && this.#parts.diskLossesMax > 0) {
+          this.#troubleOf(first).failingSyncs = 1 + random.integer(3)
+        }
         return true
+      }
       case 'slow-disk':
         trouble.syncMs = this.#ms(3_000)
         trouble.readMs = this.#ms(500)

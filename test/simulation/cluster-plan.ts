@@ -56,6 +56,8 @@ export interface ClusterPlan {
   readonly faultsEndMs: number
   /** How many brokers may lack unsynced data that they lost at a time, for nothing to be lost. */
   readonly lossesMax: number
+  /** How many disks may lose what they had synced. */
+  readonly diskLossesMax: number
 }
 
 export function clusterPlanOf(random: Random): ClusterPlan {
@@ -71,8 +73,8 @@ export function clusterPlanOf(random: Random): ClusterPlan {
     const topic = pick(topics[0] as WorkloadTopic, ...topics)
     return producerOf(`producer-${index}`, topic, records, faultsEndMs, random)
   })
-  const relaxed = topics.filter(({ durability }) => durability === 'os')
-  const lossesMax = Math.min(...relaxed.map(({ replication }) => (replication?.minInSync ?? 1) - 1))
+  const lossesOf = (some: readonly WorkloadTopic[]): number =>
+    Math.min(...some.map(({ replication }) => (replication?.minInSync ?? 1) - 1))
   return {
     brokers,
     clients: 1 + random.integer(3),
@@ -99,7 +101,8 @@ export function clusterPlanOf(random: Random): ClusterPlan {
     faults: isLikely(0.95) ? CLUSTER_FAULTS.filter(() => isLikely(0.2)) : [],
     faultEveryMs: pick(1_000, 4_000, 10_000),
     faultsEndMs,
-    lossesMax: Math.max(0, lossesMax),
+    lossesMax: lossesOf(topics.filter(({ durability }) => durability === 'os')),
+    diskLossesMax: lossesOf(topics),
   }
 }
 

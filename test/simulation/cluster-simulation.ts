@@ -125,6 +125,7 @@ class ClusterSimulation {
       faults: options.onlyFaults ?? plan.faults,
       everyMs: plan.faultEveryMs,
       lossesMax: plan.lossesMax,
+      diskLossesMax: plan.diskLossesMax,
       hasEverything: (broker) => this.#hasEverything(broker),
       onPowerLoss: () => this.#look(),
     })
@@ -211,8 +212,10 @@ class ClusterSimulation {
       }))
       for (const { broker, topic } of views) {
         if (topic === undefined) ill.push(`${broker.host} knows no ${name}`)
-        for (const { partition, leader, inSyncReplicas, replicas } of topic?.partitions ?? []) {
+        for (const { partition, leader, inSyncReplicas, replicas, state, reason } of topic?.partitions ?? []) {
           const where = `${name}-${partition} at ${broker.host}`
+          const isHosted = replicas.some((id) => this.#brokerOf(id) === broker)
+          if (isHosted && state !== 'online') ill.push(`${where} is ${state}: ${reason}`)
           if (leader === undefined) ill.push(`${where} has no leader`)
           else if (inSyncReplicas.length < replicas.length) {
             ill.push(`${where} has in sync ${inSyncReplicas.join(',')} of ${replicas.join(',')}, led by ${leader}`)
