@@ -67,6 +67,7 @@ const CAMPAIGNS_EVERY_MS = 50
 const SWEEP_EVERY_MS = 1_000
 const PREFERRED_EVERY_MS = 5_000
 const PREFERRED_AT_ONCE = 25
+const DRAINED_AT_ONCE = 250
 const STOP_MS_MAX = 5_000
 const STOP_AT_ONCE = 250
 /** A hand-over is given up by its leader after half a second, or a little later. */
@@ -190,9 +191,10 @@ export class LeaderElector {
     const timesOf = (replica: ElectableReplica): number => asked.get(replica)?.size ?? 0
     const led = [...this.#options.replicas()].filter(isLed).toSorted((one, other) => timesOf(one) - timesOf(other))
     const wave: ElectableReplica[] = []
+    const draining = this.#draining()
     for (const replica of led) {
       if (wave.length >= STOP_AT_ONCE) break
-      const partition = ledPartitionOf(replica)
+      const partition = this.#ledPartitionOf(replica, draining)
       const already = asked.get(replica) ?? new Set()
       const to = partition && successorOf(partition, (id) => this.#mayLead(id, lifeOf), already)
       if (to === undefined) continue
@@ -239,9 +241,10 @@ export class LeaderElector {
   }
 
   #sweep(): void {
-    const { clock, timers } = this.#options
+    const { clock, timers, brokerId } = this.#options
     this.#markAll()
-    if (clock.monotonic() - this.#lastPreferredAt >= PREFERRED_EVERY_MS) this.#giveToPreferred()
+    const isDraining = this.#draining().has(brokerId)
+    if (isDraining || clock.monotonic() - this.#lastPreferredAt >= PREFERRED_EVERY_MS) this.#giveAway(isDraining)
     this.#sweepTimer = timers.after(SWEEP_EVERY_MS, () => this.#sweep(), { background: true })
   }
 
@@ -267,10 +270,13 @@ export class LeaderElector {
     if (!this.#isCoordinated()) this.#coordinatedSince = undefined
     else this.#coordinatedSince ??= now
     const lifeOf = this.#lives()
+    const draining = this.#draining()
+    const isDraining = draining.has(this.#options.brokerId)
+    const mayLead = (id: BrokerId): boolean => this.#mayLead(id, lifeOf) && !draining.has(id)
     for (const replica of this.#marked) {
       const sight = this.#sightFor(replica, now, lifeOf)
-      this.#schedule.observe(replica, this.#viewOf(replica), sight, fraction)
-      this.#preferred.observe(replica, ledPartitionOf(replica), (id) => this.#mayLead(id, lifeOf), now)
+      this.#schedule.observe(replica, this.#viewOf(replica, draining), sight, fraction)
+      this.#preferred.observe(replica, this.#ledPartitionOf(replica, draining), mayLead, now, isDraining)
     }
     this.#marked.clear()
     this.#beginDue()
@@ -283,9 +289,10 @@ export class LeaderElector {
     if (now - this.#lastFullBatchAt < CAMPAIGNS_EVERY_MS) return this.#arm(now)
     const fraction = random.fraction()
     const lifeOf = this.#lives()
+    const draining = this.#draining()
     let begun = 0
     for (const replica of this.#schedule.due(now)) {
-      const view = this.#viewOf(replica)
+      const view = this.#viewOf(replica, draining)
       const sight = this.#sightFor(replica, now, lifeOf)
       this.#schedule.observe(replica, view, sight, fraction)
       const vacancy = this.#schedule.take(replica, view, sight, fraction)
@@ -315,18 +322,20 @@ export class LeaderElector {
     this.#dueTimer = this.#options.timers.after(delayMs, () => this.#beginDue(), { background: true })
   }
 
-  #giveToPreferred(): void {
+  #giveAway(isDraining: boolean): void {
     const { clock, replicas, logger } = this.#options
     const now = clock.monotonic()
     this.#lastPreferredAt = now
     // One at a time is enough trouble for those who write.
     const isBusy = this.#isStopping || this.#coordinatedSince === undefined
     if (isBusy || [...replicas()].some(({ role }) => role === 'resigned')) return
-    for (const replica of this.#preferred.take(now, PREFERRED_AT_ONCE)) {
-      const { topic, partition, assignment } = replica.identity
-      const [to] = assignment
-      if (replica.role !== 'leader' || to === undefined) continue
-      logger.info({ topic, partition, to }, 'hands over to the preferred leader')
+    for (const { key: replica, to } of this.#preferred.take(now, isDraining ? DRAINED_AT_ONCE : PREFERRED_AT_ONCE)) {
+      if (replica.role !== 'leader') continue
+      const { topic, partition } = replica.identity
+      logger.info(
+        { topic, partition, to },
+        isDraining ? 'is drained: hands over' : 'hands over to the preferred leader',
+      )
       replica.handOver(to)
     }
   }
@@ -345,17 +354,29 @@ export class LeaderElector {
     return (id) => lives.get(id)
   }
 
+  /** The members that are to lead nothing which another can. */
+  #draining(): ReadonlySet<BrokerId> {
+    const draining = this.#options.coordinator.brokers().filter(({ isDraining }) => isDraining === true)
+    return new Set(draining.map(({ brokerId }) => brokerId))
+  }
+
+  #ledPartitionOf(replica: ElectableReplica, draining: ReadonlySet<BrokerId>): LedPartition | undefined {
+    const { leaderEpoch: epoch, identity, state } = replica
+    if (epoch === undefined || !isLed(replica)) return undefined
+    return { epoch, assignment: preferredOrder(identity.assignment, draining), inSyncReplicas: state.inSyncReplicas }
+  }
+
   #mayLead(id: BrokerId, lifeOf: (id: BrokerId) => string | undefined): boolean {
     return lifeOf(id) !== undefined && this.#options.peers.isConnected(id)
   }
 
-  #viewOf(replica: ElectableReplica): PartitionView {
+  #viewOf(replica: ElectableReplica, draining: ReadonlySet<BrokerId>): PartitionView {
     const { topicId, partition, assignment, voters, directoryId } = replica.identity
     const { role, state } = replica
     return {
       role,
       isVoter: isVoter(voters, this.#options.brokerId, directoryId),
-      assignment,
+      assignment: preferredOrder(assignment, draining),
       promise: state.promise,
       following: replica.leader,
       hasHeardLeader: state.hasHeardLeader,
@@ -404,8 +425,8 @@ function isLed({ role }: ElectableReplica): boolean {
   return role === 'leader' || role === 'resigned'
 }
 
-function ledPartitionOf(replica: ElectableReplica): LedPartition | undefined {
-  const { leaderEpoch: epoch, identity, state } = replica
-  if (epoch === undefined || !isLed(replica)) return undefined
-  return { epoch, assignment: identity.assignment, inSyncReplicas: state.inSyncReplicas }
+/** Those that are drained come last. */
+function preferredOrder(assignment: readonly BrokerId[], draining: ReadonlySet<BrokerId>): readonly BrokerId[] {
+  if (draining.size === 0) return assignment
+  return [...assignment.filter((id) => !draining.has(id)), ...assignment.filter((id) => draining.has(id))]
 }

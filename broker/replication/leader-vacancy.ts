@@ -38,7 +38,7 @@ export interface PartitionView {
   readonly role: Role
   /** Whether its word counts: the partition knows this broker on this disk. */
   readonly isVoter: boolean
-  /** The preferred leader first. */
+  /** The preferred leader first, and those that are being drained last. */
   readonly assignment: readonly BrokerId[]
   readonly promise: ReplicaPromise | undefined
   /** Whom it follows; undefined while that is nobody. */
@@ -142,7 +142,7 @@ function reasonOf(
 
 /**
  * How many replicas come before this one: those in sync first, then by the assignment. Only those count that could lead
- * now. A broker that is being drained of its leaderships would be left out here.
+ * now.
  */
 export function rankOf(view: PartitionView, sight: ClusterSight, vacancy: Vacancy): number {
   const inSync = view.agreed?.inSyncReplicas ?? []

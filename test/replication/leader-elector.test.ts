@@ -1,6 +1,7 @@
 // Clusters in virtual time: no figure here depends on how fast this machine is.
 
 import { describe, expect, it } from 'vitest'
+import { must } from '../../shared/assert.ts'
 import { brokerId } from '../../shared/ids.ts'
 import { ElectionCluster } from './election-cluster.ts'
 
@@ -26,6 +27,48 @@ describe('a new topic', () => {
     expect(cluster.campaigns).toHaveLength(9)
     const counted = cluster.broker(1).meter.seriesOf('tidemark_leader_campaigns_total')
     expect(counted.map((series) => [series.labels.reason, series.value()])).toEqual([['vacant', 3]])
+  })
+})
+
+describe('a broker that is drained', () => {
+  const drain = async (cluster: ElectionCluster, id: number, isDraining: boolean): Promise<void> => {
+    const { coordinator } = cluster.broker(id)
+    const [self] = coordinator.brokers().filter((record) => record.brokerId === brokerId(id))
+    const { isDraining: _, ...record } = must(self, 'it has joined')
+    cluster.broker(id).process.run('drain', '', () => {
+      void coordinator.announce(isDraining ? { ...record, isDraining } : record)
+    })
+    await cluster.run(100)
+  }
+
+  it('leads nothing within seconds, and gets it back some time after that is over', async () => {
+    const cluster = await begun(15, rotating(9))
+    await cluster.run(5_000)
+    await drain(cluster, 1, true)
+    expect(await cluster.until(() => !cluster.leaders().includes(one))).toBeLessThan(2_500)
+    await cluster.run(60_000)
+    expect(cluster.leaders()).toEqual([two, two, three, two, two, three, two, two, three])
+    await drain(cluster, 1, false)
+    expect(await cluster.until(() => cluster.leaders().filter((id) => id === one).length === 3)).toBeLessThan(36_000)
+  })
+
+  it('leads nothing for long when another one dies', async () => {
+    const cluster = await begun(16, rotating(9))
+    await cluster.run(5_000)
+    await drain(cluster, 1, true)
+    await cluster.run(5_000)
+    cluster.broker(2).kill()
+    expect(await cluster.until(() => cluster.isLed())).toBeLessThan(300)
+    await cluster.run(5_000)
+    expect(new Set(cluster.leaders())).toEqual(new Set([three]))
+  })
+
+  it('leads what it is the only one to have', async () => {
+    const cluster = await begun(17, [[1], [1, 2]], 1)
+    await cluster.run(5_000)
+    await drain(cluster, 1, true)
+    await cluster.run(10_000)
+    expect(cluster.leaders()).toEqual([one, two])
   })
 })
 

@@ -15,7 +15,7 @@ describe('the preferred leader', () => {
     leaders.observe('a', { ...LED, inSyncReplicas: [two, three] }, anybody, 29_500)
     leaders.observe('a', LED, anybody, 30_000)
     expect(leaders.take(39_000, 9)).toEqual([])
-    expect(leaders.take(40_000, 9)).toEqual(['a'])
+    expect(leaders.take(40_000, 9)).toEqual([{ key: 'a', to: one }])
   })
 
   it('must be a member and connected all that time', () => {
@@ -24,7 +24,7 @@ describe('the preferred leader', () => {
     leaders.observe('a', LED, (id) => id !== one, 35_000)
     expect(leaders.take(36_000, 9)).toEqual([])
     leaders.observe('a', LED, anybody, 36_000)
-    expect(leaders.take(46_000, 9)).toEqual(['a'])
+    expect(leaders.take(46_000, 9)).toEqual([{ key: 'a', to: one }])
   })
 
   it('is not asked again soon when it did not take it, and ever less often', () => {
@@ -52,6 +52,44 @@ describe('the preferred leader', () => {
     leaders.observe('a', LED, anybody, 0)
     leaders.observe('a', undefined, anybody, 1_000)
     expect(leaders.take(100_000, 9)).toEqual([])
+  })
+})
+
+describe('a broker that is drained', () => {
+  const OWN = { ...LED, assignment: [two, one, three] }
+
+  it('gives away at once what others lead as well, and even what is its own', () => {
+    const leaders = new PreferredLeaders<string>(two)
+    leaders.observe('own', OWN, anybody, 0, true)
+    leaders.observe('later', { ...OWN, inSyncReplicas: [two] }, anybody, 0, true)
+    expect(leaders.take(0, 9)).toEqual([{ key: 'own', to: one }])
+    leaders.observe('later', { ...OWN, inSyncReplicas: [two, three] }, anybody, 60_000, true)
+    expect(leaders.take(60_000, 1)).toEqual([{ key: 'own', to: one }])
+    expect(leaders.take(60_000, 9)).toEqual([{ key: 'later', to: three }])
+  })
+
+  it('asks another one after the first has not taken it, and ever less often', () => {
+    const leaders = new PreferredLeaders<string>(two)
+    const asked: [number, BrokerId][] = []
+    for (let second = 0; second < 100; second += 1) {
+      leaders.observe('a', OWN, anybody, second * 1_000, true)
+      for (const { to } of leaders.take(second * 1_000, 9)) asked.push([second, to])
+    }
+    expect(asked).toEqual([
+      [0, one],
+      [5, three],
+      [15, one],
+      [35, one],
+      [75, one],
+    ])
+  })
+
+  it('keeps what nobody else can lead, and keeps everything again when that is over', () => {
+    const leaders = new PreferredLeaders<string>(two)
+    leaders.observe('a', OWN, () => false, 0, true)
+    expect(leaders.take(100_000, 9)).toEqual([])
+    leaders.observe('a', OWN, anybody, 100_000)
+    expect(leaders.take(200_000, 9)).toEqual([])
   })
 })
 
