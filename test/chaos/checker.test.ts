@@ -11,7 +11,9 @@ let nextId = 0
 
 /** Events in the order of the list, a millisecond apart. */
 function history(...happenings: readonly (Happening | readonly Happening[])[]): HistoryEvent[] {
-  return happenings.flat().map((happening, at) => ({ at, ...happening }))
+  const events: HistoryEvent[] = []
+  for (const happening of happenings.flat()) events.push({ at: events.length, ...happening })
+  return events
 }
 
 function invoke(process: string, id: number, values: readonly string[], acks: Acks = -1, partition = 0): Happening {

@@ -82,7 +82,7 @@ class Checker {
   readonly #ops = new Map<string, Sent[]>()
   /** What stands where, as far as it was read or acknowledged; by partition. */
   readonly #known = new Map<number, Map<number, string>>()
-  #lastRead = new Map<number, number>()
+  readonly #lastRead = new Map<number, number>()
   polled = 0
 
   note(name: AnomalyName, what: string): void {
@@ -143,7 +143,7 @@ class Checker {
 
   #stands(partition: number, offset: number, value: string, how: string): void {
     let known = this.#known.get(partition)
-    if (known === undefined) this.#known.set(partition, (known = new Map()))
+    if (known === undefined) this.#known.set(partition, (known = new Map<number, string>()))
     const before = known.get(offset)
     if (before === undefined) known.set(offset, value)
     else if (before !== value)
@@ -281,32 +281,40 @@ export function check(events: readonly HistoryEvent[]): Verdict {
       case 'fault':
     }
   }
-  const leaderChanges = judgeLeaders(events, checker)
+  judgeLeaders(events, checker)
   checker.judgeSent()
   checker.judgeOrderOfSends()
   checker.judgePolls(events)
-  return { anomalies: checker.anomalies, leaderChanges, longestGapMs: longestGapMs(events), ...counts(checker) }
+  const { anomalies } = checker
+  return {
+    anomalies,
+    leaderChanges: leaderChanges(events),
+    longestGapMs: longestGapMs(events),
+    ...counts(checker),
+  }
 }
 
-/** How often another broker led than in the epoch before. */
-function judgeLeaders(events: readonly HistoryEvent[], checker: Checker): number {
-  const byPartition = new Map<number, Map<number, number>>()
+function judgeLeaders(events: readonly HistoryEvent[], checker: Checker): void {
+  const leaders = new Map<string, number>()
   for (const event of events) {
     if (event.op !== 'leads') continue
     const { partition, epoch, broker } = event
-    const leaders = byPartition.get(partition) ?? new Map<number, number>()
-    byPartition.set(partition, leaders)
-    const other = leaders.get(epoch)
-    if (other !== undefined && other !== broker)
-      checker.note('two-leaders', `brokers ${other} and ${broker} led partition ${partition} in epoch ${epoch}`)
-    leaders.set(epoch, broker)
+    const other = leaders.get(`${partition} ${epoch}`)
+    const text = `brokers ${other} and ${broker} led partition ${partition} in epoch ${epoch}`
+    if (other !== undefined && other !== broker) checker.note('two-leaders', text)
+    leaders.set(`${partition} ${epoch}`, broker)
   }
-  let changes = 0
-  for (const leaders of byPartition.values()) {
-    const inOrder = [...leaders].sort(([a], [b]) => a - b).map(([, broker]) => broker)
-    changes += inOrder.filter((broker, index) => index > 0 && broker !== inOrder[index - 1]).length
-  }
-  return changes
+}
+
+/** How often another broker led than in the epoch before. */
+export function leaderChanges(events: readonly HistoryEvent[]): number {
+  const leads = events.filter((event) => event.op === 'leads')
+  leads.sort((a, b) => a.partition - b.partition || a.epoch - b.epoch)
+  const changes = leads.filter(({ partition, broker }, index) => {
+    const before = leads[index - 1]
+    return before?.partition === partition && before.broker !== broker
+  })
+  return changes.length
 }
 
 function longestGapMs(events: readonly HistoryEvent[]): number {

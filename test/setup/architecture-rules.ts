@@ -139,7 +139,7 @@ export const ALLOWED_IMPORTS = {
     'broker/admin',
   ],
   'broker/cli.ts': ['shared', 'broker/commands', 'broker/main.ts', 'broker/config.ts', 'broker/config-file.ts'],
-  scripts: ['shared', 'client', 'broker', 'test/setup', 'test/simulation', 'test/replication'],
+  scripts: ['shared', 'client', 'broker', 'test/setup', 'test/chaos', 'test/simulation', 'test/replication'],
   test: ['shared', 'client', 'broker', 'scripts'],
 } as const satisfies Record<string, Places>
 

@@ -196,3 +196,14 @@ export function anomaliesOf(load: Load, content: Content): Anomaly[] {
 export function pause(delayMs: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, delayMs))
 }
+
+/** What comes of it, or 'late' after so many milliseconds. */
+export async function within<T>(promise: Promise<T>, limitMs: number): Promise<T | 'late'> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<'late'>((resolve) => (timer = setTimeout(resolve, limitMs, 'late')))
+  try {
+    return await Promise.race([promise, limit])
+  } finally {
+    clearTimeout(timer)
+  }
+}

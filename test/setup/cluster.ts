@@ -18,6 +18,15 @@ export interface ProcessClusterOptions {
   readonly args?: readonly string[]
   /** The command, dist/broker/cli.js. */
   readonly cli?: string
+  /** Where each broker lives. Default: on 127.0.0.1. */
+  readonly place?: (id: number) => BrokerPlace
+}
+
+export interface BrokerPlace {
+  /** The address that it listens on. */
+  readonly host: string
+  /** Command and arguments that start it there, such as those that enter a network namespace; it must become the broker. */
+  readonly within: readonly string[]
 }
 
 /** One broker of the cluster, through all its lives. */
@@ -27,6 +36,8 @@ interface Member {
   readonly logFile: string
   child: ChildProcess | undefined
   gone: Promise<number | null>
+  /** Whether it was told to end; one that ends otherwise has failed. */
+  isEnding: boolean
   /** HOST:PORT; the same in every life. */
   listen: string
   http: string
@@ -48,7 +59,10 @@ export class ProcessCluster {
   readonly redis: string
   readonly #args: readonly string[]
   readonly #cli: string
+  readonly #place: (id: number) => BrokerPlace
   readonly #members = new Map<number, Member>()
+  /** Brokers that ended although nobody had told them to, with their last words. */
+  readonly failures: string[] = []
   readonly #killAll: () => void
 
   private constructor(root: string, options: ProcessClusterOptions) {
@@ -56,8 +70,12 @@ export class ProcessCluster {
     this.redis = options.redis
     this.#args = options.args ?? []
     this.#cli = options.cli ?? CLI
+    this.#place = options.place ?? (() => ({ host: '127.0.0.1', within: [] }))
     this.#killAll = () => {
-      for (const { child } of this.#members.values()) child?.kill('SIGKILL')
+      for (const member of this.#members.values()) {
+        member.isEnding = true
+        member.child?.kill('SIGKILL')
+      }
     }
     process.once('exit', this.#killAll)
   }
@@ -94,8 +112,9 @@ export class ProcessCluster {
     const dataDir = join(this.root, `data-${id}`)
     const logFile = join(this.root, `broker-${id}.log`)
     await mkdir(dataDir, { recursive: true })
-    const listen = '127.0.0.1:0'
-    const member: Member = { id, dataDir, logFile, child: undefined, gone: Promise.resolve(null), listen, http: '' }
+    const none = { child: undefined, gone: Promise.resolve(null), isEnding: true }
+    const anywhere = `${this.#place(id).host}:0`
+    const member: Member = { id, dataDir, logFile, ...none, listen: anywhere, http: anywhere }
     this.#members.set(id, member)
     await this.#run(member)
   }
@@ -127,6 +146,7 @@ export class ProcessCluster {
   /** SIGKILL; resolves when the process is gone. */
   async kill(id: number): Promise<void> {
     const member = this.#member(id)
+    member.isEnding = true
     member.child?.kill('SIGKILL')
     await member.gone
   }
@@ -143,6 +163,7 @@ export class ProcessCluster {
   /** SIGTERM; resolves with the exit code when the process is gone. */
   async stop(id: number): Promise<number | null> {
     const member = this.#member(id)
+    member.isEnding = true
     member.child?.kill('SIGTERM')
     return member.gone
   }
@@ -186,15 +207,19 @@ export class ProcessCluster {
   async #run(member: Member): Promise<void> {
     const { id, dataDir, listen, logFile } = member
     const where = ['--redis', this.redis, '--broker-id', `${id}`, '--data-dir', dataDir]
-    const words = ['start', ...where, '--listen', listen, '--http', member.http || '127.0.0.1:0', ...this.#args]
+    const words = ['start', ...where, '--listen', listen, '--http', member.http, ...this.#args]
     // To a file: a broker whose pipe nobody empties would stop at its next line.
     const log = openSync(logFile, 'a')
-    const child = spawn(process.execPath, [this.#cli, ...words], { env: environment(), stdio: ['ignore', 'pipe', log] })
+    const [program = '', ...rest] = [...this.#place(id).within, process.execPath, this.#cli, ...words]
+    const child = spawn(program, rest, { env: environment(), stdio: ['ignore', 'pipe', log] })
     closeSync(log)
     member.child = child
+    member.isEnding = false
     member.gone = new Promise((resolve) => {
-      child.once('exit', (code) => {
+      child.once('exit', (code, signal) => {
         member.child = undefined
+        const lastWords = this.logOf(id).split('\n').slice(-6).join('\n')
+        if (!member.isEnding) this.failures.push(`broker ${id} ended with ${code ?? signal}: ${lastWords}`)
         resolve(code)
       })
     })

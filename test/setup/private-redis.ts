@@ -15,6 +15,10 @@ export interface PrivateRedisOptions {
   readonly port?: number
   /** To start again on the files of an earlier server; a temporary one, removed at the end, if absent. */
   readonly directory?: string
+  /** Where it listens. Default 127.0.0.1. */
+  readonly host?: string
+  /** Command and arguments that start it, such as those that enter a network namespace; its process must become the server. */
+  readonly within?: readonly string[]
   /** More of redis-server's own arguments, such as `--appendonly`, `yes`; they win over those given here. */
   readonly args?: readonly string[]
 }
@@ -41,13 +45,15 @@ export async function startPrivateRedis(server: RedisServer, options: PrivateRed
     const removeDirectory = async (): Promise<void> => {
       if (options.directory === undefined) await rm(directory, { recursive: true, force: true })
     }
-    const base = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory]
-    const child = spawn(server.bin, [...base, ...(options.args ?? [])], {
+    const { host = '127.0.0.1', within = [] } = options
+    const base = ['--port', `${port}`, '--bind', host, '--save', '', '--appendonly', 'no', '--dir', directory]
+    const [program = '', ...words] = [...within, server.bin, ...base, ...(options.args ?? [])]
+    const child = spawn(program, words, {
       env: { ...process.env, ...server.env },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const refusal = await untilReady(child)
-    if (refusal === undefined) return privateRedis(child, port, removeDirectory)
+    if (refusal === undefined) return privateRedis(child, host, port, removeDirectory)
     await removeDirectory()
     // Between choosing the port and listening on it, somebody else may have taken it.
     const mayRetry = refusal.includes(PORT_TAKEN) && options.port === undefined && attempt < START_ATTEMPTS_MAX
@@ -55,7 +61,12 @@ export async function startPrivateRedis(server: RedisServer, options: PrivateRed
   }
 }
 
-function privateRedis(child: ChildProcess, port: number, removeDirectory: () => Promise<void>): PrivateRedis {
+function privateRedis(
+  child: ChildProcess,
+  host: string,
+  port: number,
+  removeDirectory: () => Promise<void>,
+): PrivateRedis {
   const { pid } = child
   if (pid === undefined) throw new Error('redis-server said that it is ready but has no process id')
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
@@ -68,7 +79,7 @@ function privateRedis(child: ChildProcess, port: number, removeDirectory: () => 
     await removeDirectory()
   }
   return {
-    url: `redis://127.0.0.1:${port}/0`,
+    url: `redis://${host}:${port}/0`,
     port,
     pid,
     signal: (name) => void child.kill(name),

@@ -1,0 +1,225 @@
+// A cluster of real processes under faults, with its clients and the history of what they see. Owns what every scenario
+// needs: to know who leads, to wait until all is well, and to gather what brokers say of themselves. Judges nothing.
+
+import { createHash } from 'node:crypto'
+import type { Client } from '../../client/client.ts'
+import type { RedisServer } from '../../scripts/ensure-redis.ts'
+import type { Random } from '../../shared/random.ts'
+import type { History } from './history.ts'
+import { connect } from '../../client/client.ts'
+import { ProcessCluster } from '../setup/cluster.ts'
+import { pause, within } from '../setup/cluster-load.ts'
+import { leaderOf, stateOf } from '../setup/cluster-state.ts'
+import { leaderChanges } from './checker.ts'
+import { Network } from './network.ts'
+import { RedisControl } from './redis-control.ts'
+import { Workload } from './workload.ts'
+
+export const TOPIC = 'chaos'
+const PARTITIONS = 3
+/** Brokers without a word of Redis for so long hold no lease any more. */
+export const LEASE_MS = 2_000
+/** A partition that takes nothing for so long after everything has healed is one that has stopped. */
+const HEALED_WITHIN_MS = 45_000
+const STOPPED_WITHIN_MS = 60_000
+/** Lines that a healthy broker never writes. */
+const BROKEN = /assertion|in a way that was not expected|uncaught|unhandled|acknowledged records may be lost/i
+
+export interface ChaosStageOptions {
+  readonly server: RedisServer
+  readonly history: History
+  readonly random: Random
+  /** Where everything lives. */
+  readonly root: string
+  /** Whether brokers and Redis have networks of their own, that can be cut. */
+  readonly hasNetwork: boolean
+}
+
+export class ChaosStage {
+  readonly cluster: ProcessCluster
+  readonly redis: RedisControl
+  readonly workload: Workload
+  readonly history: History
+  readonly random: Random
+  readonly #network: Network | undefined
+  readonly #client: Client
+  readonly #topicId: string
+  /** Brokers whose replicas do not count any more: they lost their disk. */
+  readonly lost = new Set<number>()
+
+  private constructor(
+    { history, random }: ChaosStageOptions,
+    parts: {
+      cluster: ProcessCluster
+      redis: RedisControl
+      network: Network | undefined
+      client: Client
+      topicId: string
+    },
+  ) {
+    this.history = history
+    this.random = random
+    this.cluster = parts.cluster
+    this.redis = parts.redis
+    this.#network = parts.network
+    this.#client = parts.client
+    this.#topicId = parts.topicId
+    const addresses = parts.cluster.addresses
+    this.workload = new Workload({ topic: TOPIC, partitions: PARTITIONS, history, random, addresses })
+  }
+
+  /** Resolves when records are being acknowledged. */
+  static async open(options: ChaosStageOptions): Promise<ChaosStage> {
+    const { server, root, hasNetwork } = options
+    const network = hasNetwork ? await Network.make([1, 2, 3, 'redis']) : undefined
+    const place = (one: number | 'redis') => {
+      return network === undefined ? undefined : { host: network.host(one), within: network.within(one) }
+    }
+    const redis = await RedisControl.start(server, root, place('redis'))
+    const cluster = await ProcessCluster.start({
+      redis: redis.url,
+      args: ['--session-timeout-ms', `${LEASE_MS}ms`],
+      ...(network === undefined
+        ? {}
+        : { place: (id: number) => ({ host: network.host(id), within: network.within(id) }) }),
+    })
+    const client = connect({ brokers: cluster.addresses })
+    const request = { topics: [{ topic: TOPIC, numPartitions: PARTITIONS, replicationFactor: 3 }] }
+    const [created] = await client.admin().createTopics(request)
+    const stage = new ChaosStage(options, { cluster, redis, network, client, topicId: created?.topicId ?? '' })
+    await stage.whole()
+    return stage
+  }
+
+  get network(): Network {
+    if (this.#network === undefined) throw new Error('the scenario has no network of its own')
+    return this.#network
+  }
+
+  /** All brokers but one. */
+  others(id: number): number[] {
+    return this.cluster.ids.filter((other) => other !== id)
+  }
+
+  /** One of them, by lot. */
+  oneOf(ids: readonly number[]): number {
+    const id = ids[this.random.integer(ids.length)]
+    if (id === undefined) throw new Error('there is no broker to choose')
+    return id
+  }
+
+  tell(what: string): void {
+    this.history.add({ op: 'fault', what })
+  }
+
+  /** Who leads a partition that is drawn by lot. */
+  async someLeader(): Promise<number> {
+    return leaderOf(this.#client.admin(), TOPIC, { partition: this.random.integer(PARTITIONS), timeoutMs: 30_000 })
+  }
+
+  /** Between the two, milliseconds. */
+  async wait(min: number, max = min): Promise<void> {
+    await pause(min + this.random.integer(max - min + 1))
+  }
+
+  async kill(id: number): Promise<void> {
+    this.tell(`broker ${id} is killed`)
+    await this.cluster.kill(id)
+  }
+
+  async start(id: number): Promise<void> {
+    this.tell(`broker ${id} starts`)
+    await this.cluster.restart(id)
+  }
+
+  pause(id: number): void {
+    this.tell(`broker ${id} is paused`)
+    this.cluster.pause(id)
+  }
+
+  resume(id: number): void {
+    this.tell(`broker ${id} goes on`)
+    this.cluster.resume(id)
+  }
+
+  /** In order; resolves when it has ended. */
+  async stop(id: number): Promise<void> {
+    this.tell(`broker ${id} is stopped`)
+    const code = await within(this.cluster.stop(id), STOPPED_WITHIN_MS)
+    if (code !== 0)
+      this.history.add({ op: 'trouble', kind: 'broker-died', what: `broker ${id} was stopped and ended with ${code}` })
+  }
+
+  /** Until every partition takes records, and all replicas keep up that can. @throws when that does not come about. */
+  async whole(): Promise<void> {
+    const wanted = this.cluster.ids.length - this.lost.size
+    await this.workload.progress(HEALED_WITHIN_MS)
+    const deadline = performance.now() + HEALED_WITHIN_MS
+    for (let partition = 0; partition < PARTITIONS;) {
+      const state = await stateOf(this.#client.admin(), TOPIC, partition).catch(String)
+      const isWhole = typeof state !== 'string' && state.inSyncReplicas.length >= wanted && state.leader !== undefined
+      if (isWhole) partition += 1
+      else if (performance.now() > deadline)
+        throw new Error(`partition ${partition} is not whole after ${HEALED_WITHIN_MS} ms: ${JSON.stringify(state)}`)
+      else await pause(50)
+    }
+  }
+
+  /** What brokers have said since the last time: who led when. Answers how often another one has come to lead. */
+  gatherLeaders(): number {
+    const seen = new Set<string>()
+    for (const event of this.history.events) {
+      if (event.op === 'leads') seen.add(`${event.broker} ${event.partition} ${event.epoch}`)
+    }
+    for (const broker of this.cluster.ids) {
+      for (const line of this.cluster.logOf(broker).split('\n')) {
+        if (!line.includes('"leads"')) continue
+        const { topic, partition, epoch } = JSON.parse(line) as { topic: string; partition: number; epoch: number }
+        if (topic !== TOPIC || seen.has(`${broker} ${partition} ${epoch}`)) continue
+        this.history.add({ op: 'leads', broker, partition, epoch })
+      }
+    }
+    return leaderChanges(this.history.events)
+  }
+
+  /** The clients end; then everything is read, and all disks are compared. */
+  async finish(): Promise<void> {
+    await this.workload.stop()
+    await this.workload.readAll(HEALED_WITHIN_MS)
+    this.gatherLeaders()
+    await this.#compareReplicas()
+    for (const what of this.cluster.failures) this.history.add({ op: 'trouble', kind: 'broker-died', what })
+    for (const broker of this.cluster.ids) {
+      for (const line of this.cluster.logOf(broker).split('\n')) {
+        const what = `broker ${broker}: ${line.slice(0, 500)}`
+        if (BROKEN.test(line)) this.history.add({ op: 'trouble', kind: 'broker-failed', what })
+      }
+    }
+  }
+
+  /** Followers may need a moment for the last bytes. */
+  async #compareReplicas(): Promise<void> {
+    const voters = this.cluster.ids.filter((id) => !this.lost.has(id))
+    for (let partition = 0; partition < PARTITIONS; partition += 1) {
+      const held = () =>
+        voters.map((broker) => {
+          const bytes = this.cluster.logBytes(broker, this.#topicId, partition) ?? Buffer.of()
+          const sum = createHash('sha256').update(bytes).digest('hex')
+          return { op: 'holds', broker, partition, bytes: bytes.length, sum } as const
+        })
+      let last = held()
+      for (let tries = 0; tries < 100 && new Set(last.map(({ sum }) => sum)).size > 1; tries += 1) {
+        await pause(100)
+        last = held()
+      }
+      for (const one of last) this.history.add(one)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client.close({ timeoutMs: 200 }).catch(() => undefined)
+    await this.cluster[Symbol.asyncDispose]()
+    await this.redis[Symbol.asyncDispose]()
+    await this.#network?.[Symbol.asyncDispose]()
+  }
+}
