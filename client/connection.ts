@@ -6,7 +6,7 @@ import type { TidemarkError } from '../shared/errors.ts'
 import { FRAME_BYTES_BEFORE_HELLO_MAX, FRAME_BYTES_MAX } from '../shared/limits.ts'
 import { type ApiName, APIS, errorBody, type RequestOf, type ResponseOf } from '../shared/protocol/api.ts'
 import { decodeFrame, encodeFrameHead, type Frame, nativePreface } from '../shared/protocol/frame.ts'
-import { FrameDecoder } from '../shared/protocol/frame-decoder.ts'
+import { type FrameBuffers, FrameDecoder } from '../shared/protocol/frame-decoder.ts'
 import type { Timer } from '../shared/time.ts'
 import type { ClientEnvironment } from './environment.ts'
 import { errorFromWire, errorOf, NotConnectedError, toTidemarkError } from './errors.ts'
@@ -17,14 +17,21 @@ export interface ConnectionOptions {
   readonly clientId: string
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** Where answers are gathered that arrive in pieces; new memory for each if absent. */
+  readonly buffers?: FrameBuffers | undefined
 }
 
-export interface AskOptions {
+export interface AskOptions<Name extends ApiName = ApiName> {
   /** Sent behind the message as they are; may not be changed any more. */
   readonly tail?: readonly Uint8Array[] | undefined
   /** Milliseconds until the connection is given up for dead. Default: the connection's. */
   readonly timeoutMs?: number | undefined
   readonly signal?: AbortSignal | undefined
+  /**
+   * Is given the answer where it lies: the bytes of its tail are overwritten after the call. What the promise resolves
+   * with has no tail then.
+   */
+  readonly read?: ((answer: Answer<Name>) => void) | undefined
 }
 
 export interface Answer<Name extends ApiName> {
@@ -75,6 +82,7 @@ export class Connection {
     this.#decoder = new FrameDecoder(
       { onFrame: (frame) => this.#onFrame(frame), reserve: () => true, release: () => undefined },
       FRAME_BYTES_BEFORE_HELLO_MAX,
+      options.buffers,
     )
     this.opened = new Promise((resolve, reject) => {
       const timer = environment.timers.after(options.connectTimeoutMs, () => {
@@ -125,7 +133,11 @@ export class Connection {
    * Sends a request and waits for its answer. @throws what the broker refused it with; CONNECTION_FAILED when the
    * connection broke, TIMEOUT when the broker kept silent (the connection is closed then), ABORTED.
    */
-  ask<Name extends ApiName>(api: Name, request: RequestOf<Name>, options: AskOptions = {}): Promise<Answer<Name>> {
+  ask<Name extends ApiName>(
+    api: Name,
+    request: RequestOf<Name>,
+    options: AskOptions<Name> = {},
+  ): Promise<Answer<Name>> {
     return new Promise((resolve, reject) => {
       const signal = options.signal
       if (signal?.aborted === true) return reject(abortedBy(signal, api))
@@ -136,7 +148,8 @@ export class Connection {
         onAnswer: (frame) => {
           signal?.removeEventListener('abort', onAbort)
           const body = APIS[api].response.decode(frame.body, api) as ResponseOf<Name>
-          resolve({ body, tail: this.#keep(frame.tail) })
+          options.read?.({ body, tail: frame.tail })
+          resolve({ body, tail: options.read === undefined ? this.#keep(frame.tail) : NOTHING })
         },
         onError: (error) => {
           signal?.removeEventListener('abort', onAbort)
@@ -194,7 +207,7 @@ export class Connection {
   #send<Name extends ApiName>(
     api: Name,
     request: RequestOf<Name>,
-    options: AskOptions,
+    options: Pick<AskOptions, 'tail' | 'timeoutMs'>,
     waiting: Pick<Waiting, 'onAnswer' | 'onError'>,
   ): void {
     try {
@@ -285,10 +298,11 @@ export class Connection {
     return true
   }
 
-  /** A view of the chunk is copied; what was gathered in memory of its own is handed on. */
+  /** What lies in memory that is used again is copied; what was gathered in memory of its own is handed on. */
   #keep(tail: Uint8Array): Uint8Array {
     if (tail.length === 0) return NOTHING
-    return tail.buffer === this.#chunkMemory ? Buffer.from(tail) : tail
+    const isLent = this.#options.buffers !== undefined || tail.buffer === this.#chunkMemory
+    return isLent ? Buffer.from(tail) : tail
   }
 
   #onSilence(correlationId: number, api: ApiName, timeoutMs: number): void {

@@ -6,6 +6,7 @@
 
 import type { Logger } from '../../shared/logger.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { FrameBuffers } from '../../shared/protocol/frame-decoder.ts'
 import type { Timer } from '../../shared/time.ts'
 import type { ClientEnvironment } from '../../client/environment.ts'
 import type { BrokerRecord } from '../coordination/coordinator.ts'
@@ -21,6 +22,8 @@ export interface PeerLinkHost {
   /** What the others see in their logs. */
   readonly clientId: string
   readonly environment: ClientEnvironment
+  /** Where answers are gathered: used again and again. */
+  readonly buffers: FrameBuffers
   readonly logger: Logger
   /** Must not throw. */
   onChange(kind: 'connected' | 'lost', link: PeerLink): void
@@ -68,7 +71,7 @@ export class PeerLink {
   async ask<Name extends PeerRequest>(
     name: Name,
     request: RequestOf<Name>,
-    options: PeerAskOptions = {},
+    options: PeerAskOptions<Name> = {},
   ): Promise<PeerAnswer<Name>> {
     const connection = this.#connection
     if (!this.#isConnected || connection === undefined) {
@@ -102,13 +105,14 @@ export class PeerLink {
   }
 
   #connect(): void {
-    const { environment, clientId } = this.#host
+    const { environment, clientId, buffers } = this.#host
     const { host, port } = this.peer
     const connection = new Connection(environment, {
       address: { host, port },
       clientId,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
+      buffers,
     })
     this.#connection = connection
     connection.onClosed((reason) => this.#onClosed(connection, reason))

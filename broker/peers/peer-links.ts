@@ -9,6 +9,7 @@ import type { BrokerRecord, Coordinator } from '../coordination/coordinator.ts'
 import type { Meter, Registration } from '../metrics/meter.ts'
 import type { PeerAnswer, PeerAskOptions, PeerRequest, Peers } from '../replication/peers.ts'
 import { TidemarkError } from '../../shared/errors.ts'
+import { FrameBufferPool } from '../network/frame-buffer-pool.ts'
 import { PeerLink, type PeerLinkHost } from './peer-link.ts'
 import { isRefusing } from './refusal-check.ts'
 
@@ -45,6 +46,7 @@ export class PeerLinks implements Peers {
       cluster,
       clientId: `broker-${brokerId}`,
       environment,
+      buffers: new FrameBufferPool(),
       logger,
       onChange: (kind, link) => {
         for (const listener of this.#listeners) listener({ kind, peer: link.peer.brokerId })
@@ -64,7 +66,7 @@ export class PeerLinks implements Peers {
     to: BrokerId,
     name: Name,
     request: RequestOf<Name>,
-    options?: PeerAskOptions,
+    options?: PeerAskOptions<Name>,
   ): Promise<PeerAnswer<Name>> {
     const entry = this.#entries.get(to)
     if (entry === undefined) {

@@ -12,9 +12,14 @@ export interface PeerAnswer<Name extends PeerRequest> {
   readonly tail: Uint8Array
 }
 
-export interface PeerAskOptions {
+export interface PeerAskOptions<Name extends PeerRequest = PeerRequest> {
   /** Milliseconds until the connection is given up for dead. */
   readonly timeoutMs?: number
+  /**
+   * Is given the answer where it lies: the bytes of its tail are overwritten after the call. What the promise resolves
+   * with has no tail then.
+   */
+  readonly read?: (answer: PeerAnswer<Name>) => void
 }
 
 export interface Peers {
@@ -27,7 +32,7 @@ export interface Peers {
     to: BrokerId,
     name: Name,
     request: RequestOf<Name>,
-    options?: PeerAskOptions,
+    options?: PeerAskOptions<Name>,
   ): Promise<PeerAnswer<Name>>
   /** Whether requests can be sent to it now. */
   isConnected(to: BrokerId): boolean

@@ -255,10 +255,11 @@ export class ReplicaFetcher {
     const message = { brokerId, directoryId, incarnation, maxWaitMs: waitMs, maxBytes, partitions }
     const request: Request = { ...batch, positions, sentAtMs, waitMs }
     leader.requests += 1
-    peers.ask(leader.brokerId, 'replicaFetch', message, { timeoutMs: waitMs + SILENCE_MS_MAX }).then(
-      (answer) => this.#onAnswer(leader, request, answer),
-      (error: unknown) => this.#onFailure(leader, request, error),
-    )
+    // Taken where it lies: the log copies what it appends.
+    const read = (answer: PeerAnswer<'replicaFetch'>): void => this.#onAnswer(leader, request, answer)
+    peers
+      .ask(leader.brokerId, 'replicaFetch', message, { timeoutMs: waitMs + SILENCE_MS_MAX, read })
+      .catch((error: unknown) => this.#onFailure(leader, request, error))
   }
 
   // Being answered

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
-import type { PeerAnswer, PeerRequest, Peers } from '../../broker/replication/peers.ts'
+import type { PeerAnswer, PeerAskOptions, PeerRequest, Peers } from '../../broker/replication/peers.ts'
 import type { FenceAnswer, ReplicaHost } from '../../broker/replication/replica.ts'
 import type { ReplicaPromise } from '../../broker/replication/replication-events.ts'
 import type { ReadSlice } from '../../broker/storage/hot-tail.ts'
@@ -378,7 +378,21 @@ export class Carrier implements Peers {
     return this.carried.filter(({ body }) => body === undefined)
   }
 
-  ask<Name extends PeerRequest>(to: BrokerId, name: Name, request: RequestOf<Name>): Promise<PeerAnswer<Name>> {
+  async ask<Name extends PeerRequest>(
+    to: BrokerId,
+    name: Name,
+    request: RequestOf<Name>,
+    { read }: PeerAskOptions<Name> = {},
+  ): Promise<PeerAnswer<Name>> {
+    const answer = await this.#carry(to, name, request)
+    if (read === undefined) return answer
+    read(answer)
+    // As a connection does, which uses the memory again.
+    answer.tail.fill(0xee)
+    return { ...answer, tail: new Uint8Array(0) }
+  }
+
+  #carry<Name extends PeerRequest>(to: BrokerId, name: Name, request: RequestOf<Name>): Promise<PeerAnswer<Name>> {
     const failed = new TidemarkError('CONNECTION_FAILED', `no connection from ${this.#from} to ${to}`)
     if (this.#cut.has(to)) return Promise.reject(failed)
     if (name !== 'replicaFetch') return Promise.reject(new Error('only fetches are carried'))
