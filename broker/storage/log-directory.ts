@@ -10,6 +10,7 @@
 import { assert, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerId, Offset, PartitionId, TopicId } from '../../shared/ids.ts'
+import { offset } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock, Timers } from '../../shared/time.ts'
@@ -32,7 +33,7 @@ import { eachAtOnce, LogUpkeep } from './log-upkeep.ts'
 import { LogScrubber } from './log-scrubber.ts'
 import { loggedEvents } from './logged-events.ts'
 import type { PartitionName } from './partition-directories.ts'
-import { PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
+import { parsePartitionDirectoryName, PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
 import { makeFilesAnew } from './made-anew.ts'
 import type { LogCheckpoint, TruncateResult } from './log-description.ts'
 import { PartitionLog } from './partition-log.ts'
@@ -156,6 +157,7 @@ export class LogDirectory {
       directories,
       topics,
       logs: () => this.#namedLogs(),
+      committedEnd: (name: string) => this.#committedEnd(name),
       offline: () => this.#failures.keys(),
       highWatermarks: this.highWatermarks,
       promiseMark: () => this.#start?.promises.mark,
@@ -546,6 +548,13 @@ export class LogDirectory {
     const log = this.log(id, partition)
     if (log === undefined) throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `no log of partition ${partition}`)
     return log
+  }
+
+  /** A replica that knows of nothing that is committed may let nothing go. */
+  #committedEnd(name: string): Offset | undefined {
+    const parsed = parsePartitionDirectoryName(name)
+    if (parsed === undefined || this.topics.get(parsed.topicId)?.assignment === undefined) return undefined
+    return this.highWatermarks.get(parsed.topicId, parsed.partition) ?? offset(0)
   }
 
   *#namedLogs(): IterableIterator<readonly [string, PartitionLog]> {

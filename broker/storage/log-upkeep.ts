@@ -45,6 +45,8 @@ export interface UpkeepParts {
   readonly directories: PartitionDirectories
   /** All logs that are open, with the names of their directories. */
   readonly logs: () => Iterable<readonly [name: string, log: PartitionLog]>
+  /** Where what replicas have agreed on ends in the log of that name; undefined where nobody has to agree. */
+  readonly committedEnd: (name: string) => Offset | undefined
   /** The names of the directories whose logs could not be opened. */
   readonly offline: () => Iterable<string>
   /** Written with the points. */
@@ -174,10 +176,11 @@ export class LogUpkeep {
   async #retain(): Promise<void> {
     const { clock, directories, topics, logger } = this.#parts
     let seen = 0
-    for (const [, log] of [...this.#parts.logs()]) {
+    for (const [name, log] of [...this.#parts.logs()]) {
       if (this.#isStopped) return
       if (log.state.kind === 'offline') continue
-      await this.#eachLog([log], 1, async () => void (await log.applyRetention(clock.now())))
+      const apply = async (): Promise<unknown> => log.applyRetention(clock.now(), this.#parts.committedEnd(name))
+      await this.#eachLog([log], 1, async () => void (await apply()))
       if (++seen % LOGS_PER_TURN === 0) await this.#nextTurn()
     }
     try {

@@ -35,7 +35,7 @@ export function partitionDirectoryName(id: TopicId, partition: number): string {
 }
 
 /** undefined for a name that is not that of a partition's directory. */
-function parsePartitionDirectoryName(name: string): PartitionName | undefined {
+export function parsePartitionDirectoryName(name: string): PartitionName | undefined {
   const match = NAME_PATTERN.exec(name)
   if (match?.[1] === undefined) return undefined
   try {

@@ -358,13 +358,16 @@ export class PartitionLog {
 
   /**
    * Removes the segments that the topic's retention lets go of, and forgets producers long silent. Answers what it removed.
-   * @throws STORAGE_ERROR
+   * No record at or above `committedEnd` goes: it may be cut off yet, and others may not have it. @throws STORAGE_ERROR
    */
-  applyRetention(now: TimestampMs): Promise<{ readonly segments: number; readonly bytes: number }> {
+  applyRetention(
+    now: TimestampMs,
+    committedEnd?: Offset,
+  ): Promise<{ readonly segments: number; readonly bytes: number }> {
     return this.#alone(async () => {
       this.#history.loadedProducers?.expire(now, this.#context.producerExpirationMs)
       if (this.#mayHaveKept) this.#mayHaveKept = expireKept(this.#context.disk, this.directory, now)
-      const to = await this.#retainedFrom(now).catch((error: unknown) => {
+      const to = await this.#retainedFrom(now, committedEnd).catch((error: unknown) => {
         throw failureOf(error, `${this.directory} cannot be read`)
       })
       if (to === undefined) return { segments: 0, bytes: 0 }
@@ -618,11 +621,14 @@ export class PartitionLog {
   // Trimming and cutting
 
   /** The new log start offset that retention asks for; undefined when everything stays. */
-  async #retainedFrom(now: TimestampMs): Promise<Offset | undefined> {
+  async #retainedFrom(now: TimestampMs, committedEnd: number = Infinity): Promise<Offset | undefined> {
     this.#retention ??= new Retention()
     const load = (segment: Segment): Promise<void> =>
       this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
-    const removable = await this.#retention.removable(this.#segments, this.#config, now, load)
+    let removable = await this.#retention.removable(this.#segments, this.#config, now, load)
+    while (removable > 0 && (this.#segments.at(removable)?.baseOffset ?? this.#writtenEndOffset) > committedEnd) {
+      removable--
+    }
     if (removable === 0) return undefined
     const kept = this.#segments.at(removable)
     if (kept !== undefined) return kept.baseOffset

@@ -42,6 +42,15 @@ describe('retention', () => {
     expect(await log.applyRetention(time(NOW + 9 * MINUTE))).toEqual({ segments: 0, bytes: 0 })
   })
 
+  it('keeps what replicas have not agreed on, however old', async () => {
+    const { log } = tenMinutes({ 'retention.ms': `${5 * MINUTE}` })
+    expect(await log.applyRetention(time(NOW + 40 * MINUTE), at(0))).toEqual({ segments: 0, bytes: 0 })
+    expect((await log.applyRetention(time(NOW + 40 * MINUTE), at(3))).segments).toBe(3)
+    expect((await log.applyRetention(time(NOW + 40 * MINUTE), at(9))).segments).toBe(6)
+    expect(log.logStartOffset).toBe(9)
+    expect((await log.applyRetention(time(NOW + 40 * MINUTE), at(10))).segments).toBe(1)
+  })
+
   it('takes away the active segment too when everything has expired, and goes on at the same offset', async () => {
     const { log } = tenMinutes({ 'retention.ms': `${5 * MINUTE}` })
     expect((await log.applyRetention(time(NOW + 40 * MINUTE))).segments).toBe(10)
