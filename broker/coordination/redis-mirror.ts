@@ -2,13 +2,13 @@
 // forgotten something. Owns the order of reading, judging, republishing and telling; the rules are in redis-watch.ts and
 // redis-view.ts, the changes themselves in the scripts.
 //
-// Invariants: one synchronisation at a time; a topic is in the view only once this broker's own store has it; the cursor
-// moves only past what has been taken in, so that a failing store is tried again.
+// Invariants: one synchronisation at a time; a topic is in the view only once this broker's own store has it, unless another
+// one has its name there; the cursor moves only past what has been taken in, so that a failing store is tried again.
 
 import { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerId } from '../../shared/ids.ts'
 import { brokerId, topicId } from '../../shared/ids.ts'
-import type { ClusterChange, CoordinatorContext, OnDisk } from './coordinator.ts'
+import type { ClusterChange, CoordinatorContext, OnDisk, TopicDefinition } from './coordinator.ts'
 import type { RedisLink } from './redis-connection.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import {
@@ -279,7 +279,9 @@ export class RedisMirror {
     const merge = [...lost, ...this.#lostMembers(objects, reading.head), ...this.#lostLeaderships(objects)]
     if (!(await this.#merge(reading.head, merge))) return
     if (merge.length > 0) context.logger.info({ objects: merge.length }, 'republished to Redis what it lacked')
-    await this.#takeIn([...objects.values()])
+    // In another history the deletion of a topic may stand behind the next one of its name.
+    const all = [...objects.values()]
+    await this.#takeIn([...all.filter(({ isDeleted }) => isDeleted), ...all.filter(({ isDeleted }) => !isDeleted)])
     if (this.#history !== undefined) this.#expectSessions(this.#options.sessionTtlMs)
     const isFirst = this.#history === undefined
     this.#history = reading.head.history
@@ -305,19 +307,19 @@ export class RedisMirror {
 
   #lostTopics(objects: ReadonlyMap<string, RedisObject>, { isRepublishing }: RedisHead): string[][] {
     const lost: string[][] = []
+    // Deletions first: a topic may have been made anew under the name. Redis forgets old tombstones by itself. One is missed while its topic lives, or when a broker that still has the
+    // topic may be about to put it back.
+    for (const id of this.view.tombstones) {
+      const found = objects.get(`topic ${id}`)
+      const isMissed = isRepublishing ? found?.isDeleted !== true : found?.value !== undefined
+      if (isMissed) lost.push(['tombstone', id, ''])
+    }
     for (const topic of this.view.topics.values()) {
       const found = objects.get(`topic ${topic.topicId}`)
       if (found?.isDeleted === true) continue
       if (found?.value === undefined || topicFrom(found.value).version < topic.version) {
         lost.push(['topic', topic.topicId, topicText(topic)])
       }
-    }
-    // Redis forgets old tombstones by itself. One is missed while its topic lives, or when a broker that still has the
-    // topic may be about to put it back.
-    for (const id of this.view.tombstones) {
-      const found = objects.get(`topic ${id}`)
-      const isMissed = isRepublishing ? found?.isDeleted !== true : found?.value !== undefined
-      if (isMissed) lost.push(['tombstone', id, ''])
     }
     return lost
   }
@@ -382,9 +384,25 @@ export class RedisMirror {
     const topic = topicFrom(value)
     if (!this.view.isNewerTopic(topic)) return
     const isNew = !this.view.topics.has(topic.topicId)
-    await store.put(topic)
-    this.view.keepTopic(topic)
+    await this.#store(topic)
+    const homeless = this.view.keepTopic(topic)
+    if (homeless !== undefined) this.#options.notify({ kind: 'topic-deleted', topic: homeless })
     this.#options.notify({ kind: isNew ? 'topic-created' : 'topic-changed', topic })
+  }
+
+  /** Where another topic has the name on this disk, which Redis does not know, this one has no replicas here. */
+  async #store(topic: TopicDefinition): Promise<void> {
+    const { store, logger } = this.#options.context
+    try {
+      await store.put(topic)
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'TOPIC_ALREADY_EXISTS') throw error
+      const { topicId: id, name } = topic
+      logger.error(
+        { topicId: id, topic: name },
+        'this topic cannot be kept here: another one of its name is on the disk',
+      )
+    }
   }
 
   #takeInMember({ id, value }: RedisObject): void {

@@ -28,15 +28,24 @@ export class ClusterView {
     return topic.version > (this.topics.get(topic.topicId)?.version ?? -1)
   }
 
-  keepTopic(topic: TopicDefinition): void {
-    if (!this.isNewerTopic(topic)) return
+  /** Answers the topic that had the name, if another one had it: that one is known no more. */
+  keepTopic(topic: TopicDefinition): TopicDefinition | undefined {
+    if (!this.isNewerTopic(topic)) return undefined
+    const other = this.#byName.get(topic.name)
+    const homeless =
+      other === undefined || other.topicId === topic.topicId ? undefined : this.#forgetTopic(other.topicId)
     this.topics.set(topic.topicId, topic)
     this.#byName.set(topic.name, topic)
+    return homeless
   }
 
   /** What it was, if it was there. */
   deleteTopic(id: TopicId): TopicDefinition | undefined {
     this.tombstones.add(id)
+    return this.#forgetTopic(id)
+  }
+
+  #forgetTopic(id: TopicId): TopicDefinition | undefined {
     const topic = this.topics.get(id)
     if (topic === undefined) return undefined
     this.topics.delete(id)

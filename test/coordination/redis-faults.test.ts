@@ -16,6 +16,8 @@ import { begin, DiskOfABroker, epoch, type Life, topicOf } from './redis-lives.t
 const REPUBLISHED = 'Redis has been filled again and is believed'
 const NOT_BELIEVED = 'Redis is not believed; the brokers republish what they know'
 
+const HOMELESS = 'another topic has the name of this one in Redis; it stays on disk, unused'
+
 async function redisWith(options?: PrivateRedisOptions): Promise<PrivateRedis> {
   const redis = await startRedis(options)
   onTestFinished(() => redis.stop())
@@ -241,6 +243,71 @@ describeWithRedis('a Redis that is emptied or put back', () => {
     expect(one.coordinator.topics.byName('orders')).toBeUndefined()
   })
 
+  it('lets a broker come back that still has a topic which was deleted and made anew under its name', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const two = await begin({ url: redis.url, id: 2 })
+    const [old, anew] = [topicOf('orders'), topicOf('orders')]
+    await one.coordinator.topics.create('r1', old)
+    await two.until(() => two.disk.topics.size === 1)
+    await two.coordinator.stop()
+    await one.coordinator.topics.delete('r2', old.topicId)
+    await one.coordinator.topics.create('r3', anew)
+    // What is told of the deletion comes behind the new topic from now on.
+    await client.flushall()
+    await one.until(() => one.warnings.includes(REPUBLISHED))
+    const back = await begin({ url: redis.url, id: 2, disk: two.disk })
+    expect(back.coordinator.topics.byName('orders')).toEqual(anew)
+    expect([...back.disk.topics.keys()]).toEqual([anew.topicId])
+    expect([...back.disk.deleted]).toEqual([old.topicId])
+  })
+
+  it('has the newer topic of a name again after an old snapshot that has the deleted one', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, pollEveryMs: 60_000, sessionTtlMs: 60_000 })
+    const { topics } = one.coordinator
+    const [old, anew] = [topicOf('orders'), topicOf('orders')]
+    await topics.create('r1', old)
+    const snapshot = await snapshotOf(client)
+    await topics.delete('r2', old.topicId)
+    await topics.create('r3', anew)
+    await snapshot.putBack()
+    // Any change looks at Redis first, and finds that it was put back.
+    await topics.create('r4', topicOf('other')).catch(() => undefined)
+    await one.until(() => one.warnings.includes(NOT_BELIEVED))
+    await untilDone(() => topics.create('r5', topicOf('another')))
+    expect(one.warnings).not.toContain(HOMELESS)
+    expect(topics.byName('orders')).toEqual(anew)
+    const other = await begin({ url: redis.url, id: 2 })
+    expect(other.coordinator.topics.byName('orders')).toEqual(anew)
+  })
+
+  it('settles two topics of one name for the one that it has, and lets the broker of the other one work', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const first = topicOf('orders')
+    await one.coordinator.topics.create('r1', first)
+    await one.coordinator.stop()
+    await client.flushall()
+    const two = await begin({ url: redis.url, id: 2, disk: withClusterOf(one) })
+    const second = topicOf('orders')
+    await untilDone(() => two.coordinator.topics.create('r2', second))
+    const back = await begin({ url: redis.url, id: 1, disk: one.disk })
+    expect(back.warnings).toContain(HOMELESS)
+    expect(back.coordinator.topics.byName('orders')).toEqual(second)
+    expect([...back.coordinator.topics.list()]).toEqual([second])
+    expect([...back.disk.topics.keys()]).toEqual([first.topicId])
+    const more = topicOf('more')
+    await untilDone(() => two.coordinator.topics.create('r3', more))
+    await back.until(() => back.coordinator.topics.byName('more') !== undefined)
+    await untilDone(() => two.coordinator.topics.change('r4', second.topicId, 1, { partitions: 3 }))
+    await back.until(() => back.coordinator.topics.byName('orders')?.partitions === 3)
+    expect(back.coordinator.health().isOk).toBe(true)
+  })
+
   it('does not lead in an old epoch after Redis has forgotten the newer one', async () => {
     const redis = await redisWith()
     const client = clientOf(redis)
@@ -339,6 +406,27 @@ describeWithRedis('a Redis that is emptied or put back', () => {
     expect(await client.hkeys(key ?? '')).toEqual([orders.topicId])
   })
 })
+
+/** A broker's disk that has seen nothing but which cluster it is in. */
+function withClusterOf({ disk }: Life): DiskOfABroker {
+  const other = new DiskOfABroker()
+  other.clusterId = disk.clusterId
+  return other
+}
+
+/** All keys but the sessions, to be put back as from an old file. */
+async function snapshotOf(client: Redis): Promise<{ putBack(): Promise<void> }> {
+  const keys = (await client.keys('*')).filter((key) => !key.includes('session:'))
+  const dumps = await Promise.all(keys.map(async (key) => [key, await client.dumpBuffer(key)] as const))
+  return {
+    async putBack() {
+      const present = (await client.keys('*')).filter((key) => !key.includes('session:'))
+      const work = client.multi().del(...present)
+      for (const [key, dump] of dumps) if (dump !== null) work.restore(key, 0, dump)
+      await work.exec()
+    },
+  }
+}
 
 /** Tries again what may be tried again. */
 async function untilDone<T>(work: () => Promise<T>): Promise<T> {

@@ -10,6 +10,7 @@ import type {
   TopicDefinition,
 } from '../../broker/coordination/coordinator.ts'
 import { type RedisCoordinatorOptions, redisCoordinator } from '../../broker/coordination/redis-coordinator.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId, type LeaderEpoch, leaderEpoch, timestampMs, type TopicId, topicId } from '../../shared/ids.ts'
 import type { Meter } from '../../broker/metrics/meter.ts'
 import type { Logger } from '../../shared/logger.ts'
@@ -34,9 +35,12 @@ export class DiskOfABroker implements CatalogueStore, OnDisk {
     return [...this.topics.values()]
   }
 
-  put(topic: TopicDefinition): Promise<void> {
-    this.topics.set(topic.topicId, topic)
-    return Promise.resolve()
+  async put(topic: TopicDefinition): Promise<void> {
+    const { topicId: id, name } = topic
+    if ([...this.topics.values()].some((other) => other.name === name && other.topicId !== id)) {
+      throw new TidemarkError('TOPIC_ALREADY_EXISTS', `topic ${name} exists already`)
+    }
+    this.topics.set(id, topic)
   }
 
   remove(id: TopicId): Promise<void> {
