@@ -52,7 +52,16 @@ export class Cluster {
     const onLeaderRefused = (replica: Replica, leader: BrokerId): void => elector.onLeaderRefused(replica, leader)
     const fetching = new ReplicaFetcher({ ...common, directoryId, incarnation, peers, onLeaderRefused })
     const { withoutLease } = parts
-    const replication = new Replication({ ...common, directory, peers, fetching, publisher, withoutLease })
+    const trial = environment.replicaTrial
+    const replication = new Replication({
+      ...common,
+      ...(trial === undefined ? {} : { trial }),
+      directory,
+      peers,
+      fetching,
+      publisher,
+      withoutLease,
+    })
     const find = replication.find.bind(replication)
     const fetches = new ReplicaFetchRequests({ find, delayed, clock })
     const elector = new LeaderElector({ ...common, peers, find, replicas: () => replication.all() })

@@ -8,6 +8,7 @@ import type { Disk } from './storage/disk.ts'
 import type { Coordinator, CoordinatorContext, CoordinatorFactory, OnDisk } from './coordination/coordinator.ts'
 import type { Transport } from './network/transport.ts'
 import type { Transport as OutgoingTransport } from '../client/transport.ts'
+import type { ReplicaTrial } from './replication/replica.ts'
 import type { Random } from '../shared/random.ts'
 import type { Clock, Timers } from '../shared/time.ts'
 import { systemTransport } from '../client/transport.ts'
@@ -30,6 +31,8 @@ export interface Environment {
   readonly hostname: string
   /** Share of the time since the last call that the event loop was busy, from 0 to 1. */
   eventLoopUtilization(): number
+  /** For whoever puts the rules of replication to the test. */
+  readonly replicaTrial?: ReplicaTrial
 }
 
 /** The real world: this machine's clock, disk and network, and agreement by the Redis that the settings name, if any. */

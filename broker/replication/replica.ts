@@ -11,6 +11,7 @@ import type { ReplicaLog } from './divergence.ts'
 import type { Voter } from './fence-quorum.ts'
 import type { Partition, PartitionReplica } from './partition.ts'
 import type { PartitionRefusal } from './pending-produce.ts'
+import type { ReplicaRules } from './replica-rules.ts'
 import type {
   FenceGrant,
   FetchAnswer,
@@ -86,6 +87,13 @@ export interface ReplicaMemory {
   readonly promise: ReplicaPromise | undefined
   readonly highWatermark: Offset
   readonly isSuspect: boolean
+  readonly rules?: ReplicaRules
+}
+
+/** For tests of the rules: other ones, and a look at every replica from its opening on. */
+export interface ReplicaTrial {
+  readonly rules?: ReplicaRules
+  onReplica(replica: Replica): void
 }
 
 /** Before these, what is staged need not be written: they change nothing about who leads. */

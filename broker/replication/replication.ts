@@ -12,7 +12,7 @@ import type { LogDirectory } from '../storage/log-directory.ts'
 import type { LeadershipPublisher } from './leadership-publisher.ts'
 import type { Partition } from './partition.ts'
 import type { Peers } from './peers.ts'
-import type { FenceAnswer, ReplicaHost } from './replica.ts'
+import type { FenceAnswer, ReplicaHost, ReplicaTrial } from './replica.ts'
 import type { ReplicaPromise } from './replication-events.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId as toBrokerId, leaderEpoch, offset, partitionId, topicId as toTopicId } from '../../shared/ids.ts'
@@ -47,6 +47,7 @@ export interface ReplicationOptions {
   readonly fetching: Fetching
   readonly publisher: LeadershipPublisher
   readonly withoutLease: 'serve' | 'stop'
+  readonly trial?: ReplicaTrial
   readonly clock: Clock
   readonly timers: Timers
   readonly logger: Logger
@@ -121,7 +122,7 @@ export class Replication implements ReplicaHost {
 
   /** The replica of an open partition, which takes part from now on. @throws STORAGE_ERROR */
   async open(topic: TopicDefinition, partition: Partition, minInSyncReplicas: number): Promise<Replica> {
-    const { directory } = this.#options
+    const { directory, trial } = this.#options
     const { directoryId, incarnation, hasLostPromises } = directory.startFacts
     if (incarnation === undefined || hasLostPromises) {
       const text = 'it is not known any more what the replicas of this data directory have promised'
@@ -148,8 +149,10 @@ export class Replication implements ReplicaHost {
       // What was written of it last may be older than a trim: a log begins nowhere above its high watermark.
       highWatermark: offset(Math.max(directory.highWatermarks.get(topicId, number) ?? 0, partition.logStartOffset)),
       isSuspect: directory.isSuspect(topicId, number),
+      ...(trial?.rules === undefined ? {} : { rules: trial.rules }),
     }
     const replica = new Replica(identity, memory, partition, this)
+    trial?.onReplica(replica)
     const replicas = this.#replicas.get(topicId) ?? []
     replicas[number] = replica
     this.#replicas.set(topicId, replicas)
