@@ -87,10 +87,9 @@ export async function resolvePositions(
         break
     }
   }
-  const [found, foundEnds] = await Promise.all([
-    first.length === 0 ? [] : listOffsets(cluster, topic, first, scope),
-    ends.length === 0 ? [] : listOffsets(cluster, topic, ends, scope),
-  ])
+  // The ends before the times: what comes between the two questions is then found by its time, or lies behind the end.
+  const foundEnds = ends.length === 0 ? [] : await listOffsets(cluster, topic, ends, scope)
+  const found = first.length === 0 ? [] : await listOffsets(cluster, topic, first, scope)
   for (const { partition, offset } of foundEnds) resolved.set(partition, offset ?? 0)
   for (const { partition, offset } of found) {
     const position = positions.get(partition)

@@ -7,6 +7,7 @@ import { type ApiName, apiNameOf, APIS, errorBody, type RequestOf, type Response
 import { decodeFrame, encodeFrameHead, type FrameKind } from '../../shared/protocol/frame.ts'
 import { FrameDecoder } from '../../shared/protocol/frame-decoder.ts'
 import { FRAME_BYTES_MAX } from '../../shared/limits.ts'
+import { baseOffsetAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
 import { ModelLog } from './model-log.ts'
 
 export interface SeenRequest {
@@ -400,7 +401,9 @@ export class FakeBroker {
         const log = this.#logOf(asked)
         const empty = { message: undefined, timestamp: undefined, leaderEpoch: undefined }
         if (typeof log === 'string') return { ...empty, error: ERRORS[log].number, offset: undefined }
-        return { ...empty, error: 0, offset: at === -2 ? log.logStartOffset : log.endOffset }
+        if (at < 0) return { ...empty, error: 0, offset: at === -2 ? log.logStartOffset : log.endOffset }
+        const young = log.batches.find((batch) => maxTimestampAt(batch, 0) >= at)
+        return { ...empty, error: 0, offset: young === undefined ? undefined : baseOffsetAt(young, 0) }
       }),
     }
   }
@@ -430,6 +433,7 @@ export class FakeBroker {
           state: 'online',
           reason: undefined,
           quarantined: log.quarantined === undefined ? [] : [log.quarantined],
+          movingTo: undefined,
         })),
       })),
     }

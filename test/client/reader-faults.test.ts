@@ -18,8 +18,8 @@ function clientOf(broker: FakeBroker, options: Partial<ConnectOptions> = {}): Cl
   return connect({ brokers: [broker.address], ...FAST, ...options })
 }
 
-function batchOf(values: readonly string[]): Uint8Array {
-  return encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: 1 })))
+function batchOf(values: readonly string[], timestamp = 1): Uint8Array {
+  return encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp })))
 }
 
 /** Batches of three records each: '0', '1', '2' and so on. */
@@ -180,6 +180,21 @@ describe('a reader', () => {
 
   // While it was asked where a partition goes on, its old offset was fetched again: both answers moved it, and what was read
   // in between was handed out twice. The other partitions were silent until the first answer had come.
+  it('misses nothing that comes while it asks where a time stands', async () => {
+    await using broker = await FakeBroker.start()
+    const topic = broker.cluster.addTopic('t')
+    fill(topic, 6)
+    broker.script = ({ api, index }) => {
+      if (api === 'listOffsets' && index === 1) topic.logs[0]?.append(batchOf(['young'], 1_000))
+      return undefined
+    }
+    await using client = clientOf(broker)
+    const reader = client.read('t', { from: new Date(500) })
+    await reader.ready()
+    topic.logs[0]?.append(batchOf(['younger'], 2_000))
+    expect((await take(reader, 2)).map(({ value }) => String(value))).toEqual(['young', 'younger'])
+  })
+
   it('moves a partition once, and reads the others meanwhile', async () => {
     await using broker = await FakeBroker.start()
     const topic = broker.cluster.addTopic('t', 2)
