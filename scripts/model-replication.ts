@@ -1,7 +1,7 @@
 // Lives of a simulated cluster of replicas, seed after seed, until stopped or until so many have been looked at. Prints the
 // command that shows a failure again, with everything that happened in it.
 //
-//   node dist/scripts/model-replication.js [--seed FIRST] [--seeds COUNT] [--without RULE] [--trace]
+//   node dist/scripts/model-replication.js [--seed FIRST] [--seeds COUNT] [--without RULE] [--changes] [--trace]
 
 import { parseArgs } from 'node:util'
 import { MUTANTS } from '../test/replication/mutants.ts'
@@ -12,6 +12,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     seeds: { type: 'string', default: 'Infinity' },
     without: { type: 'string' },
+    changes: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 })
@@ -24,6 +25,7 @@ if (values.without !== undefined && mutant === undefined) {
 const trace = values.trace ? (line: string): void => void process.stdout.write(`${line}\n`) : undefined
 const options = {
   ...mutant?.options,
+  ...(values.changes ? { changes: true } : {}),
   ...(mutant === undefined ? {} : { rules: mutant.rules }),
   ...(trace === undefined ? {} : { trace }),
 }
@@ -32,12 +34,13 @@ const without = mutant === undefined ? '' : ` --without ${mutant.name}`
 const first = Number(values.seed)
 const end = first + Number(values.seeds)
 const startedMs = performance.now()
-const totals = { failures: 0, steps: 0, epochs: 0, acknowledged: 0, lossy: 0 }
+const totals = { failures: 0, steps: 0, epochs: 0, acknowledged: 0, changes: 0, lossy: 0 }
 for (let seed = first; seed < end; seed += 1) {
   const result = walk(seed, options)
   totals.steps += result.steps
   totals.epochs += result.epochs
   totals.acknowledged += result.acknowledged
+  totals.changes += result.changes
   if (result.isLossAccepted) totals.lossy += 1
   if (result.failure !== undefined) {
     totals.failures += 1
@@ -52,7 +55,7 @@ process.exitCode = totals.failures === 0 ? 0 : 1
 
 function report(seeds: number): void {
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
-  const { failures, steps, epochs, acknowledged, lossy } = totals
+  const { failures, steps, epochs, acknowledged, changes, lossy } = totals
   const found = `${seeds} seeds, ${failures} failures, ${steps} steps, ${epochs} leaders, ${acknowledged} records acknowledged`
-  process.stdout.write(`${found}, ${lossy} lives with an accepted loss, ${seconds} s\n`)
+  process.stdout.write(`${found}, ${changes} changes of voters, ${lossy} lives with an accepted loss, ${seconds} s\n`)
 }

@@ -5,6 +5,7 @@
 // It rests on log matching: two logs that have the same epoch at an offset are equal up to it.
 
 import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
 import { assert } from '../../shared/assert.ts'
 import { offset } from '../../shared/ids.ts'
 
@@ -18,6 +19,8 @@ export interface ReplicaLog {
   readonly latestEpoch: LeaderEpoch | undefined
   /** From the newest epoch-start record: the newest epoch whose election accepted a loss. */
   readonly lossAcceptedIn: LeaderEpoch | undefined
+  /** Its voters records, ascending, and the last one of what has been trimmed. None: those of the beginning are in force. */
+  readonly votersRecords?: readonly VotersRecord[] | undefined
   /** Of the record at the offset; in an empty log the latest, since the start is its end. */
   epochAt(offset: Offset): LeaderEpoch | undefined
   /** The greatest epoch that is not above the one asked for, and where it ends; undefined when there is none. */

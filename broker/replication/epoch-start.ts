@@ -37,7 +37,7 @@ export async function lossAcceptedInLog(log: PartitionLog): Promise<LeaderEpoch 
   if (latest === undefined) return undefined
   const before = latest === 0 ? undefined : log.epochEndOffset(leaderEpoch(latest - 1))
   const start = before?.endOffset ?? log.logStartOffset
-  if (start >= log.writtenEndOffset) return undefined
+  if (start < log.logStartOffset || start >= log.writtenEndOffset) return undefined
   const slice = await log.read(offset(start), READ_BYTES, log.writtenEndOffset)
   try {
     const isControl = slice.bytes.length > 0 && (attributesAt(slice.bytes, 0) & CONTROL_BIT) !== 0

@@ -2,17 +2,14 @@
 // nothing of messages or time. Pure.
 //
 // Every quorum of promises has a replica in common with every set of minInSyncReplicas, and with every other quorum. So a
-// winner has seen the log of somebody who holds each acknowledged record, and an epoch has one winner.
+// winner has seen the log of somebody who holds each acknowledged record, and an epoch has one winner. While the voters
+// change, that is asked of the old set and of the new one.
 
 import type { BrokerId } from '../../shared/ids.ts'
+import type { Voter } from '../../shared/voters.ts'
 import type { FenceGrant, LogPosition } from './replication-events.ts'
 import { assert } from '../../shared/assert.ts'
-
-/** A replica whose word counts: this broker on this disk. */
-export interface Voter {
-  readonly brokerId: BrokerId
-  readonly directoryId: string
-}
+import { isVoter } from '../../shared/voters.ts'
 
 /** What happens when too many replicas may have lost data for a safe election. */
 export type SuspectPolicy =
@@ -21,11 +18,16 @@ export type SuspectPolicy =
   /** Nobody leads until enough replicas are trusted again. */
   | 'wait'
 
+/** Voters, and how many of their promises are needed. */
+export interface CampaignSet {
+  readonly voters: readonly Voter[]
+  readonly quorum: number
+}
+
 export interface Campaign {
   readonly candidate: BrokerId
-  readonly voters: readonly Voter[]
-  /** Promises that are needed. */
-  readonly quorum: number
+  /** By the candidate's own log; two while the voters change, the older one first. Each must be won. */
+  readonly sets: readonly CampaignSet[]
   readonly policy: SuspectPolicy
   /** One of each replica at most, the candidate's own included. */
   readonly grants: readonly FenceGrant[]
@@ -48,22 +50,36 @@ export function comparePositions(a: LogPosition, b: LogPosition): number {
   return byEpoch === 0 ? a.logEndOffset - b.logEndOffset : byEpoch
 }
 
-export function isVoter(voters: readonly Voter[], brokerId: BrokerId, directoryId: string): boolean {
-  return voters.some((voter) => voter.brokerId === brokerId && voter.directoryId === directoryId)
-}
-
 export function judgeCampaign(campaign: Campaign): CampaignVerdict {
-  const { candidate, voters, quorum, policy } = campaign
-  const counted = campaign.grants.filter((grant) => isVoter(voters, grant.from, grant.directoryId))
-  const own = counted.find(({ from }) => from === candidate)
+  const { candidate, sets, policy, grants } = campaign
+  // The candidate itself need not be a voter: one that is being removed may be the only one left that can go on.
+  const own = grants.find(({ from }) => from === candidate)
   if (own === undefined) return { kind: 'open' }
+  const counted = grants.filter((grant) => sets.some(({ voters }) => isVoter(voters, grant.from, grant.directoryId)))
   const trusted = counted.filter(({ isSuspect }) => !isSuspect)
-  const best = bestOf(own, trusted)
+  const reached = trusted.filter(({ position }) => comparePositions(position, own.position) <= 0)
+  if (sets.every((set) => countOf(set, reached) >= set.quorum)) return { kind: 'won', isLossPossible: false }
+  const best = bestOf(
+    own,
+    trusted.filter((grant) => mayTry(grant, own, sets)),
+  )
   if (best !== own) return { kind: 'lost', to: best.from }
-  if (trusted.length >= quorum) return { kind: 'won', isLossPossible: false }
-  if (policy === 'wait' || counted.length < voters.length) return { kind: 'open' }
+  if (policy === 'wait' || !sets.every((set) => countOf(set, counted) === set.voters.length)) return { kind: 'open' }
   const bestOfAll = bestOf(own, counted)
   return bestOfAll === own ? { kind: 'won', isLossPossible: true } : { kind: 'lost', to: bestOfAll.from }
+}
+
+function countOf({ voters }: CampaignSet, grants: readonly FenceGrant[]): number {
+  return grants.filter(({ from, directoryId }) => isVoter(voters, from, directoryId)).length
+}
+
+/**
+ * Whether a better log can be expected to know that it has a voice: that of an old voter, or one that goes on from this
+ * very log. A newcomer whose log has parted from this one need not know of the change, and is not given way to.
+ */
+function mayTry(grant: FenceGrant, own: FenceGrant, sets: readonly CampaignSet[]): boolean {
+  if (grant.position.latestEpoch === own.position.latestEpoch) return true
+  return sets[0] !== undefined && isVoter(sets[0].voters, grant.from, grant.directoryId)
 }
 
 /** The first unless another is really better: nobody gives way to an equal. */

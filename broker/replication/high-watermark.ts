@@ -7,20 +7,36 @@ import type { Offset } from '../../shared/ids.ts'
 import { assert } from '../../shared/assert.ts'
 import { offset } from '../../shared/ids.ts'
 
-export interface HighWatermarkFacts {
-  readonly highWatermark: Offset
-  /** Where the epoch-start record of this leadership stands. */
-  readonly epochStartOffset: Offset
+/** What is known of the voters of one set. */
+export interface HeldBySet {
   /** How far each voter is known to hold the leader's log, the leader included; one that has not reported counts as 0. */
   readonly heldEndOffsets: readonly Offset[]
   readonly minInSyncReplicas: number
 }
 
+export interface HighWatermarkFacts {
+  readonly highWatermark: Offset
+  /** Where the epoch-start record of this leadership stands. */
+  readonly epochStartOffset: Offset
+  /** Two while the voters change: what is shown is held by enough of both. */
+  readonly sets: readonly HeldBySet[]
+}
+
 export function nextHighWatermark(facts: HighWatermarkFacts): Offset {
-  const { highWatermark, epochStartOffset, heldEndOffsets, minInSyncReplicas } = facts
-  const held = quorumEndOffset(heldEndOffsets, minInSyncReplicas)
+  const { highWatermark, epochStartOffset } = facts
+  const held = heldByAll(facts.sets)
   if (held <= epochStartOffset) return highWatermark
   return held > highWatermark ? held : highWatermark
+}
+
+/** What enough voters of each set hold. */
+export function heldByAll(sets: readonly HeldBySet[]): Offset {
+  assert(sets.length > 0, 'some set of voters is in force')
+  let lowest: number = Number.MAX_SAFE_INTEGER
+  for (const { heldEndOffsets, minInSyncReplicas } of sets) {
+    lowest = Math.min(lowest, quorumEndOffset(heldEndOffsets, minInSyncReplicas))
+  }
+  return offset(lowest)
 }
 
 /** The count-th highest of the offsets. There are few of them, so that counting is cheaper than sorting a copy. */

@@ -70,6 +70,8 @@ export interface PartitionReplica {
   onWritten(): void
   onSynced(): void
   onDiskFailed(error: TidemarkError): void
+  /** The log takes no appends any more. */
+  onLogFailed(error: TidemarkError): void
 }
 
 export interface PartitionOptions {
@@ -162,6 +164,11 @@ export class Partition implements Flushable {
     return this.#log.config.durability === 'fsync'
   }
 
+  /** Whether an append may be settled later than at the end of its turn. */
+  mayWait(acks: number): boolean {
+    return this.isSynced || (this.#replica !== undefined && acks === -1)
+  }
+
   get config(): LogConfig {
     return this.#log.config
   }
@@ -197,7 +204,10 @@ export class Partition implements Flushable {
       return append.refuse('BROKER_OVERLOADED', `${this.#name}: too many appends are waiting for disks or replicas`)
     }
     const result = this.#log.append(request.records, this.leaderEpoch, request.now)
-    if (result.kind === 'refused') return append.refuse(result.error, `${this.#name}: ${result.message}`)
+    if (result.kind === 'refused') {
+      append.refuse(result.error, `${this.#name}: ${result.message}`)
+      return this.#tellOfFailedLog()
+    }
     append.baseOffset = result.baseOffset
     append.logStartOffset = this.#log.logStartOffset
     if (result.kind === 'appended') {
@@ -246,6 +256,11 @@ export class Partition implements Flushable {
     this.waiters.onReadable(this.#takeHiddenBytes())
   }
 
+  /** Of the replica: an election has accepted the loss of what lies above. */
+  lowerHighWatermark(to: Offset): void {
+    this.#highWatermark = to
+  }
+
   /** Produces that end at or below the offset are kept. */
   settleProduces(endOffset: Offset): void {
     const waiting = this.#uncommitted
@@ -264,10 +279,14 @@ export class Partition implements Flushable {
     const waiting = [...this.#uncommitted, ...this.#unsynced]
     this.#uncommitted = []
     this.#unsynced = []
-    const text = `${this.#name} has lost its leader; the records were appended there, and may stay or go`
-    for (const append of waiting) append.refuse('REQUEST_TIMED_OUT', text)
+    for (const append of waiting) this.#refuseUncertain(append)
     this.waiters.onPartitionGone()
     this.followers.onPartitionGone()
+  }
+
+  #refuseUncertain(append: PendingAppend): void {
+    const text = `${this.#name} has lost its leader; the records were appended there, and may stay or go`
+    append.refuse('REQUEST_TIMED_OUT', text)
   }
 
   checkLeader(epoch: number | undefined): PartitionRefusal | undefined {
@@ -403,7 +422,9 @@ export class Partition implements Flushable {
   /** Written here: those that ask for no more are answered, the others wait for the high watermark. */
   #awaitReplicas(replica: PartitionReplica, staged: readonly PendingAppend[], bytes: number): void {
     for (const append of staged) {
-      if (append.endOffset !== undefined) this.#uncommitted.push(append)
+      // Appended in this turn, and the leadership is over: a later one must not take it for its own, it may be cut off.
+      if (append.endOffset !== undefined && replica.leaderEpoch === undefined) this.#refuseUncertain(append)
+      else if (append.endOffset !== undefined) this.#uncommitted.push(append)
       else if (this.isSynced) this.#unsynced.push(append)
       else append.acknowledge()
     }
@@ -422,10 +443,11 @@ export class Partition implements Flushable {
     this.#log.sync().then(
       () => {
         this.#isSyncing = false
-        if (this.#isClosed) return
-        if (this.#log.writtenEndOffset > endOffset) this.#syncForReplica(replica)
+        // Duplicates of what was being synced wait, too, and have written nothing themselves.
+        const isMore = this.#log.writtenEndOffset > endOffset || this.#unsynced.length > 0
+        if (isMore && !this.#isClosed) this.#syncForReplica(replica)
         for (const append of covered) append.acknowledge()
-        replica.onSynced()
+        if (!this.#isClosed) replica.onSynced()
       },
       (error: unknown) => {
         this.#isSyncing = false
@@ -488,6 +510,12 @@ export class Partition implements Flushable {
   #onWriteFailed(staged: readonly PendingAppend[], failure: TidemarkError): void {
     this.#space.onAppendFailure(failure.cause)
     for (const append of staged) append.refuse(failure.code, `${this.#name}: ${failure.message}`)
+    this.#tellOfFailedLog()
+  }
+
+  #tellOfFailedLog(): void {
+    const { state } = this.#log
+    if (state.kind !== 'online') this.#replica?.onLogFailed(state.reason)
   }
 
   /** One sync at a time; whoever comes while it runs is covered by the next. */

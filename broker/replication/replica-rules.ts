@@ -4,10 +4,15 @@
 import type { CampaignVerdict, Campaign } from './fence-quorum.ts'
 import type { HighWatermarkFacts } from './high-watermark.ts'
 import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
-import type { ReplicaPromise } from './replication-events.ts'
+import type { FenceGrant, ReplicaPromise } from './replication-events.ts'
+import type { VoterSet } from '../../shared/voters.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
+import type { VotersChangeFacts, VotersRefusal } from './voters.ts'
+import { isVoter } from '../../shared/voters.ts'
 import { fenceQuorum, judgeCampaign } from './fence-quorum.ts'
 import { nextHighWatermark } from './high-watermark.ts'
 import { mayPromise } from './promise.ts'
+import { setsInForce, whyNotChangeVoters } from './voters.ts'
 
 export interface ReplicaRules {
   readonly fenceQuorum: (replicas: number, minInSyncReplicas: number) => number
@@ -24,6 +29,20 @@ export interface ReplicaRules {
   readonly awaitsTruncation: boolean
   /** Whether nobody is told of a promise before it is on stable storage. */
   readonly awaitsPromise: boolean
+  /** Which voters record is in force when this one is the log's newest, and that one was in force before. */
+  readonly votersInForce: (
+    newest: VotersRecord | undefined,
+    before: VotersRecord | undefined,
+  ) => VotersRecord | undefined
+  /** The sets that must agree, the older one first. */
+  readonly setsInForce: (set: VoterSet, next: VoterSet | undefined) => readonly VoterSet[]
+  /** Whether what a replica holds counts for the set. */
+  readonly countsIn: (set: VoterSet, replica: BrokerId, directoryId: string) => boolean
+  readonly whyNotChangeVoters: (facts: VotersChangeFacts) => VotersRefusal | undefined
+  /** Whether the record with both sets, at the offset, may be followed by the one with the new set alone. */
+  readonly mayFinishChange: (recordOffset: Offset, highWatermark: Offset) => boolean
+  /** What a replica answers to a fence that was made anew, and has not been found complete by a leader since. */
+  readonly grantOfNewcomer: (grant: FenceGrant) => FenceGrant | undefined
 }
 
 export const REPLICA_RULES: ReplicaRules = {
@@ -36,4 +55,10 @@ export const REPLICA_RULES: ReplicaRules = {
   isNewIncarnation: (known, incarnation) => incarnation > known,
   awaitsTruncation: true,
   awaitsPromise: true,
+  votersInForce: (newest) => newest,
+  setsInForce,
+  countsIn: ({ voters }, replica, directoryId) => isVoter(voters, replica, directoryId),
+  whyNotChangeVoters,
+  mayFinishChange: (recordOffset, highWatermark) => recordOffset < highWatermark,
+  grantOfNewcomer: () => undefined,
 }

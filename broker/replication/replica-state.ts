@@ -9,8 +9,10 @@
 // watermark does not fall, but for a loss that an election has accepted and reported.
 
 import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
+import type { Voter, VoterSet } from '../../shared/voters.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
 import type { ReplicaLog } from './divergence.ts'
-import type { SuspectPolicy, Voter } from './fence-quorum.ts'
+import type { SuspectPolicy } from './fence-quorum.ts'
 import type {
   FenceGrant,
   FetchAnswer,
@@ -24,19 +26,22 @@ import type {
 import type { ReplicaRules } from './replica-rules.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
 import { offset } from '../../shared/ids.ts'
-import { checkFetch, planTruncation } from './divergence.ts'
-import { isVoter } from './fence-quorum.ts'
-import { InSyncReplicas } from './in-sync-replicas.ts'
+import { isVoter } from '../../shared/voters.ts'
+import { planTruncation } from './divergence.ts'
+import { GivenPromise } from './given-promise.ts'
+import { Leadership } from './leadership.ts'
 import { isPlausibleEpoch, nextEpoch } from './promise.ts'
 import { REPLICA_RULES } from './replica-rules.ts'
 import { TRANSITIONS } from './replica-transitions.ts'
+import { RunningCampaign } from './running-campaign.ts'
+import { VotersInForce } from './voters-in-force.ts'
 
 export interface ReplicaOptions {
   readonly self: BrokerId
   readonly directoryId: string
   /** Grows with every start of the broker on this directory. */
   readonly incarnation: number
-  /** The replicas whose word counts, on the disks that are registered for them. */
+  /** Of the beginning: whose word counts until the log says otherwise, and how many of them hold what is acknowledged. */
   readonly voters: readonly Voter[]
   readonly minInSyncReplicas: number
   readonly log: ReplicaLog
@@ -44,6 +49,8 @@ export interface ReplicaOptions {
   readonly promise: ReplicaPromise | undefined
   readonly highWatermark: Offset
   readonly isSuspect: boolean
+  /** Made anew, to be added or for want of a log, and not yet found complete by a leader: nobody counts on its word. */
+  readonly isNewcomer?: boolean
   readonly suspectPolicy?: SuspectPolicy
   /** What a leader does whose lease cannot be renewed while its followers still follow it. */
   readonly withoutLease?: 'serve' | 'stop'
@@ -52,46 +59,20 @@ export interface ReplicaOptions {
 }
 
 const LAG_MS_MAX_DEFAULT = 10_000
-/** A campaign that has not won by then is over: somebody else may try. */
-const CAMPAIGN_MS_MAX = 2_000
-/** A hand-over that takes longer is given up: the partition must not stay without a leader. */
-const HAND_OVER_MS_MAX = 500
-/** Followers that have fetched within this time confirm a leader whose lease could not be renewed. */
-const CONFIRMATION_MS_MAX = 2_500
-
 type Lease = 'held' | 'expired' | 'taken'
-
-interface RunningCampaign {
-  readonly deadline: number
-  readonly grants: Map<BrokerId, FenceGrant>
-  readonly refusedBy: Set<BrokerId>
-}
-
-interface Leadership {
-  readonly epoch: LeaderEpoch
-  readonly epochStartOffset: Offset
-  readonly inSync: InSyncReplicas
-  handOver: { readonly to: BrokerId; readonly deadline: number; isSuggested: boolean } | undefined
-}
 
 export class ReplicaState {
   readonly #options: ReplicaOptions
   readonly #rules: ReplicaRules
   readonly #log: ReplicaLog
-  readonly #quorum: number
+  readonly #self: Voter
+  readonly #voters: VotersInForce
+  /** The voters record that has been told to be settled. */
+  #settled: VotersRecord | undefined
   #role: Role = 'offline'
-  #promise: ReplicaPromise | undefined
-  /** The last promise that is known to be durable. */
-  #durablePromise: ReplicaPromise | undefined
-  /** The broker that is said to lead the promised epoch; who really does answers fetches, and nobody else. */
-  #following: BrokerId | undefined
-  /** It has answered in the promised epoch: it leads for sure. */
-  #hasHeard = false
-  /** Who waits to be told of the promise until it is durable. */
-  #fencedBy: BrokerId | undefined
-  /** At least that of the promise. */
-  #epochSeen: LeaderEpoch | undefined
+  readonly #promise: GivenPromise
   #isSuspect: boolean
+  #isNewcomer: boolean
   /** Exclusive. logStartOffset <= highWatermark <= logEndOffset while the log is open. */
   #highWatermark: Offset
   /** What the leader of the promised epoch has told last; 0 while it has told nothing. */
@@ -104,16 +85,15 @@ export class ReplicaState {
   #now = 0
 
   constructor(options: ReplicaOptions) {
-    const { voters, minInSyncReplicas } = options
+    const { self, directoryId, voters, minInSyncReplicas } = options
     this.#options = options
     this.#rules = options.rules ?? REPLICA_RULES
     this.#log = options.log
-    this.#quorum = this.#rules.fenceQuorum(voters.length, minInSyncReplicas)
-    this.#promise = options.promise
-    this.#durablePromise = options.promise
-    this.#following = options.promise?.leader
-    this.#epochSeen = options.promise?.epoch
-    this.#isSuspect = options.isSuspect
+    this.#self = { brokerId: self, directoryId }
+    this.#voters = new VotersInForce(options.log, { voters, minInSyncReplicas }, this.#rules)
+    this.#promise = new GivenPromise(options.promise)
+    this.#isNewcomer = options.isNewcomer === true
+    this.#isSuspect = options.isSuspect || this.#isNewcomer
     this.#highWatermark = options.highWatermark
   }
 
@@ -122,17 +102,18 @@ export class ReplicaState {
   }
 
   get promise(): ReplicaPromise | undefined {
-    return this.#promise
+    return this.#promise.newest
   }
 
   /** Whom this replica fetches from; undefined while it follows nobody. */
   get following(): BrokerId | undefined {
-    return this.#role === 'follower' && this.#following !== this.#options.self ? this.#following : undefined
+    const { following } = this.#promise
+    return this.#role === 'follower' && following !== this.#options.self ? following : undefined
   }
 
   /** Whether the broker that it follows has shown, in the promised epoch, that it leads. */
   get hasHeardLeader(): boolean {
-    return this.following !== undefined && this.#hasHeard
+    return this.following !== undefined && this.#promise.hasHeard
   }
 
   /** Exclusive end of what consumers may read. */
@@ -144,6 +125,25 @@ export class ReplicaState {
     return this.#isSuspect
   }
 
+  /** Made anew, and not yet found complete by a leader. */
+  get isNewcomer(): boolean {
+    return this.#isNewcomer
+  }
+
+  /** The sets that must agree, by this replica's log; two while a change is under way, the older one first. */
+  get voterSets(): readonly VoterSet[] {
+    return this.#voters.sets
+  }
+
+  /**
+   * Whether it has a voice: by a set that is in force, or by one that may still come back, because the record that has
+   * replaced it is not known to be committed.
+   */
+  get isVoter(): boolean {
+    const { brokerId, directoryId } = this.#self
+    return this.#voters.mayBeVoter(brokerId, directoryId, this.#highWatermark)
+  }
+
   /** Of the leadership that this replica holds, or has resigned from. */
   get leaderEpoch(): LeaderEpoch | undefined {
     return this.#leadership?.epoch
@@ -151,7 +151,7 @@ export class ReplicaState {
 
   /** Whether the high watermark is that of this epoch: until then nobody can say what the latest offset is. */
   get isLatestKnown(): boolean {
-    return this.#leadership !== undefined && this.#highWatermark > this.#leadership.epochStartOffset
+    return this.#leadership?.isEpochCommitted(this.#highWatermark) === true
   }
 
   get inSyncReplicas(): readonly BrokerId[] {
@@ -160,23 +160,19 @@ export class ReplicaState {
 
   /** How far behind this leader a follower is: records, and milliseconds if that can be said. */
   lagOf(follower: BrokerId): { readonly records: number; readonly ms: number | undefined } | undefined {
-    const inSync = this.#leadership?.inSync
-    if (inSync === undefined) return undefined
-    const { logEndOffset } = this.#log
-    const records = Math.max(0, logEndOffset - inSync.heldEndOffsetOf(follower))
-    return { records, ms: inSync.lagMsOf(follower, logEndOffset, this.#now) }
+    return this.#leadership?.lagOf(follower, this.#now)
   }
 
   /** Whether a produce that waits for its replicas could be kept by enough of them now. */
   get hasEnoughInSync(): boolean {
-    return this.#leadership !== undefined && this.#leadership.inSync.count >= this.#options.minInSyncReplicas
+    return this.#leadership?.inSync.hasEnough === true
   }
 
   /** What to fetch next, and from whom; undefined when this replica follows nobody, or must not fetch now. */
   fetchPosition(): FetchPosition | undefined {
-    const promise = this.#durablePromise
+    const promise = this.#promise.inEffect
     const { self, directoryId, incarnation } = this.#options
-    if (this.#role !== 'follower' || promise === undefined || promise !== this.#promise) return undefined
+    if (this.#role !== 'follower' || promise === undefined) return undefined
     if (this.following === undefined || this.#isTruncating) return undefined
     return {
       from: self,
@@ -194,9 +190,10 @@ export class ReplicaState {
     const allowed = TRANSITIONS[this.#role][event.kind]
     if (allowed.length === 0) return
     if ('now' in event) this.#now = event.now
+    this.#leadership?.noteVoters(effects)
     this.#on(event, effects)
     assert(allowed.includes(this.#role), 'a replica goes where its table lets it')
-    assert(this.#role !== 'leader' || this.#promise?.leader === this.#options.self, 'who leads has promised itself')
+    assert(this.#role !== 'leader' || this.promise?.leader === this.#options.self, 'who leads has promised itself')
   }
 
   #on(event: ReplicaEvent, effects: ReplicaEffect[]): void {
@@ -240,6 +237,8 @@ export class ReplicaState {
         return this.#onDivergence(event, effects)
       case 'log-start-received':
         return this.#onLogStart(event, effects)
+      case 'change-voters-asked':
+        return this.#onChangeVoters(event.to, effects)
       case 'tick':
         return this.#onTick(effects)
       default:
@@ -255,9 +254,10 @@ export class ReplicaState {
     const known = Math.min(this.#highWatermark, logEndOffset)
     this.#highWatermark = offset(Math.max(known, logStartOffset))
     // A log may be older than the promises: one that a single broker has written knows epochs that it never promised.
-    if (this.#log.latestEpoch !== undefined) this.#noteEpoch(this.#log.latestEpoch)
+    if (this.#log.latestEpoch !== undefined) this.#promise.noteEpoch(this.#log.latestEpoch)
     this.#role = 'follower'
     this.#maybeFetch(effects)
+    this.#maybeSettleVoters(effects)
   }
 
   #goOffline(effects: ReplicaEffect[]): void {
@@ -279,21 +279,22 @@ export class ReplicaState {
   // Promises
 
   #onFence(candidate: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
-    if (!this.#mayFollow(candidate, epoch)) return this.#refuse(candidate, epoch, effects)
-    if (this.#hasPromised(candidate, epoch)) {
-      if (this.#promise === this.#durablePromise) return this.#grant(candidate, epoch, effects)
-      this.#fencedBy = candidate
-      return undefined
+    if (!this.#mayFollow(candidate, epoch) || this.#isDisturbance(candidate)) {
+      return this.#refuse(candidate, epoch, effects)
+    }
+    if (this.#promise.isTo(candidate, epoch)) {
+      if (this.#promise.isDurable) return this.#grant(candidate, epoch, effects)
+      return this.#promise.tellWhenDurable(candidate)
     }
     this.#stepDown(effects)
     this.#givePromise({ epoch, leader: candidate }, effects)
-    this.#fencedBy = candidate
+    this.#promise.tellWhenDurable(candidate)
     if (!this.#rules.awaitsPromise) this.#grant(candidate, epoch, effects)
   }
 
   #onAnnounced(leader: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
-    if (leader === this.#options.self || !isPlausibleEpoch(epoch, this.#epochSeen)) return
-    const promised = this.#promise?.epoch ?? -1
+    if (leader === this.#options.self || !isPlausibleEpoch(epoch, this.#promise.epochSeen)) return
+    const promised = this.promise?.epoch ?? -1
     if (epoch < promised) return this.#refuse(leader, epoch, effects)
     if (epoch > promised) {
       this.#stepDown(effects)
@@ -303,20 +304,14 @@ export class ReplicaState {
     // An epoch has one leader, whomever this replica had promised it to. It cannot be another where this one leads itself.
     if (this.#leadership !== undefined) return
     if (this.#role === 'candidate') this.#abandonCampaign(effects)
-    if (this.#following !== leader) {
-      this.#following = leader
-      this.#hasHeard = false
-      this.#leaderHighWatermark = offset(0)
-    }
+    if (this.#promise.follow(leader)) this.#leaderHighWatermark = offset(0)
     this.#maybeFetch(effects)
   }
 
   #onPromisePersisted(promise: ReplicaPromise, effects: ReplicaEffect[]): void {
     // Of a promise that has been overtaken nobody is told: its candidate would count a replica that follows it no more.
-    if (!this.#hasPromised(promise.leader, promise.epoch)) return
-    this.#durablePromise = this.#promise
-    const fencedBy = this.#fencedBy
-    this.#fencedBy = undefined
+    if (!this.#promise.isTo(promise.leader, promise.epoch)) return
+    const fencedBy = this.#promise.onDurable()
     if (this.#role === 'candidate') return this.#beginCampaign(promise.epoch, effects)
     if (fencedBy !== undefined) this.#grant(fencedBy, promise.epoch, effects)
     this.#maybeFetch(effects)
@@ -325,37 +320,29 @@ export class ReplicaState {
   #mayFollow(leader: BrokerId, epoch: LeaderEpoch): boolean {
     // Itself it follows only by a campaign, which makes sure that the epoch is new to this life.
     if (leader === this.#options.self) return false
-    return isPlausibleEpoch(epoch, this.#epochSeen) && this.#rules.mayPromise(this.#promise, epoch, leader)
-  }
-
-  #hasPromised(leader: BrokerId, epoch: LeaderEpoch): boolean {
-    return this.#promise?.epoch === epoch && this.#promise.leader === leader
+    return isPlausibleEpoch(epoch, this.#promise.epochSeen) && this.#rules.mayPromise(this.promise, epoch, leader)
   }
 
   #givePromise(promise: ReplicaPromise, effects: ReplicaEffect[]): void {
-    this.#promise = promise
-    this.#following = promise.leader
-    this.#hasHeard = false
-    this.#fencedBy = undefined
-    this.#noteEpoch(promise.epoch)
+    this.#promise.give(promise)
     effects.push({ kind: 'persist-promise', promise })
   }
 
-  #noteEpoch(epoch: LeaderEpoch): void {
-    if (this.#epochSeen === undefined || epoch > this.#epochSeen) this.#epochSeen = epoch
-  }
-
   #refuse(to: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
-    const promisedEpoch = this.#promise?.epoch
+    const promisedEpoch = this.promise?.epoch
     if (promisedEpoch === undefined || to === this.#options.self) return
     const { self } = this.#options
-    const heard = this.#hasHeard ? this.following : undefined
+    const heard = this.#promise.hasHeard ? this.following : undefined
     const leader = this.#leadership === undefined ? heard : self
     effects.push({ kind: 'refuse-fence', to, epoch, promisedEpoch, leader: leader === to ? undefined : leader })
   }
 
   #grant(to: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
-    effects.push({ kind: 'grant-fence', to, grant: this.#ownGrant(epoch) })
+    const grant = this.#ownGrant(epoch)
+    // A newcomer may have been a voter on this very disk before, and have forgotten what it held: it keeps its promise, and
+    // says nothing, or a replica that has slept since could win with the voters of long ago.
+    const told = this.#isNewcomer ? this.#rules.grantOfNewcomer(grant) : grant
+    if (told !== undefined) effects.push({ kind: 'grant-fence', to, grant: told })
   }
 
   #ownGrant(epoch: LeaderEpoch): FenceGrant {
@@ -367,35 +354,34 @@ export class ReplicaState {
   // Campaigns
 
   #onCampaignSuggested(epochHint: LeaderEpoch | undefined, effects: ReplicaEffect[]): void {
-    const { self, directoryId, voters } = this.#options
+    const { self } = this.#options
     if (this.#role === 'candidate' || this.#isTruncating) return
-    if (!isVoter(voters, self, directoryId)) return
+    if (this.#isNewcomer || !this.isVoter) return
     // A leader begins anew only where somebody may have promised more than its epoch.
-    const isAbove = (epochHint ?? -1) > (this.#promise?.epoch ?? -1)
+    const isAbove = (epochHint ?? -1) > (this.promise?.epoch ?? -1)
     if (this.#role === 'leader' && !isAbove) return
-    const epoch = nextEpoch(this.#epochSeen, epochHint)
+    const epoch = nextEpoch(this.#promise.epochSeen, epochHint)
     this.#stepDown(effects)
     this.#role = 'candidate'
-    this.#campaign = { deadline: this.#now + CAMPAIGN_MS_MAX, grants: new Map(), refusedBy: new Set() }
+    this.#campaign = new RunningCampaign(self, this.#options.suspectPolicy ?? 'balanced', this.#now)
     this.#givePromise({ epoch, leader: self }, effects)
     if (!this.#rules.awaitsPromise) this.#beginCampaign(epoch, effects)
   }
 
   /** Its own promise is durable: no later life of this replica can use the epoch again. */
   #beginCampaign(epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
-    const { self, voters } = this.#options
-    for (const { brokerId } of voters) if (brokerId !== self) effects.push({ kind: 'send-fence', to: brokerId, epoch })
+    const { self } = this.#options
+    const others = new Set(this.#voters.all.map(({ brokerId }) => brokerId))
+    others.delete(self)
+    for (const to of others) effects.push({ kind: 'send-fence', to, epoch })
     this.#onGrant(this.#ownGrant(epoch), effects)
   }
 
   #onGrant(grant: FenceGrant, effects: ReplicaEffect[]): void {
     const campaign = must(this.#campaign, 'a candidate has a campaign')
-    const epoch = must(this.#promise, 'a candidate has promised itself').epoch
+    const epoch = must(this.promise, 'a candidate has promised itself').epoch
     if (grant.epoch !== epoch) return
-    campaign.grants.set(grant.from, grant)
-    const { self: candidate, voters, suspectPolicy: policy = 'balanced' } = this.#options
-    const grants = [...campaign.grants.values()]
-    const verdict = this.#rules.judgeCampaign({ candidate, voters, quorum: this.#quorum, policy, grants })
+    const verdict = campaign.onGrant(grant, this.#voters.campaignSets, this.#rules)
     switch (verdict.kind) {
       case 'open':
         return
@@ -404,7 +390,7 @@ export class ReplicaState {
         effects.push({ kind: 'suggest-leader', to: verdict.to, epochSeen: epoch })
         return
       case 'won':
-        return this.#lead(epoch, verdict.isLossPossible, [...campaign.grants.keys()], effects)
+        return this.#lead(epoch, verdict.isLossPossible, campaign.grantedBy, effects)
       default:
         return assertNever(verdict)
     }
@@ -412,48 +398,63 @@ export class ReplicaState {
 
   #onRefusal(event: ReplicaEvent & { readonly kind: 'fence-refused' }, effects: ReplicaEffect[]): void {
     const { from, promisedEpoch, leader } = event
-    const own = this.#promise?.epoch
+    const own = this.promise?.epoch
     if (own === undefined || promisedEpoch < own) return
     // Somebody leads there: to disturb it would help nobody.
     if (leader !== undefined) return this.#onAnnounced(leader, promisedEpoch, effects)
-    this.#noteEpoch(promisedEpoch)
+    this.#promise.noteEpoch(promisedEpoch)
     if (this.#campaign === undefined) {
-      if (promisedEpoch > own) this.#suggestSelf(promisedEpoch, effects)
+      if (promisedEpoch > own && this.#leadership?.isHeeded(from) === true)
+        this.#suggestAbove(promisedEpoch, from, effects)
       return
     }
+    if (!this.#voters.isNamed(from)) return
     // In the same epoch another may have been promised: as long as enough are left, this campaign may still be won.
-    this.#campaign.refusedBy.add(from)
-    const left = this.#options.voters.length - this.#campaign.refusedBy.size
-    if (promisedEpoch > own || left < this.#quorum) this.#abandonCampaign(effects)
+    const isHopeless = this.#campaign.onRefusal(from, this.#voters.campaignSets)
+    if (promisedEpoch > own || isHopeless) this.#abandonCampaign(effects)
   }
 
-  /** Somebody has promised more than this leader's epoch and would never follow it: a higher one makes them its followers. */
-  #suggestSelf(epochSeen: LeaderEpoch, effects: ReplicaEffect[]): void {
-    if (this.#role === 'leader') effects.push({ kind: 'suggest-leader', to: this.#options.self, epochSeen })
+  /**
+   * Somebody has promised more than this leader's epoch and would never follow it: a higher one makes them its followers. A
+   * leader that is no voter any more may not win one; then who has promised shall.
+   */
+  #suggestAbove(epochSeen: LeaderEpoch, promisedBy: BrokerId, effects: ReplicaEffect[]): void {
+    if (this.#role !== 'leader') return
+    const to = this.isVoter ? this.#options.self : promisedBy
+    effects.push({ kind: 'suggest-leader', to, epochSeen })
   }
 
   #abandonCampaign(effects: ReplicaEffect[]): void {
     this.#campaign = undefined
     this.#role = 'follower'
-    effects.push({ kind: 'abandon-campaign', epochSeen: must(this.#epochSeen, 'a candidate has seen its own epoch') })
+    effects.push({
+      kind: 'abandon-campaign',
+      epochSeen: must(this.#promise.epochSeen, 'a candidate has seen its own epoch'),
+    })
   }
 
   // Leading
 
   #lead(epoch: LeaderEpoch, isLossPossible: boolean, granted: readonly BrokerId[], effects: ReplicaEffect[]): void {
-    const { self, voters, lagMsMax = LAG_MS_MAX_DEFAULT } = this.#options
-    assert(this.#durablePromise === this.#promise || !this.#rules.awaitsPromise, 'who leads is bound by its disk')
-    assert(epoch > (this.#log.latestEpoch ?? -1), 'an epoch of a leader is new to its log')
-    const epochStartOffset = this.#log.logEndOffset
-    const inSync = new InSyncReplicas({
-      self,
-      voters: voters.map(({ brokerId }) => brokerId),
+    assert(this.#promise.isDurable || !this.#rules.awaitsPromise, 'who leads is bound by its disk')
+    const { lagMsMax = LAG_MS_MAX_DEFAULT } = this.#options
+    const log = this.#log
+    const voters = this.#voters
+    const rules = this.#rules
+    const leadership = new Leadership({
+      self: this.#self,
+      epoch,
+      log,
+      voters,
+      rules,
       granted,
       lagMsMax,
       now: this.#now,
     })
+    const { epochStartOffset } = leadership
     this.#campaign = undefined
-    this.#leadership = { epoch, epochStartOffset, inSync, handOver: undefined }
+    this.#settled = undefined
+    this.#leadership = leadership
     this.#role = 'leader'
     if (isLossPossible) effects.push({ kind: 'report-possible-loss', epoch, fromOffset: epochStartOffset })
     if (this.#isSuspect) this.#clearSuspect(effects)
@@ -461,12 +462,13 @@ export class ReplicaState {
     effects.push({ kind: 'append-epoch-start', epoch, lossAcceptedIn })
     this.#highWatermark = this.#rules.highWatermarkAtElection(this.#highWatermark, epochStartOffset)
     effects.push({ kind: 'publish-leadership', epoch })
-    effects.push({ kind: 'propose-in-sync-replicas', epoch, replicas: inSync.members })
+    leadership.proposeInSync(effects)
     this.#weighLeadership(effects)
   }
 
   #clearSuspect(effects: ReplicaEffect[]): void {
     this.#isSuspect = false
+    this.#isNewcomer = false
     effects.push({ kind: 'persist-suspect', isSuspect: false })
   }
 
@@ -474,8 +476,8 @@ export class ReplicaState {
   #weighLeadership(effects: ReplicaEffect[]): void {
     const leadership = this.#leadership
     if (leadership === undefined) return
-    if (leadership.handOver !== undefined && this.#now >= leadership.handOver.deadline) leadership.handOver = undefined
-    const isLeading = leadership.handOver === undefined && (this.#lease === 'held' || this.isConfirmed)
+    leadership.maybeEndHandOver(this.#now)
+    const isLeading = !leadership.isHandingOver && (this.#lease === 'held' || this.isConfirmed)
     const isBack = isLeading && this.#role === 'resigned'
     this.#role = isLeading ? 'leader' : 'resigned'
     if (isBack) effects.push({ kind: 'publish-leadership', epoch: leadership.epoch })
@@ -485,35 +487,26 @@ export class ReplicaState {
   get isConfirmed(): boolean {
     const { withoutLease = 'serve' } = this.#options
     if (this.#leadership === undefined || this.#lease === 'taken' || withoutLease === 'stop') return false
-    return this.#leadership.inSync.heardWithin(CONFIRMATION_MS_MAX, this.#now) >= this.#quorum - 1
+    return this.#leadership.isHeard(this.#now)
   }
 
   #onHandOver(to: BrokerId, effects: ReplicaEffect[]): void {
-    const { self, voters } = this.#options
     const leadership = must(this.#leadership, 'only who leads hands over')
-    if (to === self || leadership.handOver !== undefined) return
-    if (!voters.some(({ brokerId }) => brokerId === to)) return
-    leadership.handOver = { to, deadline: this.#now + HAND_OVER_MS_MAX, isSuggested: false }
+    if (to === this.#options.self || leadership.isHandingOver || !this.#voters.isNamed(to)) return
+    leadership.handOver(to, this.#now)
     this.#weighLeadership(effects)
-    this.#maybeSuggestSuccessor(leadership, effects)
-  }
-
-  /** The successor needs all that has been acknowledged or may yet be, or it would lose to a better log. */
-  #maybeSuggestSuccessor(leadership: Leadership, effects: ReplicaEffect[]): void {
-    const { handOver, inSync, epoch } = leadership
-    if (handOver === undefined || handOver.isSuggested) return
-    if (inSync.heldEndOffsetOf(handOver.to) < this.#log.logEndOffset) return
-    handOver.isSuggested = true
-    effects.push({ kind: 'suggest-leader', to: handOver.to, epochSeen: epoch })
+    leadership.maybeSuggestSuccessor(effects)
   }
 
   #onFetch(fetch: FetchPosition, effects: ReplicaEffect[]): void {
     const answer = this.#answerFetch(fetch, effects)
+    const leadership = this.#leadership
     effects.push({ kind: 'answer-fetch', fetch, answer })
-    if (this.#leadership === undefined || answer.kind !== 'records') return
+    if (leadership === undefined || answer.kind !== 'records') return
     this.#maybeAdvance(effects)
-    this.#maybeProposeInSync(this.#leadership, effects)
-    this.#maybeSuggestSuccessor(this.#leadership, effects)
+    leadership.maybeProposeInSync(this.#highWatermark, this.#now, effects)
+    leadership.maybeSuggestSuccessor(effects)
+    this.#maybeLeave(leadership, effects)
   }
 
   #answerFetch(fetch: FetchPosition, effects: ReplicaEffect[]): FetchAnswer {
@@ -521,37 +514,11 @@ export class ReplicaState {
     if (leadership === undefined) return { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
     if (fetch.leaderEpoch < leadership.epoch) return { kind: 'refused', error: 'FENCED_LEADER_EPOCH' }
     if (fetch.leaderEpoch > leadership.epoch) {
-      this.#noteEpoch(fetch.leaderEpoch)
-      this.#suggestSelf(fetch.leaderEpoch, effects)
+      this.#promise.noteEpoch(fetch.leaderEpoch)
+      if (leadership.isHeeded(fetch.from)) this.#suggestAbove(fetch.leaderEpoch, fetch.from, effects)
       return { kind: 'refused', error: 'UNKNOWN_LEADER_EPOCH' }
     }
-    const isCounted = isVoter(this.#options.voters, fetch.from, fetch.directoryId)
-    const { inSync } = leadership
-    const known = inSync.incarnationOf(fetch.from)
-    if (isCounted && this.#rules.isOldIncarnation(known, fetch.incarnation)) {
-      return { kind: 'refused', error: 'FENCED_LEADER_EPOCH' }
-    }
-    if (isCounted && this.#rules.isNewIncarnation(known, fetch.incarnation)) {
-      inSync.onNewIncarnation(fetch.from, fetch.incarnation)
-    }
-    const { fetchOffset, lastFetchedEpoch } = fetch
-    const check = checkFetch(this.#log, fetchOffset, lastFetchedEpoch)
-    const { lossAcceptedIn } = this.#log
-    if (check.kind === 'diverging') return { ...check, lossAcceptedIn }
-    if (check.kind === 'before-log-start') return { ...check, kind: 'log-start', lossAcceptedIn }
-    // One on another disk than the registered one may read along and catch up, and counts for nothing.
-    if (isCounted) inSync.onFetch(fetch, this.#log.logEndOffset, this.#now)
-    const held = inSync.heldEndOffsetOf(fetch.from)
-    const clearsSuspect =
-      isCounted && fetch.isSuspect && held >= this.#highWatermark && held > leadership.epochStartOffset
-    return { kind: 'records', fetchOffset, highWatermark: this.#highWatermark, clearsSuspect }
-  }
-
-  #maybeProposeInSync(leadership: Leadership, effects: ReplicaEffect[]): void {
-    const { inSync, epoch, epochStartOffset } = leadership
-    const facts = { leaderEndOffset: this.#log.logEndOffset, highWatermark: this.#highWatermark, epochStartOffset }
-    if (!inSync.maybeChange({ ...facts, now: this.#now })) return
-    effects.push({ kind: 'propose-in-sync-replicas', epoch, replicas: inSync.members })
+    return leadership.answer(fetch, this.#highWatermark, this.#now)
   }
 
   #onLogGrown(effects: ReplicaEffect[]): void {
@@ -560,45 +527,81 @@ export class ReplicaState {
   }
 
   #maybeAdvance(effects: ReplicaEffect[]): void {
-    const { epochStartOffset, inSync } = must(this.#leadership, 'only who leads moves the high watermark by itself')
-    const { minInSyncReplicas } = this.#options
-    const heldEndOffsets = inSync.heldEndOffsets(this.#log.heldEndOffset)
+    const leadership = must(this.#leadership, 'only who leads moves the high watermark by itself')
     const { highWatermark: current } = this
-    const next = this.#rules.nextHighWatermark({
-      highWatermark: current,
-      epochStartOffset,
-      heldEndOffsets,
-      minInSyncReplicas,
-    })
+    const next = leadership.nextHighWatermark(current)
     assert(next >= current, 'the high watermark does not fall')
     if (next === current) return
     this.#highWatermark = next
     effects.push({ kind: 'advance-high-watermark', to: next })
     effects.push({ kind: 'settle-produces', endOffset: next })
+    this.#maybeSettleVoters(effects)
+    if (this.#role === 'leader') leadership.maybeFinishChange(next, effects)
   }
 
   #onTick(effects: ReplicaEffect[]): void {
-    if (this.#campaign !== undefined && this.#now >= this.#campaign.deadline) return this.#abandonCampaign(effects)
-    if (this.#leadership === undefined) return
+    if (this.#campaign?.isOver(this.#now) === true) return this.#abandonCampaign(effects)
+    const leadership = this.#leadership
+    if (leadership === undefined) return
     this.#weighLeadership(effects)
-    this.#maybeProposeInSync(this.#leadership, effects)
+    leadership.maybeProposeInSync(this.#highWatermark, this.#now, effects)
+    if (this.#role === 'leader') leadership.maybeFinishChange(this.#highWatermark, effects)
+    this.#maybeLeave(leadership, effects)
+  }
+
+  // The voters
+
+  /**
+   * Whether a fence can only do harm: from one that was no voter when the last committed record was written, to a voter
+   * that hears its leader. Such a one has slept while it was removed; it could not win. A leader that nobody follows, and a
+   * replica that is no voter by its own log, may be behind themselves: they refuse nobody for that.
+   */
+  #isDisturbance(candidate: BrokerId): boolean {
+    const isServed = this.#leadership === undefined ? this.hasHeardLeader : this.#leadership.isHeard(this.#now)
+    if (!isServed || !this.isVoter) return false
+    return !this.#voters
+      .setsSince(this.#highWatermark)
+      .some(({ voters }) => voters.some(({ brokerId }) => brokerId === candidate))
+  }
+
+  #onChangeVoters(wanted: VoterSet, effects: ReplicaEffect[]): void {
+    const leadership = must(this.#leadership, 'only who leads changes the voters')
+    leadership.changeVoters(wanted, this.#role === 'leader', this.#highWatermark, effects)
+  }
+
+  #maybeSettleVoters(effects: ReplicaEffect[]): void {
+    const { record } = this.#voters
+    if (record === undefined || record.next !== undefined || record === this.#settled) return
+    if (record.offset >= this.#highWatermark || (this.#leadership !== undefined && !this.isLatestKnown)) return
+    this.#settled = record
+    const { brokerId, directoryId } = this.#self
+    const { offset: at, set } = record
+    effects.push({ kind: 'voters-settled', offset: at, set, isVoter: isVoter(set.voters, brokerId, directoryId) })
+  }
+
+  /** Who leads and is no voter any more goes when everybody can know it, and leaves nobody without a leader. */
+  #maybeLeave(leadership: Leadership, effects: ReplicaEffect[]): void {
+    if (this.#role !== 'leader' || this.isVoter) return
+    const to = leadership.takeLeave(this.#now)
+    if (to !== undefined) this.#onHandOver(to, effects)
   }
 
   // Following
 
   #maybeFetch(effects: ReplicaEffect[]): void {
     const position = this.fetchPosition()
-    if (position === undefined || this.#following === undefined) return
-    effects.push({ kind: 'start-fetching', leader: this.#following, epoch: position.leaderEpoch })
+    const leader = this.following
+    if (position === undefined || leader === undefined) return
+    effects.push({ kind: 'start-fetching', leader, epoch: position.leaderEpoch })
   }
 
   /** Whether the answer is to what this replica would fetch now: from the leader of its epoch, where its log ends. */
   #hearsCurrent(echo: FetchEcho): boolean {
-    const promise = this.#promise
+    const promise = this.#promise.inEffect
     if (promise === undefined || this.following !== echo.from || this.#isTruncating) return false
-    if (this.#promise !== this.#durablePromise || echo.leaderEpoch !== promise.epoch) return false
+    if (echo.leaderEpoch !== promise.epoch) return false
     if (echo.incarnation !== this.#options.incarnation) return false
-    this.#hasHeard = true
+    this.#promise.hear()
     return echo.fetchOffset === this.#log.logEndOffset && echo.lastFetchedEpoch === this.#log.latestEpoch
   }
 
@@ -616,6 +619,7 @@ export class ReplicaState {
     if (to <= this.#highWatermark) return
     this.#highWatermark = to
     effects.push({ kind: 'advance-high-watermark', to })
+    this.#maybeSettleVoters(effects)
   }
 
   #onDivergence(event: ReplicaEvent & { readonly kind: 'divergence-received' }, effects: ReplicaEffect[]): void {
@@ -627,17 +631,18 @@ export class ReplicaState {
     effects.push(
       plan.kind === 'cut'
         ? { kind: 'truncate-to', offset: at }
-        : { kind: 'restart-log-at', offset: at, epoch: plan.epoch },
+        : { kind: 'restart-log-at', offset: at, epoch: plan.epoch, ...this.#voters.recordAt(at) },
     )
     if (!this.#rules.awaitsTruncation) this.#maybeFetch(effects)
   }
 
   #onLogStart(event: ReplicaEvent & { readonly kind: 'log-start-received' }, effects: ReplicaEffect[]): void {
     if (!this.#hearsCurrent(event.echo)) return
-    const { logStartOffset: at, epoch } = event
+    const { logStartOffset: at, epoch, votersRecord } = event
     if (!this.#mayCut(at, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
     this.#awaitTruncation()
-    effects.push({ kind: 'restart-log-at', offset: at, epoch })
+    const voters = votersRecord === undefined ? {} : { votersRecord }
+    effects.push({ kind: 'restart-log-at', offset: at, epoch, ...voters })
     if (at <= this.#highWatermark) return
     this.#highWatermark = at
     effects.push({ kind: 'advance-high-watermark', to: at })

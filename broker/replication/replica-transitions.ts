@@ -35,6 +35,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'records-received': DROPPED,
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
+    'change-voters-asked': DROPPED,
     tick: OFFLINE,
   },
   follower: {
@@ -57,6 +58,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'records-received': FOLLOWER,
     'divergence-received': ['follower', 'offline'],
     'log-start-received': ['follower', 'offline'],
+    'change-voters-asked': DROPPED,
     tick: FOLLOWER,
   },
   candidate: {
@@ -79,6 +81,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'records-received': DROPPED,
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
+    'change-voters-asked': DROPPED,
     tick: ['candidate', 'follower'],
   },
   leader: {
@@ -97,17 +100,18 @@ export const TRANSITIONS: Record<Role, Row> = {
     'records-appended': LEADER,
     'records-synced': LEADER,
     'log-truncated': DROPPED,
-    'replica-fetched': LEADER,
+    'replica-fetched': IN_OFFICE,
     'records-received': DROPPED,
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
+    'change-voters-asked': LEADER,
     tick: IN_OFFICE,
   },
   resigned: {
     'log-opened': DROPPED,
     stopped: OFFLINE,
     'disk-failed': OFFLINE,
-    'campaign-suggested': CANDIDATE,
+    'campaign-suggested': ['resigned', 'candidate'],
     'promise-persisted': DROPPED,
     'fence-received': ['resigned', 'follower'],
     'fence-granted': DROPPED,
@@ -123,6 +127,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'records-received': DROPPED,
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
+    'change-voters-asked': RESIGNED,
     tick: IN_OFFICE,
   },
 }

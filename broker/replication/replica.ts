@@ -6,9 +6,9 @@
 // before any event that may change who leads, so that the rules always see the log that the disk has.
 
 import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
+import type { Voter } from '../../shared/voters.ts'
 import type { PartitionLog } from '../storage/partition-log.ts'
 import type { ReplicaLog } from './divergence.ts'
-import type { Voter } from './fence-quorum.ts'
 import type { Partition, PartitionReplica } from './partition.ts'
 import type { PartitionRefusal } from './pending-produce.ts'
 import type { ReplicaRules } from './replica-rules.ts'
@@ -140,6 +140,8 @@ export class Replica implements PartitionReplica {
     if (!this.#isStopped) this.step({ kind: 'log-opened' })
     if (this.state.highWatermark !== this.partition.highWatermark) {
       this.partition.advanceHighWatermark(this.state.highWatermark)
+      // A log that has lost its end: it must not be remembered as committed when it is as long again with other records.
+      this.#host.noteHighWatermark(this, this.state.highWatermark)
     }
   }
 
@@ -206,6 +208,11 @@ export class Replica implements PartitionReplica {
     this.#stopReason = error.message
     this.step({ kind: 'disk-failed' })
     this.#host.onStopped(this, error.message)
+  }
+
+  /** Others may lead it. With none, what can be read is better than nothing. */
+  onLogFailed(error: TidemarkError): void {
+    if (this.identity.assignment.length > 1 && this.role !== 'offline') this.onDiskFailed(error)
   }
 
   onPromisePersisted(promise: ReplicaPromise): void {
@@ -294,6 +301,8 @@ export class Replica implements PartitionReplica {
     this.#isStepping = true
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        // One that has come up in the middle of a step finds what was appended before it written as well.
+        if (!HARMLESS.has(next.kind)) this.partition.flush()
         this.state.step(next, this.#effects)
         for (let effect = this.#effects.shift(); effect !== undefined; effect = this.#effects.shift()) this.#run(effect)
       }
@@ -311,12 +320,22 @@ export class Replica implements PartitionReplica {
     const reason = error instanceof Error ? error.message : String(error)
     this.#stopReason = reason
     this.#isStopped = true
+    this.#goOffline()
     this.#host.stopFetching(this)
     this.partition.refuseProduces()
     this.#host.onStopped(
       this,
       error instanceof TidemarkError ? reason : error instanceof Error ? (error.stack ?? reason) : reason,
     )
+  }
+
+  /** Whoever asks for its role is to hear that it has none. */
+  #goOffline(): void {
+    try {
+      this.state.step({ kind: 'disk-failed' }, [])
+    } catch {
+      // It was broken before.
+    }
   }
 
   #run(effect: ReplicaEffect): void {
@@ -352,8 +371,10 @@ export class Replica implements PartitionReplica {
       case 'append-records':
         return this.#appendRecords()
       case 'truncate-to':
+        this.#followHighWatermarkDown()
         return this.#cut(host.truncate(this, effect.offset), undefined)
       case 'restart-log-at':
+        this.#followHighWatermarkDown()
         return this.#cut(host.restartLog(this, effect.offset), effect.epoch)
       case 'advance-high-watermark':
         this.partition.advanceHighWatermark(effect.to)
@@ -366,6 +387,11 @@ export class Replica implements PartitionReplica {
         return host.proposeInSyncReplicas(this, effect.epoch, effect.replicas)
       case 'report-possible-loss':
         return host.reportPossibleLoss(this, effect.epoch, effect.fromOffset)
+      // Not before somebody asks for a change of the voters; nobody does yet.
+      case 'append-voters':
+      case 'refuse-voters-change':
+      case 'voters-settled':
+        return undefined
       case 'stop-partition':
         this.#stopReason = `the leader would have it cut off what consumers have read (${effect.reason})`
         return host.onStopped(this, this.#stopReason)
@@ -374,10 +400,30 @@ export class Replica implements PartitionReplica {
     }
   }
 
+  /** Where an election has accepted a loss, and only there. */
+  #followHighWatermarkDown(): void {
+    const { highWatermark } = this.state
+    if (highWatermark >= this.partition.highWatermark) return
+    this.partition.lowerHighWatermark(highWatermark)
+    this.#host.noteHighWatermark(this, highWatermark)
+  }
+
   #appendEpochStart(epoch: LeaderEpoch, accepted: LeaderEpoch | undefined): void {
+    try {
+      this.partition.appendControl(encodeEpochStart(this.#host.brokerId, accepted), epoch, this.#host.now())
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code === 'STORAGE_ERROR') throw error
+      return this.#giveUpLeading(epoch)
+    }
     this.#log.lossAcceptedIn = accepted
-    this.partition.appendControl(encodeEpochStart(this.#host.brokerId, accepted), epoch, this.#host.now())
     this.#events.push({ kind: 'records-appended' })
+  }
+
+  /** The disk is full: without its first record there is no leadership, and nobody was told of it. Another may be tried. */
+  #giveUpLeading(epoch: LeaderEpoch): void {
+    this.#effects.length = 0
+    this.#events.unshift({ kind: 'disk-failed' }, { kind: 'log-opened' })
+    this.#host.onCampaignAbandoned(this, epoch)
   }
 
   #appendRecords(): void {

@@ -6,6 +6,9 @@
 
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
+import type { VoterSet } from '../../shared/voters.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
+import type { VotersRefusal } from './voters.ts'
 
 export type Role = 'offline' | 'follower' | 'candidate' | 'leader' | 'resigned'
 
@@ -80,6 +83,8 @@ export type FetchAnswer =
       /** Of the leader's log at its start. */
       readonly epoch: LeaderEpoch
       readonly lossAcceptedIn: LeaderEpoch | undefined
+      /** In force there; absent: those of the beginning. */
+      readonly votersRecord?: VotersRecord | undefined
     }
   | { readonly kind: 'refused'; readonly error: ErrorCode }
 
@@ -136,7 +141,10 @@ export type ReplicaEvent =
       readonly logStartOffset: Offset
       readonly epoch: LeaderEpoch
       readonly lossAcceptedIn: LeaderEpoch | undefined
+      readonly votersRecord?: VotersRecord | undefined
     }
+  /** Somebody wants other voters; asked again and again until `voters-settled` says that they are. */
+  | { readonly kind: 'change-voters-asked'; readonly to: VoterSet; readonly now: number }
   /** Time has passed, by the monotonic clock, in milliseconds. */
   | { readonly kind: 'tick'; readonly now: number }
 
@@ -175,7 +183,26 @@ export type ReplicaEffect =
   /** Answered by log-truncated once the cut is on stable storage. */
   | { readonly kind: 'truncate-to'; readonly offset: Offset }
   /** Drop everything and begin at the offset, as if all below had been trimmed; answered by log-truncated. */
-  | { readonly kind: 'restart-log-at'; readonly offset: Offset; readonly epoch: LeaderEpoch }
+  | {
+      readonly kind: 'restart-log-at'
+      readonly offset: Offset
+      readonly epoch: LeaderEpoch
+      /** In force there, and durable with the cut; absent: those of the beginning. */
+      readonly votersRecord?: VotersRecord | undefined
+    }
+  /** At once, as append-epoch-start, and synced soon: until then it does not count as held. In force from here on. */
+  | {
+      readonly kind: 'append-voters'
+      readonly epoch: LeaderEpoch
+      readonly set: VoterSet
+      readonly next: VoterSet | undefined
+    }
+  | { readonly kind: 'refuse-voters-change'; readonly why: VotersRefusal; readonly behind: readonly BrokerId[] }
+  /**
+   * The change of voters is over: the record at the offset is committed. A leader makes it known; one that is no voter any
+   * more may go, unless it is wanted again. May come more than once.
+   */
+  | { readonly kind: 'voters-settled'; readonly offset: Offset; readonly set: VoterSet; readonly isVoter: boolean }
   | { readonly kind: 'advance-high-watermark'; readonly to: Offset }
   /** Produces that end at or below the offset are kept by enough replicas. */
   | { readonly kind: 'settle-produces'; readonly endOffset: Offset }

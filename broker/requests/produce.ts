@@ -48,7 +48,7 @@ export class ProduceRequests {
       } else if (partition === undefined) {
         const { error, message } = this.#partitions.whyNotFound(part.topic, part.topicId, part.partition)
         append.refuse(error, message)
-      } else if (partition.isSynced && !this.#hasDeadline(produce, request)) {
+      } else if (partition.mayWait(request.acks) && !this.#hasDeadline(produce, request)) {
         append.refuse('BROKER_OVERLOADED', 'too many requests are waiting already')
       } else {
         partition.append({ records: part.records, leaderEpoch: part.leaderEpoch, acks: request.acks, now }, append)
@@ -57,7 +57,7 @@ export class ProduceRequests {
     produce.close()
   }
 
-  /** What waits for a sync has a deadline; what waits for the end of the turn needs none. */
+  /** What waits for a sync or for replicas has a deadline; what waits for the end of the turn needs none. */
   #hasDeadline(produce: PendingProduce, request: ProduceRequest): boolean {
     if (request.acks === 0 || produce.delay.bucket !== undefined) return true
     return this.#delayed.tryPark(produce, Math.min(request.timeoutMs, TIMEOUT_MS_MAX))

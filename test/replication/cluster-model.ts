@@ -2,7 +2,7 @@
 // their effects. Messages, writes of promises and cuts wait until somebody lets them happen, in whatever order: a seeded
 // walk, or a script. Owns the replicas, the messages and the clock; the oracle looks after every step.
 
-import type { SuspectPolicy, Voter } from '../../broker/replication/fence-quorum.ts'
+import type { SuspectPolicy } from '../../broker/replication/fence-quorum.ts'
 import type { ReplicaRules } from '../../broker/replication/replica-rules.ts'
 import { ReplicaState } from '../../broker/replication/replica-state.ts'
 import type {
@@ -15,13 +15,17 @@ import type {
   Role,
 } from '../../broker/replication/replication-events.ts'
 import { assertNever, must } from '../../shared/assert.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import type { LeaderEpoch } from '../../shared/ids.ts'
 import { brokerId, offset } from '../../shared/ids.ts'
 import { ClusterOracle, OracleError, type Watched } from './cluster-oracle.ts'
 import { type Entry, ModelLog } from './model-log.ts'
 
 export interface ModelOptions {
+  /** Voters at the beginning. */
   readonly replicas: number
+  /** Brokers that have no replica then, and may get one. */
+  readonly spares?: number
   readonly minInSyncReplicas: number
   readonly durability: 'os' | 'fsync'
   readonly suspectPolicy: SuspectPolicy
@@ -42,11 +46,11 @@ type Write = { readonly kind: 'promise'; readonly promise: ReplicaPromise } | { 
 export class ModelNode implements Watched {
   readonly id: number
   directoryId: string
-  isVoter = true
   log: ModelLog
   /** What the disk remembers besides the log. */
   promise: ReplicaPromise | undefined = undefined
   isSuspect = false
+  isNewcomer: boolean
   incarnation = 0
   highWatermark = offset(0)
   hasLost = false
@@ -58,8 +62,9 @@ export class ModelNode implements Watched {
   /** Appended for producers that wait: where each value stands. */
   readonly produces = new Map<number, number>()
 
-  constructor(id: number, durability: 'os' | 'fsync') {
+  constructor(id: number, durability: 'os' | 'fsync', isNewcomer: boolean) {
     this.id = id
+    this.isNewcomer = isNewcomer
     this.directoryId = `disk-${id}`
     this.log = new ModelLog(durability)
   }
@@ -74,9 +79,11 @@ const NOBODY: readonly Entry[] = []
 export class ClusterModel {
   readonly nodes: readonly ModelNode[]
   readonly messages: Message[] = []
-  readonly oracle = new ClusterOracle()
+  readonly oracle: ClusterOracle
   readonly #options: ModelOptions
-  readonly #voters: readonly Voter[]
+  readonly #initial: VoterSet
+  /** The voters that somebody wants at the moment. */
+  wanted: VoterSet | undefined = undefined
   /** Milliseconds. */
   now = 0
   /** Records in the answer to a fetch, at most; unless given, it varies. */
@@ -85,8 +92,10 @@ export class ClusterModel {
 
   constructor(options: ModelOptions) {
     this.#options = options
-    this.nodes = Array.from({ length: options.replicas }, (_, at) => new ModelNode(at + 1, options.durability))
-    this.#voters = this.nodes.map(({ id, directoryId }) => ({ brokerId: brokerId(id), directoryId }))
+    const { replicas, spares = 0, durability, minInSyncReplicas } = options
+    this.nodes = Array.from({ length: replicas + spares }, (_, at) => new ModelNode(at + 1, durability, at >= replicas))
+    this.#initial = this.setOf(this.nodes.slice(0, replicas), minInSyncReplicas)
+    this.oracle = new ClusterOracle(this.#initial)
     for (const node of this.nodes) this.start(node)
   }
 
@@ -94,24 +103,32 @@ export class ClusterModel {
     return must(this.nodes[id - 1], 'the model has such a node')
   }
 
+  /** These nodes on the disks that they have now. */
+  setOf(nodes: readonly ModelNode[], minInSyncReplicas: number): VoterSet {
+    return {
+      voters: nodes.map(({ id, directoryId }) => ({ brokerId: brokerId(id), directoryId })),
+      minInSyncReplicas,
+    }
+  }
+
   start(node: ModelNode): void {
-    const { durability, suspectPolicy, minInSyncReplicas, rules } = this.#options
+    const { durability, suspectPolicy, rules } = this.#options
     if (node.replica !== undefined) return
     node.incarnation += 1
     // Whatever the last process has left is durable before anything is built on it.
     node.log.sync()
     if (node.hasLost && durability === 'os') node.isSuspect = true
-    const { promise, highWatermark, isSuspect, incarnation, directoryId, log } = node
+    const { promise, highWatermark, isSuspect, isNewcomer, incarnation, directoryId, log } = node
     node.replica = new ReplicaState({
       self: brokerId(node.id),
       directoryId,
       incarnation,
-      voters: this.#voters,
-      minInSyncReplicas,
+      ...this.#initial,
       log,
       promise,
       highWatermark,
       isSuspect,
+      isNewcomer,
       suspectPolicy,
       rules,
     })
@@ -141,12 +158,22 @@ export class ClusterModel {
   replaceDisk(node: ModelNode): void {
     this.kill(node)
     node.directoryId = `${node.directoryId}'`
-    node.isVoter = false
     node.log = new ModelLog(this.#options.durability)
     node.promise = undefined
     node.isSuspect = false
+    node.isNewcomer = true
     node.hasLost = false
     node.incarnation = 0
+    node.highWatermark = offset(0)
+  }
+
+  /** The replica is not wanted any more: its log is deleted, what it has promised is not. It may be made anew. */
+  retire(node: ModelNode): void {
+    this.kill(node)
+    node.log = new ModelLog(this.#options.durability)
+    node.isSuspect = false
+    node.isNewcomer = true
+    node.hasLost = true
     node.highWatermark = offset(0)
   }
 
@@ -170,6 +197,11 @@ export class ClusterModel {
       now: 0,
     })
     return true
+  }
+
+  /** Asks the leader for the voters that are wanted. */
+  changeVoters(node: ModelNode): void {
+    if (this.wanted !== undefined) this.step(node, { kind: 'change-voters-asked', to: this.wanted, now: this.now })
   }
 
   announce(node: ModelNode): void {
@@ -205,14 +237,14 @@ export class ClusterModel {
   step(node: ModelNode, event: ReplicaEvent, entries: readonly Entry[] = NOBODY): void {
     const { replica } = node
     if (replica === undefined) return
-    const { trace, minInSyncReplicas } = this.#options
+    const { trace } = this.#options
     const effects: ReplicaEffect[] = []
     const { role } = replica
     replica.step(event, effects)
     trace?.(node, role, event, effects)
     const endOffset = node.log.logEndOffset
     for (const effect of effects) this.#run(node, effect, entries)
-    this.oracle.onStepped(node, node.life, this.nodes, minInSyncReplicas)
+    this.oracle.onStepped(node, node.life, this.nodes)
     if (node.log.logEndOffset > endOffset) this.step(node, { kind: 'records-appended' })
   }
 
@@ -224,6 +256,7 @@ export class ClusterModel {
         return
       case 'persist-suspect':
         node.isSuspect = effect.isSuspect
+        node.isNewcomer = false
         if (!effect.isSuspect) node.hasLost = false
         return
       case 'send-fence':
@@ -239,6 +272,13 @@ export class ClusterModel {
         this.oracle.onElected(node, epoch, node.life, lossAcceptedIn === epoch)
         return this.#append(node, { epoch, value: 0, lossAcceptedIn })
       }
+      case 'append-voters': {
+        const { epoch, set, next } = effect
+        return this.#append(node, { epoch, value: (this.#lastValue += 1), voters: { set, next } })
+      }
+      case 'voters-settled':
+        if (node.replica?.leaderEpoch !== undefined) this.oracle.onSettled(effect.offset)
+        return
       case 'publish-leadership':
         return this.announce(node)
       case 'suggest-leader':
@@ -253,7 +293,7 @@ export class ClusterModel {
         node.writes.push({ kind: 'truncation' })
         return
       case 'restart-log-at':
-        node.log.restart(effect.offset, effect.epoch)
+        node.log.restart(effect.offset, effect.epoch, effect.votersRecord)
         node.writes.push({ kind: 'truncation' })
         return
       case 'settle-produces':
@@ -272,6 +312,7 @@ export class ClusterModel {
       case 'stop-fetching':
       case 'advance-high-watermark':
       case 'report-possible-loss':
+      case 'refuse-voters-change':
         return
       default:
         return assertNever(effect)
@@ -280,7 +321,7 @@ export class ClusterModel {
 
   #settle(node: ModelNode, endOffset: number): void {
     // What is settled is shown first: the oracle compares the two.
-    this.oracle.onStepped(node, node.life, this.nodes, this.#options.minInSyncReplicas)
+    this.oracle.onStepped(node, node.life, this.nodes)
     for (const [value, at] of node.produces) {
       if (at >= endOffset) continue
       node.produces.delete(value)
@@ -312,7 +353,7 @@ export class ClusterModel {
 
   #append(
     node: ModelNode,
-    entry: { epoch: LeaderEpoch; value: number; lossAcceptedIn?: LeaderEpoch | undefined },
+    entry: Pick<Entry, 'epoch' | 'value' | 'voters'> & { readonly lossAcceptedIn?: LeaderEpoch | undefined },
   ): void {
     const { logEndOffset, lossAcceptedIn } = node.log
     node.log.append({ lossAcceptedIn, ...entry })

@@ -2,6 +2,7 @@
 // shown and acknowledged; knows nothing of how it came about. A broken rule is an OracleError that says which.
 
 import type { ReplicaState } from '../../broker/replication/replica-state.ts'
+import { isVoter, type VoterSet } from '../../shared/voters.ts'
 import type { Entry, ModelLog } from './model-log.ts'
 
 export class OracleError extends Error {
@@ -13,7 +14,7 @@ export interface Watched {
   readonly id: number
   readonly log: ModelLog
   readonly replica: ReplicaState | undefined
-  readonly isVoter: boolean
+  readonly directoryId: string
   /** It has lost unsynced records since it last was known to hold everything. */
   readonly hasLost: boolean
 }
@@ -30,9 +31,25 @@ export class ClusterOracle {
   readonly shown: Shown[] = []
   readonly acknowledged = new Map<number, number>()
   readonly #highWatermarks = new Map<string, number>()
+  readonly #initial: VoterSet
+  readonly #settled = new Set<number>()
   epochs = 0
   /** An election has said that it may lose something: from then on nothing more is asked. */
   isLossAccepted = false
+
+  constructor(initial: VoterSet) {
+    this.#initial = initial
+  }
+
+  /** How often other voters have come into force for good. */
+  get changes(): number {
+    return this.#settled.size
+  }
+
+  /** The voters record at the offset is committed, and names one set. */
+  onSettled(at: number): void {
+    this.#settled.add(at)
+  }
 
   onElected(node: Watched, epoch: number, life: string, isLossAccepted: boolean): void {
     const leader = this.#leaders.get(epoch)
@@ -85,7 +102,7 @@ export class ClusterOracle {
   }
 
   /** After every step of the node: what it shows is what everybody shows, and enough replicas hold it. */
-  onStepped(node: Watched, life: string, all: readonly Watched[], minInSyncReplicas: number): void {
+  onStepped(node: Watched, life: string, all: readonly Watched[]): void {
     const { replica, log } = node
     if (replica === undefined || replica.role === 'offline') return
     const { highWatermark } = replica
@@ -107,22 +124,33 @@ export class ClusterOracle {
       const isSame = shown.entry.epoch === entry.epoch && shown.entry.value === entry.value
       check(isSame, `withdrawn: offset ${at} was ${text(shown.entry)}, and ${life} shows ${text(entry)}`)
     }
-    if (isLeading && highWatermark > (before ?? 0)) this.#checkHolders(node, life, all, minInSyncReplicas)
+    if (isLeading && highWatermark > (before ?? 0)) this.#checkHolders(node, life, all)
   }
 
-  #checkHolders(node: Watched, life: string, all: readonly Watched[], minInSyncReplicas: number): void {
+  /** By the leader's own log: of each set that is in force there, enough hold what is shown. */
+  #checkHolders(node: Watched, life: string, all: readonly Watched[]): void {
     const end = node.replica?.highWatermark ?? 0
     const last = node.log.at(end - 1)
     if (last === undefined) return
-    const holders = all.filter(({ isVoter, hasLost, log }) => {
-      // Its registered disk is gone, with all that it held.
-      if (!isVoter) return true
-      const entry = log.at(end - 1)
-      const isHeld = entry?.epoch === last.epoch && entry.value === last.value && log.heldEndOffset >= end
-      return isHeld || hasLost || log.logStartOffset >= end
-    })
-    const text = `${life} shows up to ${end}, which ${holders.length} replicas hold and ${minInSyncReplicas} must`
-    check(holders.length >= minInSyncReplicas, text)
+    const record = node.log.votersRecords.at(-1)
+    const sets =
+      record === undefined ? [this.#initial] : [record.set, ...(record.next === undefined ? [] : [record.next])]
+    for (const { voters, minInSyncReplicas } of sets) {
+      const holders = voters.filter((voter) => {
+        const replica = all.find(({ id }) => id === voter.brokerId)
+        // Its registered disk is gone, with all that it held.
+        if (replica === undefined || !isVoter([voter], voter.brokerId, replica.directoryId)) return true
+        const { log, hasLost } = replica
+        const entry = log.at(end - 1)
+        const isHeld = entry?.epoch === last.epoch && entry.value === last.value && log.heldEndOffset >= end
+        return isHeld || hasLost || log.logStartOffset >= end
+      })
+      const found = `${holders.length} of ${voters.map(({ brokerId }) => brokerId).join(',')} hold`
+      check(
+        holders.length >= minInSyncReplicas,
+        `${life} shows up to ${end}, which ${found} and ${minInSyncReplicas} must`,
+      )
+    }
   }
 }
 

@@ -1,7 +1,9 @@
 // A cluster of the model in words, for plays and for the trace of a failing seed.
 
 import type { ReplicaEffect, ReplicaEvent, Role } from '../../broker/replication/replication-events.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import type { ModelNode } from './cluster-model.ts'
+import type { Entry } from './model-log.ts'
 
 /** One line: who, in which role, what happened, and what came of it. */
 export function describeStep(
@@ -22,14 +24,25 @@ export function describeNode(node: ModelNode): string {
   const records = []
   for (let at = log.logStartOffset as number; at < log.logEndOffset; at += 1) {
     const entry = log.at(at)
-    if (entry !== undefined) records.push(entry.value === 0 ? `start/${entry.epoch}` : `${entry.value}/${entry.epoch}`)
+    if (entry !== undefined) records.push(`${describeEntry(entry)}/${entry.epoch}`)
   }
   const promise = node.replica?.promise ?? node.promise
   const promised = promise === undefined ? 'nothing' : `epoch ${promise.epoch} to ${promise.leader}`
-  const suspect = replica?.isSuspect === true ? ', suspect' : ''
+  const doubt = replica?.isNewcomer === true ? ', newcomer' : ', suspect'
+  const suspect = replica?.isSuspect === true ? doubt : ''
   const from = log.logStartOffset === 0 ? '' : `from ${log.logStartOffset}: `
   const highWatermark = replica === undefined ? '' : `, high watermark ${replica.highWatermark}`
   return `${node.id} ${replica?.role ?? 'down'}, promised ${promised}${suspect}, log ${from}[${records.join(' ')}]${highWatermark}`
+}
+
+function describeEntry({ value, voters }: Entry): string {
+  if (voters === undefined) return value === 0 ? 'start' : String(value)
+  const to = voters.next === undefined ? '' : ` to ${describeSet(voters.next)}`
+  return `(${describeSet(voters.set)}${to})`
+}
+
+function describeSet({ voters, minInSyncReplicas }: VoterSet): string {
+  return `${minInSyncReplicas} of ${voters.map(({ brokerId }) => brokerId).join(',')}`
 }
 
 function describe(value: ReplicaEvent | ReplicaEffect): string {
@@ -39,7 +52,8 @@ function describe(value: ReplicaEvent | ReplicaEffect): string {
 
 function describePart(part: unknown): string {
   if (typeof part !== 'object' || part === null) return String(part)
-  if (Array.isArray(part)) return part.join(',')
+  if (Array.isArray(part)) return part.map(describePart).join(',')
+  if ('voters' in part && 'minInSyncReplicas' in part) return describeSet(part as VoterSet)
   const words = Object.entries(part).filter(([key, inner]) => inner !== undefined && key !== 'directoryId')
   return `(${words.map(([key, inner]) => `${key}=${describePart(inner)}`).join(' ')})`
 }

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type Campaign, comparePositions, fenceQuorum, judgeCampaign } from '../../broker/replication/fence-quorum.ts'
 import type { FenceGrant } from '../../broker/replication/replication-events.ts'
 import { brokerId, leaderEpoch, offset } from '../../shared/ids.ts'
+import type { Voter } from '../../shared/voters.ts'
 
 describe('the fence quorum', () => {
   it.each([
@@ -52,9 +53,13 @@ function grant(from: number, { epoch = 1, end = 5, isSuspect = false, directoryI
   }
 }
 
+function votersOf(...ids: readonly number[]): Voter[] {
+  return ids.map((id) => ({ brokerId: brokerId(id), directoryId: `disk-${id}` }))
+}
+
 function judge(grants: readonly FenceGrant[], changes: Partial<Campaign> = {}) {
-  const voters = [1, 2, 3].map((id) => ({ brokerId: brokerId(id), directoryId: `disk-${id}` }))
-  return judgeCampaign({ candidate: brokerId(1), voters, quorum: 2, policy: 'balanced', grants, ...changes })
+  const sets = [{ voters: votersOf(1, 2, 3), quorum: 2 }]
+  return judgeCampaign({ candidate: brokerId(1), sets, policy: 'balanced', grants, ...changes })
 }
 
 describe('two logs', () => {
@@ -77,7 +82,10 @@ describe('a candidate', () => {
   })
 
   it('gives way to the best log it sees, even before the quorum is there', () => {
-    expect(judge([grant(1), grant(2, { end: 6 })], { quorum: 3 })).toEqual({ kind: 'lost', to: 2 })
+    expect(judge([grant(1), grant(2, { end: 6 })], { sets: [{ voters: votersOf(1, 2, 3), quorum: 3 }] })).toEqual({
+      kind: 'lost',
+      to: 2,
+    })
     expect(judge([grant(1), grant(2, { end: 6 }), grant(3, { epoch: 2, end: 4 })])).toEqual({ kind: 'lost', to: 3 })
   })
 
@@ -107,5 +115,43 @@ describe('a candidate', () => {
     expect(judge(all, { policy: 'wait' })).toEqual({ kind: 'open' })
     const better = [grant(1, suspect), grant(2, { isSuspect: true, end: 9 }), grant(3)]
     expect(judge(better)).toEqual({ kind: 'lost', to: 2 })
+  })
+})
+
+describe('a candidate while the voters change', () => {
+  const sets = [
+    { voters: votersOf(1, 2, 3), quorum: 2 },
+    { voters: votersOf(3, 4, 5), quorum: 2 },
+  ]
+
+  it('needs the quorum of the old voters and that of the new ones', () => {
+    expect(judge([grant(1), grant(2), grant(3)], { sets })).toEqual({ kind: 'open' })
+    expect(judge([grant(1), grant(4), grant(5)], { sets })).toEqual({ kind: 'open' })
+    expect(judge([grant(1), grant(3), grant(4)], { sets })).toEqual({ kind: 'won', isLossPossible: false })
+  })
+
+  it('may be one that is no voter any more, and counts for no set then', () => {
+    const changed = [{ voters: votersOf(2, 3, 4), quorum: 2 }]
+    expect(judge([grant(1), grant(2)], { sets: changed })).toEqual({ kind: 'open' })
+    expect(judge([grant(1), grant(2), grant(3)], { sets: changed })).toEqual({ kind: 'won', isLossPossible: false })
+  })
+
+  it('gives way to a better log of an old voter, or to one that goes on from its own', () => {
+    expect(judge([grant(1), grant(2, { epoch: 2 })], { sets })).toEqual({ kind: 'lost', to: 2 })
+    expect(judge([grant(1), grant(4, { end: 6 })], { sets })).toEqual({ kind: 'lost', to: 4 })
+  })
+
+  it('does not give way to a newcomer whose log has parted from its own: it need not know of the change', () => {
+    expect(judge([grant(1), grant(4, { epoch: 2 })], { sets })).toEqual({ kind: 'open' })
+  })
+
+  it('wins among suspects only when all of both sets have answered', () => {
+    const suspect = { isSuspect: true }
+    const old = [grant(1, suspect), grant(2, suspect), grant(3)]
+    expect(judge([...old, grant(4)], { sets })).toEqual({ kind: 'open' })
+    expect(judge([...old, grant(4, suspect), grant(5, suspect)], { sets })).toEqual({
+      kind: 'won',
+      isLossPossible: true,
+    })
   })
 })

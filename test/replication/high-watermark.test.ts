@@ -7,8 +7,7 @@ function next(held: readonly number[], minInSyncReplicas: number, highWatermark 
   return nextHighWatermark({
     highWatermark: offset(highWatermark),
     epochStartOffset: offset(epochStartOffset),
-    heldEndOffsets: held.map(offset),
-    minInSyncReplicas,
+    sets: [{ heldEndOffsets: held.map(offset), minInSyncReplicas }],
   })
 }
 
@@ -36,6 +35,17 @@ describe('the high watermark', () => {
   it('moves only when the first record of the epoch is held by enough replicas', () => {
     expect(next([9, 8, 3], 2, 5, 8)).toBe(5)
     expect(next([9, 9, 3], 2, 5, 8)).toBe(9)
+  })
+
+  it('is what enough of the old voters and enough of the new ones hold', () => {
+    const sets = [
+      { heldEndOffsets: [9, 7, 3].map(offset), minInSyncReplicas: 2 },
+      { heldEndOffsets: [9, 5, 4, 1].map(offset), minInSyncReplicas: 3 },
+    ]
+    const facts = { highWatermark: offset(2), epochStartOffset: offset(0) }
+    expect(nextHighWatermark({ ...facts, sets })).toBe(4)
+    expect(nextHighWatermark({ ...facts, sets: sets.toReversed() })).toBe(4)
+    expect(nextHighWatermark({ ...facts, sets: sets.slice(0, 1) })).toBe(7)
   })
 
   it('is what sorting would say', () => {

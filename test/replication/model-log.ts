@@ -2,6 +2,8 @@
 // leaves some mixture of both. Owns no rule of replication.
 
 import type { EpochEnd, ReplicaLog } from '../../broker/replication/divergence.ts'
+import { VotersHistory, type VotersRecord } from '../../broker/storage/voters-history.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import { must } from '../../shared/assert.ts'
 import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
 import { offset } from '../../shared/ids.ts'
@@ -11,6 +13,8 @@ export interface Entry {
   /** Unique among all records of a run; 0 is the record that starts an epoch. */
   readonly value: number
   readonly lossAcceptedIn: LeaderEpoch | undefined
+  /** Only in a voters record. */
+  readonly voters?: { readonly set: VoterSet; readonly next: VoterSet | undefined } | undefined
 }
 
 export class ModelLog implements ReplicaLog {
@@ -19,6 +23,7 @@ export class ModelLog implements ReplicaLog {
   #startOffset = 0
   /** What an empty log is the beginning of. */
   #startEpoch: LeaderEpoch | undefined
+  readonly #voters = new VotersHistory()
   #durable: readonly Entry[] = []
   #durableStartOffset = 0
   #durableStartEpoch: LeaderEpoch | undefined
@@ -38,7 +43,13 @@ export class ModelLog implements ReplicaLog {
   }
 
   get heldEndOffset(): Offset {
-    return this.#durability === 'os' ? this.logEndOffset : offset(Math.min(this.#cutEndOffset, this.logEndOffset))
+    const { logEndOffset } = this
+    const synced = offset(Math.min(this.#cutEndOffset, logEndOffset))
+    return this.#durability === 'os' ? this.#voters.heldEndOffset(logEndOffset, synced) : synced
+  }
+
+  get votersRecords(): readonly VotersRecord[] {
+    return this.#voters.records
   }
 
   get latestEpoch(): LeaderEpoch | undefined {
@@ -76,15 +87,18 @@ export class ModelLog implements ReplicaLog {
   }
 
   append(entry: Entry): void {
+    if (entry.voters !== undefined) this.#voters.append({ offset: this.logEndOffset, ...entry.voters })
     this.#entries.push(entry)
   }
 
   truncate(to: number): void {
     this.#entries.length = Math.max(0, to - this.#startOffset)
     this.#cutEndOffset = Math.min(this.#cutEndOffset, to)
+    this.#voters.truncateTo(this.logEndOffset)
   }
 
-  restart(at: number, epoch: LeaderEpoch): void {
+  restart(at: number, epoch: LeaderEpoch, votersRecord: VotersRecord | undefined): void {
+    this.#voters.restartWith(votersRecord)
     this.#entries = []
     this.#startOffset = at
     this.#startEpoch = epoch
@@ -98,6 +112,7 @@ export class ModelLog implements ReplicaLog {
     this.#startEpoch = this.epochAt(offset(to)) ?? this.latestEpoch
     this.#entries = this.#entries.slice(to - this.#startOffset)
     this.#startOffset = to
+    this.#voters.trimTo(offset(to))
     this.sync()
   }
 
@@ -121,6 +136,10 @@ export class ModelLog implements ReplicaLog {
     }
     this.#entries = entries
     this.#startEpoch = this.#durableStartEpoch
+    this.#voters.restartWith(this.#voters.inForceAt(this.logStartOffset))
+    for (const [at, { voters }] of entries.entries()) {
+      if (voters !== undefined) this.#voters.append({ offset: offset(this.#startOffset + at), ...voters })
+    }
     this.sync()
   }
 }

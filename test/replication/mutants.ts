@@ -2,8 +2,9 @@
 // or not tested.
 
 import { judgeCampaign } from '../../broker/replication/fence-quorum.ts'
-import { nextHighWatermark, quorumEndOffset } from '../../broker/replication/high-watermark.ts'
+import { heldByAll, nextHighWatermark } from '../../broker/replication/high-watermark.ts'
 import { REPLICA_RULES, type ReplicaRules } from '../../broker/replication/replica-rules.ts'
+import { whyNotChangeVoters } from '../../broker/replication/voters.ts'
 import { offset } from '../../shared/ids.ts'
 import type { WalkOptions } from './random-walk.ts'
 
@@ -18,7 +19,8 @@ export interface Mutant {
   readonly scene: { readonly script: string; readonly says: string } | undefined
 }
 
-const THREE: WalkOptions = { replicas: 3, minInSyncReplicas: 2 }
+const THREE: WalkOptions = { replicas: 3, minInSyncReplicas: 2, changes: false }
+const CHANGING: WalkOptions = { changes: true }
 /** What is not synced can only be lost where nobody waits for it. */
 const THREE_UNSYNCED: WalkOptions = { ...THREE, durability: 'os' }
 
@@ -30,7 +32,10 @@ function mutant(name: string, rules: Partial<ReplicaRules>, facts: Partial<Mutan
 export const MUTANTS: readonly Mutant[] = [
   mutant(
     'quorum-before-acknowledging',
-    { nextHighWatermark: (facts) => nextHighWatermark({ ...facts, minInSyncReplicas: 1 }) },
+    {
+      nextHighWatermark: (facts) =>
+        nextHighWatermark({ ...facts, sets: facts.sets.map((set) => ({ ...set, minInSyncReplicas: 1 })) }),
+    },
     { seedsMax: 20 },
   ),
   mutant('fence-quorum', { fenceQuorum: () => 1 }, { seedsMax: 50 }),
@@ -43,8 +48,7 @@ export const MUTANTS: readonly Mutant[] = [
   mutant(
     'epoch-start',
     {
-      nextHighWatermark: ({ highWatermark, heldEndOffsets, minInSyncReplicas }) =>
-        offset(Math.max(highWatermark, quorumEndOffset(heldEndOffsets, minInSyncReplicas))),
+      nextHighWatermark: ({ highWatermark, sets }) => offset(Math.max(highWatermark, heldByAll(sets))),
     },
     { scene: { script: 'records-of-an-older-epoch.txt', says: 'lost: offset 1' } },
   ),
@@ -79,4 +83,25 @@ export const MUTANTS: readonly Mutant[] = [
     },
   ),
   mutant('durable-promise', { awaitsPromise: false }, { seedsMax: 500 }),
+  // Of the two sets of a change, one alone: a change in one step.
+  mutant('old-voters-too', { setsInForce: (set, next) => [next ?? set] }, { options: CHANGING, seedsMax: 500 }),
+  mutant('new-voters-too', { setsInForce: (set) => [set] }, { options: CHANGING, seedsMax: 500 }),
+  mutant('only-voters-count', { countsIn: () => true }, { options: CHANGING, seedsMax: 500 }),
+  mutant('change-is-kept-before-it-ends', { mayFinishChange: () => true }, { options: CHANGING, seedsMax: 5_000 }),
+  // These three take so many steps in one order that random lives do not meet them.
+  mutant(
+    'one-change-at-a-time',
+    { whyNotChangeVoters: (facts) => whyNotChangeVoters({ ...facts, record: undefined }) },
+    { scene: { script: 'two-changes-at-once.txt', says: 'lost: offset 1' } },
+  ),
+  mutant(
+    'cut-takes-voters-back',
+    { votersInForce: (newest, before) => ((newest?.offset ?? -1) < (before?.offset ?? -1) ? before : newest) },
+    { scene: { script: 'change-that-was-cut-off.txt', says: 'lost: offset 5' } },
+  ),
+  mutant(
+    'newcomers-are-silent',
+    { grantOfNewcomer: (grant) => ({ ...grant, isSuspect: false }) },
+    { scene: { script: 'voter-that-forgot.txt', says: 'lost: offset 1' } },
+  ),
 ]

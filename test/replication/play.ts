@@ -79,6 +79,13 @@ class Stage {
         return cluster.announce(node())
       case 'lease':
         return this.#lease(node(), rest[1])
+      case 'change-voters': {
+        const nodes = (rest[1] ?? '').split(',').map((id) => cluster.node(Number(id)))
+        cluster.wanted = cluster.setOf(nodes, rest[2] === undefined ? Math.floor(nodes.length / 2) + 1 : number(2))
+        return cluster.changeVoters(node())
+      }
+      case 'retire':
+        return cluster.retire(node())
       case 'hand-over':
         return cluster.step(node(), { kind: 'hand-over-asked', to: brokerId(number(1)), now })
       case 'pass':
@@ -112,11 +119,12 @@ class Stage {
   }
 
   #build(words: readonly string[]): void {
-    const [replicas = '3', minInSyncReplicas = '2', durability = 'os', suspectPolicy = 'wait'] = words
+    const [replicas = '3', minInSyncReplicas = '2', durability = 'os', suspectPolicy = 'wait', spares = '0'] = words
     const output = this.#output
     this.#isQuiet = true
     this.#cluster = new ClusterModel({
       replicas: Number(replicas),
+      spares: Number(spares),
       minInSyncReplicas: Number(minInSyncReplicas),
       durability: durability === 'fsync' ? 'fsync' : 'os',
       suspectPolicy: suspectPolicy === 'balanced' ? 'balanced' : 'wait',

@@ -1,12 +1,12 @@
 // A cluster's life from a seed: anything that can happen does, in any order, as often as the seed's own rates say. At its end
 // everything is healed, and then the cluster must lead, agree and still have all that it ever acknowledged.
 
-import type { SuspectPolicy } from '../../broker/replication/fence-quorum.ts'
-import { fenceQuorum } from '../../broker/replication/fence-quorum.ts'
+import { comparePositions, fenceQuorum, type SuspectPolicy } from '../../broker/replication/fence-quorum.ts'
 import { REPLICA_RULES, type ReplicaRules } from '../../broker/replication/replica-rules.ts'
 import type { EventKind, Role } from '../../broker/replication/replication-events.ts'
 import { InvariantError } from '../../shared/assert.ts'
 import { brokerId, leaderEpoch } from '../../shared/ids.ts'
+import { isVoter, type VoterSet } from '../../shared/voters.ts'
 import { type Random, seededRandom } from '../../shared/random.ts'
 import { ClusterModel, type ModelNode, type ModelOptions } from './cluster-model.ts'
 import { OracleError } from './cluster-oracle.ts'
@@ -18,6 +18,8 @@ export interface WalkOptions {
   readonly replicas?: number
   readonly minInSyncReplicas?: number
   readonly durability?: 'os' | 'fsync'
+  /** Whether the voters change; half of all lives unless given. */
+  readonly changes?: boolean
   readonly trace?: (line: string) => void
   /** Told of every step: the role, the event, and the role after it. */
   readonly observe?: (role: Role, kind: EventKind, to: Role) => void
@@ -29,6 +31,8 @@ export interface WalkResult {
   readonly steps: number
   readonly epochs: number
   readonly acknowledged: number
+  /** Changes of the voters that have come to their end. */
+  readonly changes: number
   readonly isLossAccepted: boolean
 }
 
@@ -44,6 +48,10 @@ interface Rates {
   readonly write: number
   readonly lost: number
   readonly doubled: number
+  /** How often somebody asks for other voters. */
+  readonly change: number
+  /** How fast a replica that is no voter any more is deleted. */
+  readonly retire: number
 }
 
 export function walk(seed: number, options: WalkOptions = {}): WalkResult {
@@ -53,9 +61,11 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     options.minInSyncReplicas ?? Math.min(replicas, pick(random, [Math.floor(replicas / 2) + 1, 2, 1, replicas]))
   const durability = options.durability ?? pick(random, ['os', 'fsync'] as const)
   const suspectPolicy: SuspectPolicy = pick(random, ['wait', 'wait', 'balanced'] as const)
+  const isChanging = options.changes ?? random.integer(2) === 0
   const trace = tracerOf(options)
   const model = new ClusterModel({
     replicas,
+    spares: isChanging ? pick(random, [1, 2, 2, 3]) : 0,
     minInSyncReplicas,
     durability,
     suspectPolicy,
@@ -63,27 +73,30 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     ...(trace === undefined ? {} : { trace }),
   })
   const rates: Rates = {
-    campaign: pick(random, [0.2, 0.5, 1, 2.5]),
+    // A change takes its time, and few come to their end where nobody leads for long.
+    campaign: pick(random, isChanging ? [0.05, 0.1, 0.2, 0.5, 2] : [0.2, 0.5, 1, 2.5]),
     kill: pick(random, [0, 0.5, 1.5]),
     losePower: pick(random, [0, 0.3, 1]),
     sync: pick(random, [6, 1]),
     write: pick(random, [25, 5]),
     lost: pick(random, [0, 0.05, 0.2]),
     doubled: pick(random, [0, 0.1, 0.2]),
+    change: isChanging ? pick(random, [3, 10]) : 0,
+    retire: pick(random, [0, 0.3, 3]),
   }
-  const steps = pick(random, [400, 800, 1_600])
+  const steps = pick(random, isChanging ? [800, 1_600, 2_400] : [400, 800, 1_600])
   const replacedMax = random.integer(4) === 0 ? 1 : 0
   let step = 0
   let failure: string | undefined
   try {
     for (; step < steps; step += 1) happen(model, random, rates, replacedMax)
-    heal(model, fenceQuorum(replicas, minInSyncReplicas), suspectPolicy)
+    heal(model, suspectPolicy)
   } catch (error) {
     if (!(error instanceof OracleError || error instanceof InvariantError)) throw error
     failure = `${error.name}: ${error.message} (step ${step} of ${steps}, ${replicas} replicas, ${minInSyncReplicas} in sync, ${durability})`
   }
-  const { epochs, acknowledged, isLossAccepted } = model.oracle
-  return { failure, steps: step, epochs, acknowledged: acknowledged.size, isLossAccepted }
+  const { epochs, acknowledged, changes, isLossAccepted } = model.oracle
+  return { failure, steps: step, epochs, acknowledged: acknowledged.size, changes, isLossAccepted }
 }
 
 function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: number): void {
@@ -118,6 +131,8 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(1)) return model.announce(node)
   if (is(rates.sync)) return model.sync(node)
   const records = node.log.logEndOffset - node.log.logStartOffset
+  if (replica.leaderEpoch !== undefined && is(rates.change)) return change(model, random, node)
+  if (replica.following !== undefined && !replica.isVoter && is(rates.retire)) return model.retire(node)
   if (replica.role === 'leader' && is(20)) return void (records < 24 && model.produce(node))
   if (replica.following !== undefined && is(25))
     return void (model.messages.length < MESSAGES_MAX / 2 && model.fetch(node))
@@ -192,13 +207,38 @@ function redis(model: ClusterModel, random: Random, node: ModelNode): void {
   }
 }
 
+/** As many disks may be gone at a time as each set that is in force can do without; nobody counts them without a leader. */
 function maybeReplace(model: ClusterModel, random: Random, node: ModelNode, replacedMax: number): void {
-  const replaced = model.nodes.filter(({ isVoter }) => !isVoter).length
-  if (replaced < replacedMax && random.integer(2) === 0) model.replaceDisk(node)
+  const leader = leaderOf(model)
+  const sets = leader?.replica?.voterSets ?? []
+  const gone = sets.flatMap(({ voters }) => voters.filter((voter) => isGone(model, voter))).length
+  if (leader !== undefined && gone < replacedMax && random.integer(2) === 0) model.replaceDisk(node)
+}
+
+function isGone(model: ClusterModel, voter: VoterSet['voters'][number]): boolean {
+  return model.node(voter.brokerId).directoryId !== voter.directoryId
+}
+
+/** Somebody wants other voters, for a while: one more, one less, another one, or quite others; and asks whoever leads. */
+function change(model: ClusterModel, random: Random, node: ModelNode): void {
+  const current = node.replica?.voterSets.at(-1)
+  if (current === undefined) return
+  if (model.wanted !== undefined && random.integer(20) > 0) return model.changeVoters(node)
+  const members = model.nodes.filter(({ id }) => current.voters.some(({ brokerId: voter }) => voter === id))
+  const others = model.nodes.filter((other) => !members.includes(other))
+  const wanted = random.integer(4) === 0 ? model.nodes.filter(() => random.integer(2) === 0) : [...members]
+  const kind = random.integer(3)
+  if (kind !== 0 && others.length > 0) wanted.push(pick(random, others))
+  if (kind !== 1 && wanted.length > 1) wanted.splice(random.integer(wanted.length), 1)
+  const nodes = [...new Set(wanted)]
+  if (nodes.length === 0) return
+  const majority = Math.floor(nodes.length / 2) + 1
+  model.wanted = model.setOf(nodes, pick(random, [majority, majority, 1 + random.integer(nodes.length)]))
+  model.changeVoters(node)
 }
 
 /** No fault any more: within a bounded time somebody leads, everybody agrees, and everything acknowledged is there. */
-function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void {
+function heal(model: ClusterModel, policy: SuspectPolicy): void {
   model.messages.length = 0
   // Nothing is slow any more either: catching up takes a few fetches.
   model.batch = 64
@@ -208,15 +248,16 @@ function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void 
     model.start(node)
     model.step(node, { kind: 'lease-held', now: model.now })
   }
-  const voters = model.nodes.filter(({ isVoter }) => isVoter)
-  for (let round = 0; round < 60; round += 1) {
+  let asked = 0
+  for (let round = 0; round < 100; round += 1) {
     model.now += 500
     const leader = leaderOf(model)
     const isTrying = model.nodes.some(({ replica }) => replica?.role === 'candidate')
     // Claims of the real thing come with jitter; here nobody is asked while somebody else is.
     const isAsked = model.messages.some(({ event }) => event.kind === 'campaign-suggested')
     if (leader === undefined && !isTrying && !isAsked && round % 4 === 0) {
-      const candidate = voters[(round / 4) % voters.length]
+      const able = model.nodes.filter(({ replica }) => replica?.isVoter === true && !replica.isNewcomer)
+      const candidate = able[(asked += 1) % able.length]
       const event = { kind: 'campaign-suggested', epochHint: undefined, now: model.now } as const
       if (candidate !== undefined) model.step(candidate, event)
     }
@@ -229,28 +270,52 @@ function heal(model: ClusterModel, quorum: number, policy: SuspectPolicy): void 
     }
     for (const message of model.messages.splice(0)) model.deliver(message)
   }
-  const trusted = voters.filter(({ replica }) => replica?.isSuspect === false)
   const leader = leaderOf(model)
+  if (leader !== undefined) return checkAgreement(model, leader)
   // Too many replicas may have lost data, or have lost their disk: then nobody leading is right.
-  if (leader === undefined && trusted.length < quorum && (policy === 'wait' || voters.length < model.nodes.length))
-    return
-  if (leader === undefined) throw new OracleError('nobody leads although nothing is wrong any more')
-  checkAgreement(model, leader)
+  if (!isElectable(model, policy)) return
+  throw new OracleError('nobody leads although nothing is wrong any more')
+}
+
+/** Whether the best log of a voter could win, if everybody answered. */
+function isElectable(model: ClusterModel, policy: SuspectPolicy): boolean {
+  const able = model.nodes.filter(({ replica }) => replica?.isVoter === true && !replica.isNewcomer)
+  const [best] = able.sort((a, b) => comparePositions(b.log, a.log))
+  if (best === undefined) return false
+  const sets = best.replica?.voterSets ?? []
+  const present = (set: VoterSet): ModelNode[] =>
+    set.voters
+      .filter((voter) => !isGone(model, voter))
+      .map(({ brokerId: id }) => model.node(id))
+      .filter(({ replica }) => replica !== undefined && !replica.isNewcomer)
+  if (policy === 'balanced' && sets.every((set) => present(set).length === set.voters.length)) return true
+  return sets.every((set) => {
+    const trusted = present(set).filter(({ replica }) => replica?.isSuspect === false)
+    return trusted.length >= fenceQuorum(set.voters.length, set.minInSyncReplicas)
+  })
 }
 
 function checkAgreement(model: ClusterModel, leader: ModelNode): void {
   const { oracle } = model
   if (oracle.isLossAccepted) return
   const { log, replica } = leader
-  const enough = model.nodes.filter(({ isVoter }) => isVoter).length
-  if (enough === model.nodes.length && replica?.highWatermark !== log.logEndOffset) {
+  const [set, next] = replica?.voterSets ?? []
+  const voters = [...(set?.voters ?? []), ...(next?.voters ?? [])]
+  const isComplete = !voters.some((voter) => isGone(model, voter))
+  if (isComplete && replica?.highWatermark !== log.logEndOffset) {
     throw new OracleError(`the high watermark stays at ${replica?.highWatermark}, the log ends at ${log.logEndOffset}`)
+  }
+  if (isComplete && next !== undefined) throw new OracleError('a change of the voters comes to no end')
+  if (isComplete && !isVoter(voters, brokerId(leader.id), leader.directoryId)) {
+    throw new OracleError(`${leader.id} leads and is no voter any more`)
   }
   for (const [value, at] of oracle.acknowledged) {
     if (at >= log.logStartOffset && log.at(at)?.value !== value) throw new OracleError(`${value} at ${at} is lost`)
   }
   for (const node of model.nodes) {
     if (node.replica?.role === 'offline') throw new OracleError(`replica ${node.id} has stopped`)
+    // One that has nothing to say may have promised an epoch that nobody leads, and nobody goes above it for its sake.
+    if (!isVoter(voters, brokerId(node.id), node.directoryId)) continue
     if (node.log.logEndOffset !== log.logEndOffset) {
       throw new OracleError(`replica ${node.id} ends at ${node.log.logEndOffset}, its leader at ${log.logEndOffset}`)
     }

@@ -169,18 +169,18 @@ export class Broker implements ReplicaHost {
   }
 
   /** Appends one batch; resolves with what became of it. */
-  produce(values: readonly string[], partition = 0): Promise<PendingAppend> {
-    return new Promise((resolve) => this.append(values, partition, resolve))
+  produce(values: readonly string[], partition = 0, acks = -1): Promise<PendingAppend> {
+    return new Promise((resolve) => this.append(values, partition, resolve, acks))
   }
 
   /** As `produce`, where nobody waits. */
-  append(values: readonly string[], partition = 0, onSettled?: (append: PendingAppend) => void): void {
+  append(values: readonly string[], partition = 0, onSettled?: (append: PendingAppend) => void, acks = -1): void {
     const produce = new PendingProduce(
       (appends) => appends[0] !== undefined && onSettled?.(appends[0]),
       () => undefined,
     )
     const append = produce.add()
-    const request = { records: batch(values), leaderEpoch: undefined, acks: -1, now: this.now() }
+    const request = { records: batch(values), leaderEpoch: undefined, acks, now: this.now() }
     this.replica(partition).partition.append(request, append)
     produce.close()
   }

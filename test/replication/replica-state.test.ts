@@ -15,6 +15,7 @@ import type {
   Role,
 } from '../../broker/replication/replication-events.ts'
 import { brokerId, leaderEpoch, offset } from '../../shared/ids.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import { ModelLog } from './model-log.ts'
 import { walk } from './random-walk.ts'
 
@@ -25,6 +26,7 @@ const SELDOM = [
   'leader fence-refused follower',
   'resigned fence-refused follower',
   'resigned lease-lost leader',
+  'resigned campaign-suggested resigned',
 ]
 
 const ROLES: readonly Role[] = ['offline', 'follower', 'candidate', 'leader', 'resigned']
@@ -54,6 +56,10 @@ function step(event: ReplicaEvent): ReplicaEffect[] {
   replica.step(event, effects)
   for (const effect of effects) {
     if (effect.kind === 'append-epoch-start') log.append({ ...effect, value: 0 })
+    if (effect.kind === 'append-voters') {
+      const { epoch, set, next } = effect
+      log.append({ epoch, value: 2, lossAcceptedIn: undefined, voters: { set, next } })
+    }
     if (effect.kind === 'truncate-to') log.truncate(effect.offset)
   }
   return effects
@@ -188,6 +194,8 @@ function eventOf(kind: EventKind): ReplicaEvent {
       return { kind, echo: echo(), epoch: undefined, endOffset: offset(0), lossAcceptedIn: undefined }
     case 'log-start-received':
       return { kind, echo: echo(), logStartOffset: offset(7), epoch, lossAcceptedIn: undefined }
+    case 'change-voters-asked':
+      return { kind, to: { voters: VOTERS.slice(0, 2), minInSyncReplicas: 2 }, now: 0 }
     default:
       throw new Error(`no event of kind ${String(kind)}`)
   }
@@ -576,5 +584,124 @@ describe('a follower', () => {
       { kind: 'start-fetching', leader: 3, epoch: 4 },
     ])
     expect(replica.promise).toEqual({ epoch: 4, leader: 2 })
+  })
+})
+
+describe('a change of the voters', () => {
+  const OTHERS = { voters: VOTERS.slice(1), minInSyncReplicas: 2 }
+  const WITH_FOUR = { voters: [...VOTERS, { brokerId: brokerId(4), directoryId: 'disk-4' }], minInSyncReplicas: 3 }
+  const OF_BEGINNING = { voters: VOTERS, minInSyncReplicas: 2 }
+
+  function change(to: VoterSet): ReplicaEffect[] {
+    return step({ kind: 'change-voters-asked', to, now: 1 })
+  }
+
+  function synced(): ReplicaEffect[] {
+    log.sync()
+    return step({ kind: 'records-synced' })
+  }
+
+  /** Both records, each held by those of 2 and 3. */
+  function leave(): ReplicaEffect[] {
+    lead()
+    fetchBy(2, 1)
+    fetchBy(3, 1)
+    change(OTHERS)
+    synced()
+    fetchBy(2, 2)
+    const effects = [...fetchBy(3, 2), ...synced(), ...fetchBy(2, 3)]
+    return [...effects, ...fetchBy(3, 3)]
+  }
+
+  it('is refused until a record of the epoch is committed, and while a newcomer is behind', () => {
+    lead()
+    expect(change(WITH_FOUR)).toMatchObject([{ kind: 'refuse-voters-change', why: 'epoch-not-committed', behind: [4] }])
+    fetchBy(2, 1)
+    expect(change(WITH_FOUR)).toMatchObject([{ kind: 'refuse-voters-change', why: 'newcomers-behind', behind: [4] }])
+    fetchBy(4, 1)
+    expect(change(WITH_FOUR)).toEqual([{ kind: 'append-voters', epoch: 0, set: OF_BEGINNING, next: WITH_FOUR }])
+    expect(replica.voterSets).toEqual([OF_BEGINNING, WITH_FOUR])
+    expect(change(OTHERS).at(-1)).toMatchObject({ kind: 'refuse-voters-change', why: 'change-under-way' })
+  })
+
+  it('is refused by a leader that takes no records', () => {
+    lead()
+    fetchBy(2, 1)
+    step({ kind: 'lease-lost', reason: 'taken', now: 1 })
+    expect(change(OTHERS)).toMatchObject([{ kind: 'refuse-voters-change', why: 'not-leading' }])
+  })
+
+  it('counts as held only when its record is durable, whatever the durability of the rest', () => {
+    lead()
+    fetchBy(2, 1)
+    change({ voters: VOTERS.slice(0, 2), minInSyncReplicas: 2 })
+    fetchBy(2, 2)
+    expect(replica.highWatermark).toBe(1)
+    expect(kinds(synced())).toEqual(['advance-high-watermark', 'settle-produces', 'append-voters'])
+  })
+
+  it('ends with a record of the new set alone, and is told to be settled when that is committed', () => {
+    const effects = leave()
+    expect(effects).toContainEqual({ kind: 'append-voters', epoch: 0, set: OTHERS, next: undefined })
+    expect(effects).toContainEqual({ kind: 'voters-settled', offset: 2, set: OTHERS, isVoter: false })
+    expect(replica.voterSets).toEqual([OTHERS])
+    expect(replica.isVoter).toBe(false)
+  })
+
+  it('lets a leader that is no voter any more go, to one that is', () => {
+    expect(leave()).toContainEqual({ kind: 'suggest-leader', to: 2, epochSeen: 0 })
+    expect(replica.role).toBe('resigned')
+  })
+
+  it('leaves such a leader no way back by a campaign', () => {
+    leave()
+    expect(campaign()).toEqual([])
+    expect(step({ kind: 'campaign-suggested', epochHint: leaderEpoch(9), now: 1 })).toEqual([])
+    expect(replica.role).toBe('resigned')
+  })
+
+  it('is known to followers by their log, and settled by what their leader says', () => {
+    follow()
+    const voters = { set: OTHERS, next: undefined }
+    log.append({ epoch: leaderEpoch(4), value: 2, lossAcceptedIn: undefined, voters })
+    expect(step({ kind: 'records-appended' })).toEqual([])
+    expect([replica.voterSets, replica.isVoter]).toEqual([[OTHERS], true])
+    log.sync()
+    const received = { kind: 'records-received', echo: echo(), clearsSuspect: false, isEmpty: true } as const
+    expect(step({ ...received, highWatermark: offset(1) })).toEqual([
+      { kind: 'advance-high-watermark', to: 1 },
+      { kind: 'voters-settled', offset: 0, set: OTHERS, isVoter: false },
+    ])
+    expect(replica.isVoter).toBe(false)
+    expect(campaign()).toEqual([])
+  })
+})
+
+describe('a newcomer', () => {
+  it('promises, and says nothing of its log; it campaigns for nothing', () => {
+    create({ isNewcomer: true })
+    step({ kind: 'log-opened' })
+    expect(campaign()).toEqual([])
+    step({ kind: 'fence-received', candidate: brokerId(2), epoch: leaderEpoch(3) })
+    expect(kinds(persist())).toEqual(['start-fetching'])
+    expect(replica.promise).toEqual({ epoch: 3, leader: 2 })
+  })
+
+  it('is one no more when its leader has found it complete', () => {
+    create({ isNewcomer: true })
+    follow()
+    step({ kind: 'records-received', echo: echo(), highWatermark: offset(0), clearsSuspect: true, isEmpty: true })
+    expect([replica.isNewcomer, replica.isSuspect]).toEqual([false, false])
+    expect(kinds(campaign(9))).toEqual(['stop-fetching', 'persist-promise'])
+  })
+})
+
+describe('a fence that can only do harm', () => {
+  it('from one that was no voter when the last committed record was written is refused as long as the leader is heard', () => {
+    follow()
+    const fence = { kind: 'fence-received', candidate: brokerId(7), epoch: leaderEpoch(9) } as const
+    step({ kind: 'records-received', echo: echo(), highWatermark: offset(0), clearsSuspect: false, isEmpty: true })
+    expect(kinds(step(fence))).toEqual(['refuse-fence'])
+    expect(kinds(step({ ...fence, candidate: brokerId(3) }))).toEqual(['stop-fetching', 'persist-promise'])
   })
 })

@@ -1,0 +1,193 @@
+// What a replica has and does as the leader of one epoch, whether it takes records at the moment or not. Owns what it knows of
+// its followers, its hand-over, and the change of voters that it carries out; the role, the promise, the lease and the
+// high watermark stay with ReplicaState, which hands in what is needed of them.
+
+import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
+import type { Voter, VoterSet } from '../../shared/voters.ts'
+import type { ReplicaLog } from './divergence.ts'
+import type { ReplicaRules } from './replica-rules.ts'
+import type { FetchAnswer, FetchPosition, ReplicaEffect } from './replication-events.ts'
+import type { VotersInForce } from './voters-in-force.ts'
+import { assert } from '../../shared/assert.ts'
+import { isVoter } from '../../shared/voters.ts'
+import { checkFetch } from './divergence.ts'
+import { InSyncReplicas } from './in-sync-replicas.ts'
+
+/** A hand-over that takes longer is given up: the partition must not stay without a leader. */
+const HAND_OVER_MS_MAX = 500
+/** Followers that have fetched within this time confirm a leader whose lease could not be renewed. */
+const CONFIRMATION_MS_MAX = 2_500
+/** A leader that is no voter any more hands over; if nobody takes it, it tries again so much later. */
+const LEAVE_AGAIN_MS = 2_000
+
+export interface LeadershipOptions {
+  readonly self: Voter
+  readonly epoch: LeaderEpoch
+  readonly log: ReplicaLog
+  readonly voters: VotersInForce
+  readonly rules: ReplicaRules
+  readonly granted: readonly BrokerId[]
+  readonly lagMsMax: number
+  readonly now: number
+}
+
+interface HandOver {
+  readonly to: BrokerId
+  readonly deadline: number
+  isSuggested: boolean
+}
+
+export class Leadership {
+  readonly epoch: LeaderEpoch
+  /** Where the first record of the epoch stands. */
+  readonly epochStartOffset: Offset
+  readonly inSync: InSyncReplicas
+  readonly #log: ReplicaLog
+  readonly #voters: VotersInForce
+  readonly #rules: ReplicaRules
+  #handOver: HandOver | undefined
+  /** The last set that was asked for. */
+  #wanted: VoterSet | undefined
+  /** From then on, if it is no voter any more, it tries to hand over. */
+  #leavesAt: number
+
+  /** The epoch-start record is not appended yet. */
+  constructor(options: LeadershipOptions) {
+    const { self, epoch, log, voters, rules, granted, lagMsMax, now } = options
+    assert(epoch > (log.latestEpoch ?? -1), 'an epoch of a leader is new to its log')
+    this.epoch = epoch
+    this.epochStartOffset = log.logEndOffset
+    this.inSync = new InSyncReplicas({ self, sets: voters.sets, granted, lagMsMax, now, countsIn: rules.countsIn })
+    this.#log = log
+    this.#voters = voters
+    this.#rules = rules
+    this.#leavesAt = now
+  }
+
+  /** How far behind this leader a follower is: records, and milliseconds if that can be said. */
+  lagOf(follower: BrokerId, now: number): { readonly records: number; readonly ms: number | undefined } {
+    const { logEndOffset } = this.#log
+    const records = Math.max(0, logEndOffset - this.inSync.heldEndOffsetOfBroker(follower))
+    return { records, ms: this.inSync.lagMsOf(follower, logEndOffset, now) }
+  }
+
+  /** Whether so many voters fetch as could elect another leader. */
+  isHeard(now: number): boolean {
+    const heard = this.inSync.heardWithin(CONFIRMATION_MS_MAX, now)
+    return this.#voters.campaignSets.every(({ quorum }, at) => (heard[at] ?? 0) >= quorum)
+  }
+
+  /** A fetch in this epoch. */
+  answer(fetch: FetchPosition, highWatermark: Offset, now: number): FetchAnswer {
+    const { inSync } = this
+    const { from, directoryId, incarnation, fetchOffset, lastFetchedEpoch } = fetch
+    const known = inSync.incarnationOf(from, directoryId)
+    if (this.#rules.isOldIncarnation(known, incarnation)) return { kind: 'refused', error: 'FENCED_LEADER_EPOCH' }
+    if (this.#rules.isNewIncarnation(known, incarnation)) {
+      inSync.onNewIncarnation({ brokerId: from, directoryId }, incarnation, now)
+    }
+    const check = checkFetch(this.#log, fetchOffset, lastFetchedEpoch)
+    const { lossAcceptedIn } = this.#log
+    if (check.kind === 'diverging') return { ...check, lossAcceptedIn }
+    if (check.kind === 'before-log-start') {
+      return { ...check, kind: 'log-start', lossAcceptedIn, ...this.#voters.recordAt(check.logStartOffset) }
+    }
+    // One that is no voter, or not on this disk, may read along and catch up, and counts for nothing.
+    inSync.onFetch(fetch, this.#log.logEndOffset, now)
+    const held = inSync.heldEndOffsetOf(from, directoryId)
+    const clearsSuspect = fetch.isSuspect && held >= highWatermark && held > this.epochStartOffset
+    return { kind: 'records', fetchOffset, highWatermark, clearsSuspect }
+  }
+
+  nextHighWatermark(highWatermark: Offset): Offset {
+    const { epochStartOffset } = this
+    const sets = this.inSync.heldBySets(this.#log.heldEndOffset)
+    return this.#rules.nextHighWatermark({ highWatermark, epochStartOffset, sets })
+  }
+
+  /** Whether a record of this epoch is committed. */
+  isEpochCommitted(highWatermark: Offset): boolean {
+    return highWatermark > this.epochStartOffset
+  }
+
+  proposeInSync(effects: ReplicaEffect[]): void {
+    effects.push({ kind: 'propose-in-sync-replicas', epoch: this.epoch, replicas: this.inSync.members })
+  }
+
+  maybeProposeInSync(highWatermark: Offset, now: number, effects: ReplicaEffect[]): void {
+    const { epochStartOffset } = this
+    const facts = { leaderEndOffset: this.#log.logEndOffset, highWatermark, epochStartOffset, now }
+    if (this.inSync.maybeChange(facts)) this.proposeInSync(effects)
+  }
+
+  // Handing over
+
+  get isHandingOver(): boolean {
+    return this.#handOver !== undefined
+  }
+
+  handOver(to: BrokerId, now: number): void {
+    this.#handOver = { to, deadline: now + HAND_OVER_MS_MAX, isSuggested: false }
+  }
+
+  maybeEndHandOver(now: number): void {
+    if (this.#handOver !== undefined && now >= this.#handOver.deadline) this.#handOver = undefined
+  }
+
+  /** The successor needs all that has been acknowledged or may yet be, or it would lose to a better log. */
+  maybeSuggestSuccessor(effects: ReplicaEffect[]): void {
+    const handOver = this.#handOver
+    if (handOver === undefined || handOver.isSuggested) return
+    if (this.inSync.heldEndOffsetOfBroker(handOver.to) < this.#log.logEndOffset) return
+    handOver.isSuggested = true
+    effects.push({ kind: 'suggest-leader', to: handOver.to, epochSeen: this.epoch })
+  }
+
+  /** To whom a leader that is no voter any more should hand over now. */
+  takeLeave(now: number): BrokerId | undefined {
+    if (now < this.#leavesAt) return undefined
+    const to = this.inSync.successor()
+    if (to !== undefined) this.#leavesAt = now + LEAVE_AGAIN_MS
+    return to
+  }
+
+  // Changing the voters
+
+  /** The log may have got a voters record, or lost one: from now on it is another set that counts. */
+  noteVoters(effects: ReplicaEffect[]): void {
+    const { sets } = this.#voters
+    if (this.inSync.sets === sets) return
+    this.inSync.setVoters(sets)
+    this.proposeInSync(effects)
+  }
+
+  /** Whether it matters what the broker has promised: it is a voter, or is to become one. */
+  isHeeded(broker: BrokerId): boolean {
+    return this.#voters.isNamed(broker) || this.#wanted?.voters.some(({ brokerId }) => brokerId === broker) === true
+  }
+
+  changeVoters(wanted: VoterSet, isTaking: boolean, highWatermark: Offset, effects: ReplicaEffect[]): void {
+    this.#wanted = wanted
+    const { record, current } = this.#voters
+    const newcomers = wanted.voters.filter(
+      ({ brokerId, directoryId }) => !isVoter(current.voters, brokerId, directoryId),
+    )
+    const behind = this.inSync.behind(newcomers)
+    const isEpochCommitted = this.isEpochCommitted(highWatermark)
+    const facts = { record, current, wanted, highWatermark, isEpochCommitted, behind }
+    const why = isTaking ? this.#rules.whyNotChangeVoters(facts) : 'not-leading'
+    effects.push(
+      why === undefined
+        ? { kind: 'append-voters', epoch: this.epoch, set: current, next: wanted }
+        : { kind: 'refuse-voters-change', why, behind },
+    )
+  }
+
+  /** Both sets hold the record that names both: from now on the new set is enough. Whoever leads then goes on with it. */
+  maybeFinishChange(highWatermark: Offset, effects: ReplicaEffect[]): void {
+    const { record } = this.#voters
+    if (record?.next === undefined || !this.isEpochCommitted(highWatermark)) return
+    if (!this.#rules.mayFinishChange(record.offset, highWatermark)) return
+    effects.push({ kind: 'append-voters', epoch: this.epoch, set: record.next, next: undefined })
+  }
+}
