@@ -8,6 +8,7 @@ import type { Random } from '../../shared/random.ts'
 import type { Timer, Timers } from '../../shared/time.ts'
 import type { Coordinator, LeadershipOutcome, LeaderSuggestion } from '../coordination/coordinator.ts'
 import type { Replica } from './replica.ts'
+import { leaderEpoch as toLeaderEpoch } from '../../shared/ids.ts'
 
 const RETRY_MS = 500
 /** In-sync sets change in waves; a few at a time are told. */
@@ -130,7 +131,7 @@ export class LeadershipPublisher {
   }
 
   #onOutcome(replica: Replica, epoch: LeaderEpoch, outcome: LeadershipOutcome | undefined): void {
-    if (outcome?.kind !== 'fenced' || (outcome.leadership.leaderEpoch ?? -1) < epoch) return
+    if (this.#isStopped || outcome?.kind !== 'fenced' || (outcome.leadership.leaderEpoch ?? -1) < epoch) return
     // Either somebody has been elected above this leader, which will soon be heard of, or the coordinator remembers what
     // nobody else does: then this leader needs an epoch above that to be found.
     this.#fenced.add(replica)
@@ -143,9 +144,13 @@ export class LeadershipPublisher {
     this.#fenced.clear()
     for (const replica of fenced) {
       const { topicId, partition } = replica.identity
-      const known = this.#options.coordinator.leaderships.of(topicId, partition)?.leaderEpoch
+      const { leader, leaderEpoch: known } = this.#options.coordinator.leaderships.of(topicId, partition) ?? {}
       const own = replica.leaderEpoch
-      if (replica.role === 'leader' && known !== undefined && own !== undefined && known >= own) replica.campaign(known)
+      if (replica.role !== 'leader' || known === undefined || own === undefined || known < own) continue
+      // Of its own epoch the coordinator may know, from promises, that it has begun, and not whose it is; it takes nobody's
+      // word for that any more.
+      const isNobodys = known === own && leader === undefined
+      replica.campaign(isNobodys ? toLeaderEpoch(own + 1) : known)
     }
   }
 
