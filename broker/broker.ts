@@ -15,8 +15,8 @@ import type { RequestContext, Requests } from './requests/requests.ts'
 import type { Disk } from './storage/disk.ts'
 import { must } from '../shared/assert.ts'
 import { TidemarkError } from '../shared/errors.ts'
-import type { TopicId } from '../shared/ids.ts'
-import { brokerId } from '../shared/ids.ts'
+import type { TimestampMs, TopicId } from '../shared/ids.ts'
+import { brokerId, timestampMs } from '../shared/ids.ts'
 import { silentLogger } from '../shared/logger.ts'
 import { sleep } from '../shared/time.ts'
 import { startAdminServer } from './admin/http-server.ts'
@@ -33,6 +33,7 @@ import { PartitionManager } from './replication/partition-manager.ts'
 import { TurnWriter } from './replication/turn-writer.ts'
 import { RequestRouter } from './requests/request-router.ts'
 import { ClusterFacts } from './storage/cluster-facts.ts'
+import { DrainMark } from './storage/drain-mark.ts'
 import { LogDirectory } from './storage/log-directory.ts'
 import { MemoryDisk } from './storage/memory-disk.ts'
 import { MeteredDisk } from './storage/metered-disk.ts'
@@ -115,7 +116,9 @@ class RunningBroker implements Broker {
   #stopping: Promise<void> | undefined
   readonly #incarnation: string
   #cluster: Cluster | undefined
+  #drainMark: DrainMark | undefined
   #isImmediate = false
+  #startedAt: TimestampMs = timestampMs(0)
   #stopDeadlineMs = 0
   #onImmediate: (() => void) | undefined
   readonly #immediate = new Promise<void>((resolve) => {
@@ -226,6 +229,7 @@ class RunningBroker implements Broker {
 
   async start(): Promise<void> {
     const startedMs = this.#environment.clock.monotonic()
+    this.#startedAt = this.#environment.clock.now()
     await this.#startAdmin()
     const directory = await this.#openDirectory()
     const turnWriter = new TurnWriter(this.#environment.timers)
@@ -234,6 +238,7 @@ class RunningBroker implements Broker {
     const coordinator = await this.#startCoordinator(directory, turnWriter)
     const { clock, timers } = this.#environment
     const delayed = new DelayedOperations({ clock, timers, countMax: this.#options.delayedOperationsMax })
+    if (isCluster) this.#drainMark = new DrainMark(this.#disk, this.#dataPath)
     const cluster = isCluster ? this.#startCluster(directory, coordinator, delayed) : undefined
     const partitions = await this.#startPartitions(directory, coordinator, turnWriter)
     const router = this.#makeRouter(coordinator, partitions, delayed)
@@ -406,6 +411,7 @@ class RunningBroker implements Broker {
     return {
       isCluster: true,
       replicas: cluster.requests,
+      drain: (isDraining: boolean) => this.#drain(isDraining),
       localLeadership: (id: TopicId, partition: number) => cluster.leadershipOf(id, partition),
       explain: (id: TopicId, partition: number) => cluster.explain(id, partition),
     }
@@ -460,21 +466,32 @@ class RunningBroker implements Broker {
   }
 
   async #join(coordinator: Coordinator): Promise<void> {
+    await coordinator.join(this.#record())
+  }
+
+  /** The mark stands whatever comes of telling it: the others hear of it as soon as they can. */
+  async #drain(isDraining: boolean): Promise<void> {
+    if (this.#phase !== 'serving') throw new TidemarkError('COORDINATOR_NOT_AVAILABLE', `the broker is ${this.#phase}`)
+    await must(this.#drainMark, 'a broker of a cluster has a mark').set(isDraining)
+    await must(this.#coordinator, 'a broker that is asked has joined').announce(this.#record())
+  }
+
+  #record(): BrokerRecord {
     const { host, port } = this.#advertised()
     const directory = must(this.#directory, 'a broker joins with its directory open')
     const bootId = this.#disk.bootId()
-    const self: BrokerRecord = {
+    return {
       brokerId: brokerId(this.#options.brokerId),
       incarnation: this.#incarnation,
       host,
       port,
       rack: this.#options.rack,
       software: BROKER_SOFTWARE,
-      startedAt: this.#environment.clock.now(),
+      startedAt: this.#startedAt,
       directoryId: directory.identity.directoryId,
       ...(bootId === undefined ? {} : { bootId }),
+      ...(this.#drainMark?.isDraining === true ? { isDraining: true } : {}),
     }
-    await coordinator.join(self)
   }
 
   /** What clients are told to connect to. */
@@ -516,7 +533,7 @@ class RunningBroker implements Broker {
 
   #registerGauges(directory: LogDirectory, router: RequestRouter): void {
     const meter = this.#meter
-    const startedAt = this.#environment.clock.now() / 1000
+    const startedAt = this.#startedAt / 1000
     meter.gauge('tidemark_build_info', { version: BROKER_SOFTWARE, node: process.version }, () => 1)
     meter.gauge('tidemark_start_time_seconds', {}, () => startedAt)
     meter.gauge('tidemark_event_loop_utilization_ratio', {}, () => this.#environment.eventLoopUtilization())

@@ -1,5 +1,5 @@
-// Administers topics: makes, describes, changes, deletes them, and asks for offsets. Each call is one request, or one a
-// leader; refusals of single topics become errors. Knows nothing of records.
+// Administers topics and the brokers that hold them: makes, describes, changes, deletes, moves, and asks for offsets. Each
+// call is one request, or one a leader; refusals of single topics become errors. Knows nothing of records.
 
 import type { TidemarkError } from '../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
@@ -51,6 +51,37 @@ export interface OffsetsRequest extends WaitOptions {
   /** Default: all. */
   readonly partitions?: readonly number[] | undefined
 }
+
+export interface PartitionMove {
+  readonly topic: string
+  readonly partition: number
+  /** The brokers that are to have a replica, the preferred leader first. Empty: the move under way is called off. */
+  readonly replicas: readonly number[]
+}
+
+export interface MovePartitionsRequest {
+  readonly moves: readonly PartitionMove[]
+  /** Only check, change nothing. */
+  readonly validateOnly?: boolean | undefined
+}
+
+export interface MovedPartition {
+  readonly topic: string
+  readonly partition: number
+  /** Before the move. */
+  readonly from: readonly number[]
+  /** What is wanted now; it takes as long as the copying of the records does. */
+  readonly to: readonly number[]
+}
+
+export interface Decommission {
+  /** What was set in motion by this call. */
+  readonly moved: readonly MovedPartition[]
+  /** Replicas that the broker has still, those included that are on their way. */
+  readonly left: number
+}
+
+export type PartitionRecovery = ResponseOf<'recoverPartition'>
 
 export interface TrimRequest {
   readonly topic: string
@@ -209,6 +240,90 @@ export class Admin {
     )
   }
 
+  /**
+   * The broker is to lead nothing that another can lead, and to be given no more replicas, until undrainBroker. It has to
+   * be there, since it keeps the mark on its own disk. Resolves before its leaderships are handed over.
+   */
+  async drainBroker(brokerId: number, options: WaitOptions = {}): Promise<void> {
+    await this.#drain('drainBroker', brokerId, true, options)
+  }
+
+  /** Takes the mark away. */
+  async undrainBroker(brokerId: number, options: WaitOptions = {}): Promise<void> {
+    await this.#drain('undrainBroker', brokerId, false, options)
+  }
+
+  /**
+   * Gives partitions other replicas, or calls a move off. It has begun when this resolves; describeTopics tells in `movingTo`
+   * that it is not done yet. @throws INVALID_REPLICA_ASSIGNMENT; with several refusals the first, the others as its cause
+   */
+  async movePartitions(request: MovePartitionsRequest, options: WaitOptions = {}): Promise<MovedPartition[]> {
+    checkOptions('movePartitions', request, { moves: isArray, validateOnly: isBoolean })
+    const moves = request.moves.map(toMove)
+    const message = { moves, validateOnly: request.validateOnly ?? false }
+    return this.#call('movePartitions', options, async (scope) => {
+      // Doing it twice leaves the same behind.
+      const how = { isRepeatable: true, to: 'controller' } as const
+      const { partitions } = await this.#cluster.ask('movePartitions', message, scope, how)
+      throwRefusals(partitions)
+      return partitions.map(movedFrom)
+    })
+  }
+
+  /**
+   * Drains a broker and moves all its replicas to others; the broker may be away for good. What is left then is told;
+   * it may be stopped when that is 0. @throws INVALID_REPLICATION_FACTOR where too few brokers are left
+   */
+  async decommissionBroker(
+    brokerId: number,
+    options: WaitOptions & { readonly validateOnly?: boolean | undefined } = {},
+  ): Promise<Decommission> {
+    const { validateOnly = false, ...wait } = options
+    checkOptions(
+      'decommissionBroker',
+      { brokerId, validateOnly },
+      { brokerId: integerFrom(0), validateOnly: isBoolean },
+    )
+    return this.#call('decommissionBroker', wait, async (scope) => {
+      const how = { isRepeatable: true, to: 'controller' } as const
+      const message = { broker: brokerId, validateOnly }
+      const { partitions, left } = await this.#cluster.ask('decommissionBroker', message, scope, how)
+      throwRefusals(partitions)
+      return { moved: partitions.map(movedFrom), left }
+    })
+  }
+
+  /**
+   * Lets the replica on a broker lead a partition whose other replicas are gone for good, though it may lack records. Only
+   * tells what would be lost, unless isLossAccepted.
+   */
+  async recoverPartition(
+    request: {
+      readonly topic: string
+      readonly partition: number
+      readonly brokerId: number
+      readonly isLossAccepted?: boolean | undefined
+    },
+    options: WaitOptions = {},
+  ): Promise<PartitionRecovery> {
+    const number = integerFrom(0)
+    const rules = { topic: topicName, partition: number, brokerId: number, isLossAccepted: isBoolean }
+    checkOptions('recoverPartition', request, rules)
+    const { topic, partition, brokerId: broker, isLossAccepted = false } = request
+    const message = { topic, partition, broker, isLossAccepted }
+    return this.#call('recoverPartition', options, (scope) =>
+      this.#cluster.ask('recoverPartition', message, scope, { isRepeatable: !isLossAccepted, to: broker }),
+    )
+  }
+
+  async #drain(what: string, brokerId: number, isDraining: boolean, options: WaitOptions): Promise<void> {
+    checkOptions(what, { brokerId }, { brokerId: integerFrom(0) })
+    const how = { isRepeatable: true, to: brokerId } as const
+    await this.#call(what, options, (scope) =>
+      this.#cluster.ask('drainBroker', { broker: brokerId, isDraining }, scope, how),
+    )
+  }
+
   #call<T>(what: string, options: WaitOptions, work: (scope: Scope) => Promise<T>): Promise<T> {
     checkOptions(what, options, WAIT_RULES)
     return this.#cluster.call(what, options, work)
@@ -282,6 +397,21 @@ function toCreate(topic: TopicToCreate): RequestOf<'createTopics'>['topics'][num
   return { topic: topic.topic, partitions, replicationFactor, config: toPairs(config) }
 }
 
+const isBrokers: Rule = (value) => {
+  const isList = Array.isArray(value) && value.every((id) => Number.isInteger(id) && Number(id) >= 0)
+  return isList ? undefined : 'an array of broker ids'
+}
+
+function toMove(move: PartitionMove): RequestOf<'movePartitions'>['moves'][number] {
+  const { topic, partition, replicas } = move
+  checkOptions('movePartitions: a move', move, { topic: topicName, partition: integerFrom(0), replicas: isBrokers })
+  return { topic, partition, replicas }
+}
+
+function movedFrom({ topic, partition, from, to }: MovedPartition): MovedPartition {
+  return { topic, partition, from, to }
+}
+
 function toPairs(config: TopicToCreate['config']): (readonly [string, string])[] {
   return Object.entries(config ?? {}).map(([name, value]) => [name, String(value)] as const)
 }
@@ -298,6 +428,7 @@ function checkedOffset(beforeOffset: number): number {
 
 interface Outcome {
   readonly topic: string
+  readonly partition?: number
   readonly error: number
   readonly message?: string | undefined
 }
@@ -305,12 +436,15 @@ interface Outcome {
 /** The first refusal; all of them, when there are several, as its cause. */
 function throwRefusals(outcomes: readonly Outcome[]): void {
   const errors: TidemarkError[] = []
-  for (const { topic, error, message } of outcomes) {
-    if (error !== 0) errors.push(errorFromWire(error, `topic ${topic}: ${message ?? 'refused'}`, { topic }))
+  for (const { topic, partition, error, message } of outcomes) {
+    if (error === 0) continue
+    const what = partition === undefined ? `topic ${topic}` : `partition ${topic}-${partition}`
+    const where = partition === undefined ? { topic } : { topic, partition }
+    errors.push(errorFromWire(error, `${what}: ${message ?? 'refused'}`, where))
   }
   const [first] = errors
   if (first === undefined) return
   if (errors.length === 1) throw first
-  const cause = new AggregateError(errors, `${errors.length} topics were refused`)
+  const cause = new AggregateError(errors, `${errors.length} were refused`)
   throw errorOf(first.code, `${first.message} (and ${errors.length - 1} more)`, { topic: first.topic ?? '', cause })
 }

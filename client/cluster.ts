@@ -29,8 +29,8 @@ const SILENT_FOR_MS = 10_000
 export interface AskClusterOptions {
   /** Whether asking twice is as good as asking once; if not, an unknown outcome is the caller's to see. */
   readonly isRepeatable: boolean
-  /** The broker that must be asked; any when absent. */
-  readonly to?: 'controller'
+  /** The broker that must be asked, also by its id; any when absent. */
+  readonly to?: 'controller' | number
 }
 
 export class Cluster {
@@ -119,7 +119,11 @@ export class Cluster {
         return this.#askFirst(api, request, scope, { silenceMs: SILENCE_MS, candidates: () => this.#candidates() })
       }
       const connection =
-        options.to === 'controller' ? await this.#controllerConnection(scope) : await this.#anyConnection(scope)
+        typeof options.to === 'number'
+          ? await this.#connectionOf(options.to, scope)
+          : options.to === 'controller'
+            ? await this.#controllerConnection(scope)
+            : await this.#anyConnection(scope)
       const { body } = await connection.ask(api, request, { signal: scope.signal })
       return body
     })
@@ -254,6 +258,15 @@ export class Cluster {
     } catch (error) {
       this.logger.debug({ topics, reason: String(error) }, 'metadata could not be refreshed')
     }
+  }
+
+  /** Of a member. @throws INVALID_ARGUMENT naming the members */
+  async #connectionOf(brokerId: number, scope: Scope): Promise<Connection> {
+    await scope.race(this.metadata.refresh([], false))
+    const address = this.metadata.addressOf(brokerId)
+    if (address !== undefined) return this.#pool.get(address, 'control', scope)
+    const ids = this.metadata.brokerIds().join(', ')
+    throw errorOf('INVALID_ARGUMENT', `there is no broker ${brokerId} at the moment; there are: ${ids}`)
   }
 
   async #controllerConnection(scope: Scope): Promise<Connection> {

@@ -74,6 +74,11 @@ export class MetadataCache {
     return this.#brokers.get(brokerId)
   }
 
+  /** All brokers known, ascending. */
+  brokerIds(): number[] {
+    return [...this.#brokers.keys()].toSorted((a, b) => a - b)
+  }
+
   /** All brokers known, in no order. */
   addresses(): Address[] {
     return [...this.#brokers.values()]

@@ -31,6 +31,7 @@ export async function clusterInfo(context: CommandContext): Promise<number> {
     topics: broker.topics,
     replicas: broker.partitions,
     leads: broker.leaders,
+    drained: broker.isDraining === true ? 'yes' : undefined,
     // Only the broker that answers knows what it holds.
     bytes: broker.bytes === 0 ? undefined : broker.bytes,
   }))

@@ -34,6 +34,7 @@ const ASKING: readonly FlagRow[] = [...CLIENT_FLAGS, FORMAT_FLAG]
 
 const TOPIC: PositionalRow = { name: 'topic', arity: 'one', about: 'Name of the topic' }
 const TOPICS: PositionalRow = { name: 'topics', arity: 'many', about: 'Names of topics' }
+const BROKER: PositionalRow = { name: 'broker', arity: 'one', about: 'Number of the broker' }
 const DIRECTORY: PositionalRow = {
   name: 'path',
   arity: 'one',
@@ -256,6 +257,25 @@ export const COMMANDS: readonly CommandRow[] = [
       { name: 'exit-when-healthy', alias: 'e', type: 'switch', about: 'Wait until all is well' },
     ],
     load: async () => (await import('./cluster.ts')).clusterHealth,
+  },
+  {
+    path: ['broker', 'list'],
+    about: 'Show the brokers, as cluster info does',
+    positionals: [],
+    flags: ASKING,
+    load: async () => (await import('./cluster.ts')).clusterInfo,
+  },
+  {
+    path: ['broker', 'drain'],
+    about: 'Have a broker lead nothing that another can, and get no more replicas, until --undo',
+    positionals: [BROKER],
+    flags: [
+      ...ASKING,
+      { name: 'undo', type: 'switch', about: 'Let it lead again, and get replicas' },
+      { name: 'wait', alias: 'w', type: 'switch', about: 'Wait until it leads nothing' },
+    ],
+    examples: [['tidemark broker drain 3 --wait', 'Before broker 3 is stopped for a while']],
+    load: async () => (await import('./broker.ts')).drainBroker,
   },
   {
     path: ['log', 'dump'],

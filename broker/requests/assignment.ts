@@ -9,18 +9,23 @@ import type { BrokerId } from '../../shared/ids.ts'
 import type { Coordinator, TopicDefinition } from '../coordination/coordinator.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Assignment, PlacementRequest } from './placement.ts'
-import { countLoad, extendPlacement } from './placement.ts'
+import { checkReplicationFactor, countLoad, extendPlacement } from './placement.ts'
 
 export type Replicas = Required<Pick<TopicDefinition, 'assignment' | 'directories'>>
 
-/** The brokers that replicas can be given to. */
-export function candidates(coordinator: Coordinator): readonly Candidate[] {
-  return coordinator.brokers().flatMap(({ brokerId, rack, directoryId }) => {
-    return directoryId === undefined ? [] : [{ brokerId, rack, directoryId }]
+/** The brokers that replicas can be given to: not those that are drained. */
+export function candidates(coordinator: Pick<Coordinator, 'brokers'>): readonly Candidate[] {
+  return coordinator.brokers().flatMap(({ brokerId, rack, directoryId, isDraining }) => {
+    return directoryId === undefined || isDraining === true ? [] : [{ brokerId, rack, directoryId }]
   })
 }
 
-interface Candidate {
+/** Members that are drained, by ascending id. */
+export function drained(coordinator: Pick<Coordinator, 'brokers'>): readonly BrokerId[] {
+  return coordinator.brokers().flatMap(({ brokerId, isDraining }) => (isDraining === true ? [brokerId] : []))
+}
+
+export interface Candidate {
   readonly brokerId: BrokerId
   readonly rack: string | undefined
   readonly directoryId: string
@@ -36,7 +41,9 @@ export function assign(
   topic: Pick<TopicDefinition, 'partitions' | 'replicationFactor'>,
   startAt: number,
 ): Replicas {
-  const request = { ...topic, brokers: candidates(coordinator), load: loadOf(coordinator), startAt }
+  const brokers = candidates(coordinator)
+  checkReplicationFactor(topic.replicationFactor, brokers.length, drained(coordinator))
+  const request = { ...topic, brokers, load: loadOf(coordinator), startAt }
   return extend({ assignment: [], directories: {} }, request)
 }
 
@@ -58,6 +65,7 @@ export function assignMore(
     const text = `topic ${name} has ${replicationFactor} replicas of each partition, and only ${brokers.length} brokers can take one: the data directory of broker ${replaced.join(', ')} is not the one that its replicas were in`
     throw new TidemarkError('INVALID_REPLICATION_FACTOR', text)
   }
+  checkReplicationFactor(replicationFactor, brokers.length, drained(coordinator))
   return extend(before, { brokers, load: loadOf(coordinator), partitions, replicationFactor, startAt })
 }
 
@@ -69,7 +77,7 @@ function extend(before: Replicas, request: CandidateRequest): Replicas {
   return { assignment, directories: { ...directories, ...before.directories } }
 }
 
-function loadOf({ topics }: Coordinator): PlacementRequest['load'] {
+export function loadOf({ topics }: Coordinator): PlacementRequest['load'] {
   const assignments: Assignment[] = []
   for (const { assignment } of topics.list()) if (assignment !== undefined) assignments.push(assignment)
   return countLoad(assignments)

@@ -2,6 +2,7 @@
 // partition is led, and every replica keeps up. Owns the verdicts and their words; changes nothing.
 
 import type { RequestServices } from './request-services.ts'
+import { drained } from './assignment.ts'
 import { leadershipOf, liveBrokers, minInSyncReplicas } from './leadership.ts'
 
 export type ClusterCheck = ReturnType<RequestServices['checks']>[number]
@@ -37,17 +38,18 @@ export function clusterChecks(services: RequestServices): readonly ClusterCheck[
     }
   }
   return [
-    { name: 'brokers', isOk: away.size === 0, detail: describeBrokers(live.size, away) },
+    { name: 'brokers', isOk: away.size === 0, detail: describeBrokers(live.size, away, drained(coordinator)) },
     { name: 'leaders', ...verdict(leaderless, partitions, 'have no leader') },
     { name: 'replicas', ...verdict(behind, partitions, 'have fewer replicas in sync than they should') },
     { name: 'writes', ...verdict(unwritable, partitions, 'have fewer replicas in sync than min.insync.replicas') },
   ]
 }
 
-function describeBrokers(there: number, away: ReadonlySet<number>): string {
-  if (away.size === 0) return `${there} there, none away`
+function describeBrokers(there: number, away: ReadonlySet<number>, draining: readonly number[]): string {
+  const drainedToo = draining.length === 0 ? '' : `; drained: ${draining.join(', ')}`
+  if (away.size === 0) return `${there} there, none away${drainedToo}`
   const ids = [...away].sort((a, b) => a - b).join(', ')
-  return `${there} there; away, with replicas: ${ids}`
+  return `${there} there; away, with replicas: ${ids}${drainedToo}`
 }
 
 function verdict(bad: readonly string[], all: number, what: string): { isOk: boolean; detail: string } {

@@ -31,6 +31,7 @@ export function clusterInfo(services: RequestServices): ResponseOf<'clusterInfo'
         // What others hold in bytes is for them to say.
         bytes: isSelf ? partitions.bytes : 0,
         leaders: leads.get(broker.brokerId) ?? 0,
+        isDraining: broker.isDraining === true,
       }
     }),
     checks: [...services.checks(), ...clusterChecks(services)].map(({ name, isOk, detail }) => ({

@@ -64,10 +64,15 @@ export function extendPlacement(before: Assignment, request: PlacementRequest): 
 }
 
 /** @throws INVALID_REPLICATION_FACTOR naming both numbers, unless so many brokers can hold so many replicas */
-export function checkReplicationFactor(replicationFactor: number, brokers: number): void {
+export function checkReplicationFactor(
+  replicationFactor: number,
+  brokers: number,
+  drained: readonly BrokerId[] = [],
+): void {
   if (replicationFactor >= 1 && replicationFactor <= brokers) return
   const there = brokers === 1 ? 'is 1 broker' : `are ${brokers} brokers`
-  const text = `replication factor ${replicationFactor} is not possible: there ${there}`
+  const besides = drained.length === 0 ? '' : ` besides ${drained.join(', ')}, which get none while they are drained`
+  const text = `replication factor ${replicationFactor} is not possible: there ${there}${besides}`
   throw new TidemarkError('INVALID_REPLICATION_FACTOR', text)
 }
 

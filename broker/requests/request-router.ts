@@ -18,10 +18,13 @@ import type {
 import { TidemarkError } from '../../shared/errors.ts'
 import { clusterInfo } from './cluster-info.ts'
 import { describeTopics } from './describe-topics.ts'
+import { drainBroker } from './drain.ts'
 import { FetchRequests } from './fetch.ts'
 import { listOffsets } from './list-offsets.ts'
 import { metadata } from './metadata.ts'
+import { MoveRequests } from './moves.ts'
 import { ProduceRequests } from './produce.ts'
+import { recoverPartition } from './recovery.ts'
 import { TopicRequests } from './topics.ts'
 
 type Handlers = {
@@ -42,6 +45,7 @@ export class RequestRouter implements Requests {
 
   constructor(services: RequestServices) {
     const topics = new TopicRequests(services)
+    const moves = new MoveRequests(services)
     this.#produces = new ProduceRequests(services, () => this.#checkIdle())
     this.#fetches = new FetchRequests(services)
     this.#handlers = {
@@ -62,6 +66,13 @@ export class RequestRouter implements Requests {
       trim: (request) => topics.trim(request),
       describeTopics: (request) => describeTopics(services, request),
       clusterInfo: () => clusterInfo(services),
+      async drainBroker(request) {
+        await drainBroker(services, request)
+        return {}
+      },
+      movePartitions: (request) => moves.movePartitions(request),
+      decommissionBroker: (request) => moves.decommissionBroker(request),
+      recoverPartition: (request) => recoverPartition(services, request),
       fence: (request) => this.#replicas().fence(request),
       announceLeaders: (request) => this.#replicas().announceLeaders(request),
       suggestLeader: (request) => this.#replicas().suggestLeader(request),

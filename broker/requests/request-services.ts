@@ -43,6 +43,8 @@ export interface RequestServices {
   readonly explain?: (id: TopicId, partition: number) => string | undefined
   /** Absent where a broker is its own cluster. */
   readonly replicas?: ReplicaRequests
+  /** Sets or takes back the mark that this broker is drained. Absent where a broker is its own cluster. */
+  readonly drain?: (isDraining: boolean) => Promise<void>
   /** What is looked at to tell whether all is well. */
   readonly checks: () => readonly { readonly name: string; readonly isOk: boolean; readonly detail: string }[]
 }

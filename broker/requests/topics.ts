@@ -11,7 +11,7 @@ import { PARTITIONS_PER_TOPIC_MAX } from '../../shared/limits.ts'
 import { hostedPartitions } from '../storage/hosted-partitions.ts'
 import { minInSyncReplicasOf } from '../storage/log-config.ts'
 import type { Replicas } from './assignment.ts'
-import { assign, assignMore, candidates } from './assignment.ts'
+import { assign, assignMore, candidates, drained } from './assignment.ts'
 import { whenLed, within } from './bounded-wait.ts'
 import { checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
@@ -152,7 +152,7 @@ export class TopicRequests {
     const partitions = topic.partitions ?? limits.defaultPartitions
     const replicationFactor = topic.replicationFactor ?? Math.min(limits.defaultReplicationFactor, Math.max(1, brokers))
     checkPartitions(partitions)
-    checkReplicationFactor(replicationFactor, brokers)
+    checkReplicationFactor(replicationFactor, brokers, isCluster ? drained(coordinator) : [])
     const config: Record<string, string> = {}
     for (const [key, value] of topic.config) {
       if (Object.hasOwn(config, key)) throw new TidemarkError('INVALID_CONFIG', `${key} is there twice`)

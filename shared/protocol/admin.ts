@@ -118,6 +118,8 @@ export const describeTopicsResponse = struct({
           reason: optional(string),
           /** Ranges of offsets lost to corruption: start inclusive, end exclusive. */
           quarantined: array(struct({ startOffset: count53, endOffset: count53 })),
+          /** The replicas that are wanted, while a move is under way. */
+          movingTo: optional(array(int32)),
         }),
       ),
     }),

@@ -32,6 +32,16 @@ import {
   suggestLeaderRequest,
   suggestLeaderResponse,
 } from './peers.ts'
+import {
+  decommissionBrokerRequest,
+  decommissionBrokerResponse,
+  drainBrokerRequest,
+  drainBrokerResponse,
+  movePartitionsRequest,
+  movePartitionsResponse,
+  recoverPartitionRequest,
+  recoverPartitionResponse,
+} from './operations.ts'
 import { initProducerIdRequest, initProducerIdResponse, produceRequest, produceResponse } from './produce.ts'
 import type { AnyField, Field, ValueOf } from './schema.ts'
 import { optional, string, struct, int32 } from './schema.ts'
@@ -58,6 +68,10 @@ export const APIS = {
   trim: row(10, trimRequest, trimResponse),
   describeTopics: row(11, describeTopicsRequest, describeTopicsResponse),
   clusterInfo: row(12, clusterInfoRequest, clusterInfoResponse),
+  drainBroker: row(13, drainBrokerRequest, drainBrokerResponse),
+  movePartitions: row(14, movePartitionsRequest, movePartitionsResponse),
+  decommissionBroker: row(15, decommissionBrokerRequest, decommissionBrokerResponse),
+  recoverPartition: row(16, recoverPartitionRequest, recoverPartitionResponse),
   replicaFetch: row(32, replicaFetchRequest, replicaFetchResponse),
   fence: row(33, fenceRequest, fenceResponse),
   announceLeaders: row(34, announceLeadersRequest, announceLeadersResponse),

@@ -21,6 +21,8 @@ export const clusterInfoResponse = struct({
       bytes: count53,
       /** How many partitions it leads. */
       leaders: optional(uint32),
+      /** It is to lead nothing that another can. */
+      isDraining: optional(boolean),
     }),
   ),
   /** Each thing that was looked at; the cluster is healthy when all are ok. */

@@ -34,6 +34,7 @@ const ORDERS: Topic = {
       state: 'online',
       reason: undefined,
       quarantined: [],
+      movingTo: undefined,
     },
   ],
 }

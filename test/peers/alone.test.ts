@@ -17,6 +17,7 @@ describe('a broker that is alone', () => {
       client.request('suggestLeader', { brokerId: 2, partitions: [{ topicId: ID, partition: 0, epochSeen: 1 }] }),
       client.request('probeBroker', { brokerId: 2, incarnation: ID }),
       client.request('replicaFetch', followOf({ [ID]: 0 })),
+      client.request('drainBroker', { broker: 1, isDraining: true }),
     ]
     for (const id of ids) {
       const { code, message } = errorOf(await client.answer(id))

@@ -125,6 +125,9 @@ async function startCluster(url: string, { others = 2, partitionsMax = 100, topi
 type NewTopic = RequestOf<'createTopics'>['topics'][number]
 type Cluster = Awaited<ReturnType<typeof startCluster>>
 
+/** As placed: replicas of each partition. */
+const assignmentOf = (cluster: Cluster, name = 'a') => cluster.topic(name).assignment
+
 /** Every other broker leads what it should, unless this one has it. */
 async function leadAll({ lives, topic, until, coordinator }: Cluster): Promise<void> {
   const { topicId: id, assignment = [] } = topic()
@@ -146,6 +149,25 @@ describeWithRedis('topics of a cluster', () => {
   beforeAll(async () => {
     redis = await startRedis()
     return () => redis.stop()
+  })
+
+  it('go to no broker that is drained, and say so where too few are left', async () => {
+    const cluster = await startCluster(redis.url, { others: 2 })
+    const [two] = cluster.lives
+    await two?.coordinator.announce({ ...two.record, isDraining: true })
+    await cluster.until(() => cluster.coordinator.brokers().some(({ isDraining }) => isDraining === true))
+    expect(await cluster.create({ replicationFactor: 2 })).toBe('created')
+    expect(assignmentOf(cluster)?.map((replicas) => replicas.toSorted((a, b) => a - b))).toEqual([
+      [1, 3],
+      [1, 3],
+      [1, 3],
+    ])
+    expect(await cluster.create({ topic: 'b', replicationFactor: 3 })).toBe(
+      'INVALID_REPLICATION_FACTOR: replication factor 3 is not possible: there are 2 brokers besides 2, which get none while they are drained',
+    )
+    const { brokers, checks } = await cluster.ask('clusterInfo', {})
+    expect(brokers.map(({ isDraining }) => isDraining)).toEqual([false, true, false])
+    expect(checks.find(({ name }) => name === 'brokers')?.detail).toBe('3 there, none away; drained: 2')
   })
 
   it('have replicas on as many brokers as they shall, and the directories of those', async () => {
