@@ -6,6 +6,8 @@
 // Safety is judged all the time, liveness after the faults: every partition is led, every producer finishes, every reader
 // that follows reaches the end, all replicas become equal byte for byte, and brokers that stop leave nothing behind.
 
+import type { Replica } from '../../broker/replication/replica.ts'
+import type { ReplicaRules } from '../../broker/replication/replica-rules.ts'
 import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { prepareCodec } from '../../shared/compression/codec.ts'
@@ -13,6 +15,7 @@ import { ClusterNemesis } from './cluster-nemesis.ts'
 import { ClusterOracle } from './cluster-oracle.ts'
 import { type ClusterFault, type ClusterPlan, clusterPlanOf } from './cluster-plan.ts'
 import { differenceOf, readLog } from './replica-logs.ts'
+import { ReplicaWatch } from './replica-watch.ts'
 import { DATA_DIRECTORY, type DescribedTopic, SimBroker } from './sim-broker.ts'
 import { SimNetwork } from './sim-network.ts'
 import { type ProcessHost, SimProcess } from './sim-process.ts'
@@ -27,6 +30,8 @@ export interface ClusterSimulationOptions {
   /** For tests of the simulation itself: what a broker is given may be bent. */
   readonly bend?: SimBroker['bend']
   readonly onlyFaults?: readonly ClusterFault[]
+  /** For tests of the simulation itself: the rules that all replicas go by. */
+  readonly rules?: ReplicaRules
 }
 
 export interface ClusterSimulationResult {
@@ -46,7 +51,8 @@ export interface ClusterSimulationResult {
   readonly outcomes: ReadonlyMap<string, number>
 }
 
-const PROBE_MS = 50
+/** What brokers say of themselves; what they are is looked at after every event. */
+const PROBE_MS = 250
 const TOPICS_MS = 120_000
 /** After the last fault: until all brokers serve, and until every partition is led and has all its replicas. */
 const SERVE_MS = 90_000
@@ -70,6 +76,7 @@ class ClusterSimulation {
   readonly #plan: ClusterPlan
   readonly #stage: Stage
   readonly #oracle: ClusterOracle
+  readonly #watch: ReplicaWatch
   readonly #network: SimNetwork
   readonly #redis: SimRedisServer
   readonly #brokers: SimBroker[] = []
@@ -79,7 +86,6 @@ class ClusterSimulation {
   readonly #workload: Workload
   /** What each broker has shown last. */
   readonly #described = new Map<SimBroker, readonly DescribedTopic[]>()
-  #leaderEpochMax = 0
 
   constructor(options: ClusterSimulationOptions) {
     const { seed } = options
@@ -93,6 +99,9 @@ class ClusterSimulation {
     const { scheduler } = stage
     const fail = (fault: string): void => stage.fail('correctness', fault)
     this.#oracle = new ClusterOracle(() => scheduler.nowMs, fail)
+    const watch = new ReplicaWatch(fail)
+    this.#watch = watch
+    scheduler.afterEvent = () => watch.afterEvent()
     const onEvent = (who: string, what: string, details: string): void => stage.note(who, what, details)
     this.#network = new SimNetwork({ scheduler, random: stream(2), profile: plan.network, onEvent })
     this.#redis = new SimRedisServer({ scheduler, random: stream(7), onEvent })
@@ -100,10 +109,14 @@ class ClusterSimulation {
       scheduler,
       random: stream(3),
       onUncaught: (process, error) => stage.fail('crash', `${process.name} died of ${textOf(error)}`),
-      onEvent: (process, what, details) => stage.note(process.name, what, details),
+      onEvent: (process, what, details) => {
+        stage.note(process.name, what, details)
+        const broker = this.#brokers.find((one) => one.process === process)
+        if (broker !== undefined) watch.touch(broker)
+      },
     }
     for (let number = 1; number <= plan.brokers; number++) {
-      this.#brokers.push(this.#makeBroker(number, processes, stream(100 + number), options.bend))
+      this.#brokers.push(this.#makeBroker(number, processes, stream(100 + number), options))
     }
     const machine = (name: string, number: number): ClientMachine => {
       const process = new SimProcess(name, processes, 1 + (number % 3) / 100)
@@ -145,13 +158,18 @@ class ClusterSimulation {
       acknowledged: this.#oracle.acknowledgedCount,
       read: this.#oracle.readCount,
       lives: this.#brokers.reduce((sum, { lives }) => sum + lives, 0),
-      leaderEpochs: this.#leaderEpochMax,
+      leaderEpochs: this.#watch.leaderEpochMax,
       begun: this.#nemesis.begun,
       outcomes: this.#workload.outcomes,
     }
   }
 
-  #makeBroker(number: number, processes: ProcessHost, random: Random, bend?: SimBroker['bend']): SimBroker {
+  #makeBroker(
+    number: number,
+    processes: ProcessHost,
+    random: Random,
+    { bend = (same) => same, rules }: ClusterSimulationOptions,
+  ): SimBroker {
     const host = `broker-${number}`
     const broker = new SimBroker({
       host,
@@ -163,7 +181,10 @@ class ClusterSimulation {
       logger: this.#stage.logger(host),
       coordinator: (process) => this.#redis.coordinator(host, process),
     })
-    if (bend !== undefined) broker.bend = bend
+    const onReplica = (replica: Replica): void => this.#watch.onReplica(broker, replica)
+    const replicaTrial = rules === undefined ? { onReplica } : { onReplica, rules }
+    broker.bend = (environment) => bend({ ...environment, replicaTrial })
+    this.#watch.follow(broker)
     return broker
   }
 
@@ -373,11 +394,6 @@ class ClusterSimulation {
       broker.describe((topics) => {
         this.#described.set(broker, topics)
         this.#oracle.onDescribed(broker.host, lives, topics)
-        for (const { partitions } of topics) {
-          for (const { leaderEpoch = 0 } of partitions) {
-            this.#leaderEpochMax = Math.max(this.#leaderEpochMax, leaderEpoch)
-          }
-        }
       })
     }
   }

@@ -18,13 +18,16 @@ export function readLog(
   partition: number,
 ): LogOnDisk | undefined {
   const directory = `${dataDirectory}/logs/${topicId}-${partition}`
-  if (disk.stat(directory) === undefined) return undefined
+  const names = disk
+    .peekNames(directory)
+    .filter((name) => name.endsWith('.log'))
+    .toSorted()
+  if (names.length === 0) return undefined
   const batches = new Map<number, Uint8Array>()
-  const names = disk.list(directory).filter((name) => name.endsWith('.log'))
   let startOffset: number | undefined
   let endOffset = 0
   for (const name of names) {
-    const bytes = disk.readFile(`${directory}/${name}`)
+    const bytes = disk.peekFile(`${directory}/${name}`) ?? new Uint8Array(0)
     const base = Number.parseInt(name, 10)
     startOffset ??= base
     endOffset = Math.max(endOffset, base)

@@ -55,6 +55,7 @@ export class SimBroker {
   operationsToLive = Infinity
   onDoomed: () => void = () => undefined
   onSynced: (path: string, beganMs: number) => void = () => undefined
+  onAppended: (path: string, position: number, bytes: Uint8Array) => void = () => undefined
   readonly #syncs = new Map<string, number[]>()
   /** For tests of the simulation: what the broker is given may be bent before. */
   bend: (environment: ReturnType<typeof brokerEnvironment>) => ReturnType<typeof brokerEnvironment> = (same) => same
@@ -201,6 +202,7 @@ export class SimBroker {
       clock: process,
       latency: { timers: process, syncMs: () => this.mood.syncMs(), readMs: () => this.mood.readMs() },
       fault: (operation) => this.mood.fault(operation),
+      onAppended: (path, position, bytes) => this.onAppended(path, position, bytes),
       onOperation: (operation) => {
         if (this.disk !== disk || operation.kind === 'read' || operation.kind === 'open') return
         network.note(this.host, operation.kind, `${operation.path} ${operation.content?.length ?? ''}`)

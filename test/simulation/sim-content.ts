@@ -44,6 +44,11 @@ export class SimContent {
     return count
   }
 
+  /** Not a copy: valid until the next change. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.length)
+  }
+
   toBytes(): Uint8Array {
     return this.#bytes.slice(0, this.length)
   }

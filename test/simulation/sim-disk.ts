@@ -53,6 +53,8 @@ export interface SimDiskOptions {
   /** Seen before each operation is done; the disk may be forked in it. */
   readonly onOperation?: ((operation: SimOperation, disk: SimDisk) => void) | undefined
   readonly fault?: ((operation: SimOperation) => SimFault | undefined) | undefined
+  /** Told of every append that has been done as a whole. */
+  readonly onAppended?: ((path: string, position: number, bytes: Uint8Array) => void) | undefined
   /** How long a sync takes, and a read that is waited for; none unless given. */
   readonly latency?:
     { readonly timers: Timers; readonly syncMs: () => number; readonly readMs?: () => number } | undefined
@@ -334,6 +336,18 @@ export class SimDisk implements Disk {
     return `boot-${this.#boot}`
   }
 
+  /** The names in a directory, for whoever looks on: no operation of any process. None if it is not there. */
+  peekNames(path: string): readonly string[] {
+    const node = this.#find(path)
+    return node?.kind === 'directory' ? [...node.current.keys()] : []
+  }
+
+  /** The bytes of a file, for whoever looks on; valid until it changes. */
+  peekFile(path: string): Uint8Array | undefined {
+    const node = this.#find(path)
+    return node?.kind === 'file' ? node.current.view() : undefined
+  }
+
   /** For SimFile. */
   appendTo(node: SimFileNode, path: string, buffers: readonly Uint8Array[]): void {
     this.#append(node, path, buffers, 'append')
@@ -396,6 +410,7 @@ export class SimDisk implements Disk {
       node.modifiedMs = this.options.clock.now()
       const sizeAfter = node.current.length
       node.effects.push({ number: this.#effects++, bytes: done, position, sizeAfter, isLost: false })
+      if (fault === undefined && kind === 'append') this.options.onAppended?.(path, position, done)
     }
     if (fault !== undefined) throw new DiskError(fault.code, kind, path)
   }

@@ -4,11 +4,16 @@
 import { createHash } from 'node:crypto'
 
 const LINES_KEPT = 200
+const HASHED_AT_ONCE = 16_384
+
+type Line = readonly [ms: number, who: string, what: string, details: string]
 
 export class Trace {
   readonly #hash = createHash('sha256')
   readonly #keepsAll: boolean
-  #lines: string[] = []
+  /** Not hashed yet. */
+  #pending = ''
+  #lines: Line[] = []
   #count = 0
 
   constructor(keepsAll = false) {
@@ -22,31 +27,37 @@ export class Trace {
   /** Columns: virtual milliseconds, who, what, details. */
   add(ms: number, who: string, what: string, details = ''): void {
     this.#count += 1
-    const line = lineOf(ms, who, what, details)
-    this.#hash.update(line)
-    this.#keep(line)
+    this.#pending += `${ms}|${who}|${what}|${details}\n`
+    if (this.#pending.length > HASHED_AT_ONCE) this.#flush()
+    this.#keep([ms, who, what, details])
   }
 
   /** A line that only explains: it is no part of the digest. */
   note(ms: number, who: string, what: string, details: string): void {
-    this.#keep(lineOf(ms, who, what, details))
+    this.#keep([ms, who, what, details])
   }
 
   /** Ends the trace. */
   digest(): string {
+    this.#flush()
     return this.#hash.copy().digest('hex').slice(0, 16)
   }
 
   lines(): readonly string[] {
-    return this.#keepsAll ? this.#lines : this.#lines.slice(-LINES_KEPT)
+    return (this.#keepsAll ? this.#lines : this.#lines.slice(-LINES_KEPT)).map(textOf)
   }
 
-  #keep(line: string): void {
+  #flush(): void {
+    this.#hash.update(this.#pending)
+    this.#pending = ''
+  }
+
+  #keep(line: Line): void {
     this.#lines.push(line)
     if (!this.#keepsAll && this.#lines.length > 2 * LINES_KEPT) this.#lines = this.#lines.slice(-LINES_KEPT)
   }
 }
 
-function lineOf(ms: number, who: string, what: string, details: string): string {
+function textOf([ms, who, what, details]: Line): string {
   return `${ms.toFixed(3).padStart(12)} ${who.padEnd(12)} ${what.padEnd(14)} ${details}`
 }

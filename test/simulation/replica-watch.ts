@@ -1,0 +1,281 @@
+// Looks at the replicas of a cluster after every event, past everything that brokers say of themselves: what they think in
+// memory, and what stands on their disks. Owns the oracles of replication:
+//
+// - An epoch of a partition has one leader.
+// - In one life of a replica its high watermark and its log start never fall, and log start <= high watermark <= log end.
+// - Two logs that hold a batch at the same offset in the same epoch hold the same bytes, behind the same batch.
+// - What is below the high watermark of any replica is the same everywhere below high watermarks, for ever.
+// - Who leads has all that was committed in earlier epochs.
+//
+// Knows nothing of clients; a promise to one of them is judged by the other oracle, with what is committed told from here.
+
+import type { Replica } from '../../broker/replication/replica.ts'
+import { crc32c } from '../../shared/crc32c.ts'
+import { offset } from '../../shared/ids.ts'
+import { baseOffsetAt, batchBytes, endOffsetAt, leaderEpochAt } from '../../shared/record-batch/header.ts'
+import { DATA_DIRECTORY, type SimBroker } from './sim-broker.ts'
+import type { SimDisk } from './sim-disk.ts'
+
+interface CommittedBatch {
+  readonly base: number
+  readonly end: number
+  readonly epoch: number
+  readonly crc: number
+  /** Of the leader in whose time it was found committed. */
+  readonly committedIn: number
+}
+
+/** What is known of a partition, of all its replicas together. */
+interface PartitionHistory {
+  readonly name: string
+  /** By epoch. */
+  readonly leaders: Map<number, string>
+  /** By base offset. */
+  readonly committed: Map<number, CommittedBatch>
+  committedEnd: number
+  /** By epoch and base offset: the checksum, and the batch before it if that is known. */
+  readonly batches: Map<string, { readonly crc: number; before: string | undefined }>
+}
+
+/** One replica in one life of its broker. */
+interface Watched {
+  readonly replica: Replica
+  readonly broker: SimBroker
+  readonly history: PartitionHistory
+  readonly directory: string
+  highWatermark: number
+  logStartOffset: number
+  /** Up to here the committed part of the log has been held against the history. */
+  checkedEnd: number
+  leadsIn: number | undefined
+  isSeen: boolean
+}
+
+const LOG_PATH = /^(.*\/logs\/([0-9a-f-]{36})-(\d+))\/\d+\.log$/
+
+export class ReplicaWatch {
+  readonly #fail: (fault: string) => void
+  readonly #histories = new Map<string, PartitionHistory>()
+  readonly #watched = new Map<SimBroker, Watched[]>()
+  readonly #dirty = new Set<SimBroker>()
+  /** By disk and file: the last batch that was appended, if nothing else has changed the file since. */
+  readonly #tails = new WeakMap<SimDisk, Map<string, { length: number; last: string }>>()
+  /** Looks at replicas so far, for whoever wants to know that they took place. */
+  looks = 0
+  leaderEpochMax = 0
+
+  constructor(fail: (fault: string) => void) {
+    this.#fail = fail
+  }
+
+  /** Follows a broker through all of its lives. */
+  follow(broker: SimBroker): void {
+    this.#watched.set(broker, [])
+    broker.onAppended = (path, position, bytes) => this.#onAppended(broker, path, position, bytes)
+  }
+
+  /** A replica of a new life, or one that was opened again. */
+  onReplica(broker: SimBroker, replica: Replica): void {
+    const { topicId, topic, partition } = replica.identity
+    const watched = (this.#watched.get(broker) ?? []).filter(
+      (one) =>
+        one.replica.identity.incarnation === replica.identity.incarnation &&
+        !(one.replica.identity.topicId === topicId && one.replica.identity.partition === partition),
+    )
+    const directory = `${DATA_DIRECTORY}/logs/${topicId}-${partition}`
+    watched.push({
+      replica,
+      broker,
+      history: this.#historyOf(topicId, partition, `${topic}-${partition}`),
+      directory,
+      highWatermark: 0,
+      logStartOffset: 0,
+      checkedEnd: 0,
+      leadsIn: undefined,
+      isSeen: false,
+    })
+    this.#watched.set(broker, watched)
+    this.#dirty.add(broker)
+  }
+
+  onEnded(broker: SimBroker): void {
+    this.#watched.set(broker, [])
+    this.#dirty.delete(broker)
+  }
+
+  /** Something of the broker has run. */
+  touch(broker: SimBroker): void {
+    this.#dirty.add(broker)
+  }
+
+  afterEvent(): void {
+    if (this.#dirty.size === 0) return
+    for (const broker of this.#dirty) {
+      if (!broker.process.isAlive) continue
+      for (const watched of this.#watched.get(broker) ?? []) this.#look(watched)
+    }
+    this.#dirty.clear()
+  }
+
+  /** Up to where anybody has found the partition committed. */
+  committedEnd(topicId: string, partition: number): number {
+    return this.#histories.get(`${topicId}-${partition}`)?.committedEnd ?? 0
+  }
+
+  #historyOf(topicId: string, partition: number, name: string): PartitionHistory {
+    const key = `${topicId}-${partition}`
+    let history = this.#histories.get(key)
+    if (history === undefined) {
+      history = { name, leaders: new Map(), committed: new Map(), committedEnd: 0, batches: new Map() }
+      this.#histories.set(key, history)
+    }
+    return history
+  }
+
+  #look(watched: Watched): void {
+    const { replica, history, broker } = watched
+    if (replica.role === 'offline' || isBeingReplaced(replica)) return
+    this.looks += 1
+    const { partition } = replica
+    const { highWatermark, log } = partition
+    const { logStartOffset, writtenEndOffset } = log
+    if (highWatermark !== watched.highWatermark || logStartOffset !== watched.logStartOffset || !watched.isSeen) {
+      if (watched.isSeen && highWatermark < watched.highWatermark) {
+        this.#say(watched, `the high watermark falls from ${watched.highWatermark} to ${highWatermark}`)
+      }
+      if (watched.isSeen && logStartOffset < watched.logStartOffset) {
+        this.#say(watched, `the log start falls from ${watched.logStartOffset} to ${logStartOffset}`)
+      }
+      watched.isSeen = true
+      watched.highWatermark = highWatermark
+      watched.logStartOffset = logStartOffset
+      this.#holdAgainst(watched, replica.leaderEpoch ?? replica.state.promise?.epoch ?? 0)
+    }
+    if (logStartOffset > highWatermark || highWatermark > writtenEndOffset) {
+      const found = JSON.stringify({ logStartOffset, highWatermark, writtenEndOffset })
+      this.#say(watched, `offsets are out of order: ${found}`)
+    }
+    const leadsIn = replica.role === 'leader' ? replica.leaderEpoch : undefined
+    if (leadsIn === watched.leadsIn) return
+    watched.leadsIn = leadsIn
+    if (leadsIn === undefined) return
+    this.leaderEpochMax = Math.max(this.leaderEpochMax, leadsIn)
+    const who = broker.host
+    const other = history.leaders.get(leadsIn)
+    if (other !== undefined && other !== `${who} ${broker.lives}`) {
+      this.#say(watched, `epoch ${leadsIn} has two leaders: ${other} and ${who} ${broker.lives}`)
+    }
+    history.leaders.set(leadsIn, `${who} ${broker.lives}`)
+    this.#checkComplete(watched, leadsIn)
+  }
+
+  /** What became committed in an earlier epoch is in the log of whoever leads. */
+  #checkComplete(watched: Watched, epoch: number): void {
+    const { log } = watched.replica.partition
+    let last: CommittedBatch | undefined
+    for (const batch of watched.history.committed.values()) {
+      if (batch.committedIn < epoch && batch.end > (last?.end ?? 0)) last = batch
+    }
+    if (last === undefined || last.end <= log.logStartOffset) return
+    const found = log.writtenEndOffset < last.end ? undefined : log.epochAt(offset(last.base))
+    if (found === last.epoch) return
+    const what = `the batch at ${last.base} of epoch ${last.epoch}, committed in epoch ${last.committedIn}`
+    const has = found === undefined ? `ends at ${log.writtenEndOffset}` : `has one of epoch ${found} there`
+    this.#say(watched, `leads in epoch ${epoch} without ${what}: ${has}`)
+  }
+
+  /** Whatever is newly below the high watermark is what it is everywhere. */
+  #holdAgainst(watched: Watched, epoch: number): void {
+    const { history, highWatermark, logStartOffset, broker } = watched
+    let from = Math.max(watched.checkedEnd, logStartOffset)
+    if (from >= highWatermark) return
+    for (const batch of batchesOnDisk(broker.disk, watched.directory, from, highWatermark)) {
+      from = batch.end
+      const known = history.committed.get(batch.base)
+      if (known === undefined) {
+        if (batch.base < history.committedEnd && this.#isCovered(history, batch.base, batch.end)) {
+          this.#say(watched, `the batch at ${batch.base} stands where others were committed`)
+        }
+        history.committed.set(batch.base, { ...batch, committedIn: epoch })
+        history.committedEnd = Math.max(history.committedEnd, batch.end)
+      } else if (known.crc !== batch.crc || known.end !== batch.end || known.epoch !== batch.epoch) {
+        const here = `epoch ${batch.epoch} up to ${batch.end}`
+        this.#say(watched, `committed at ${batch.base} is ${here}, and was epoch ${known.epoch} up to ${known.end}`)
+      }
+    }
+    watched.checkedEnd = from
+  }
+
+  #isCovered(history: PartitionHistory, base: number, end: number): boolean {
+    for (const batch of history.committed.values()) if (batch.base < end && batch.end > base) return true
+    return false
+  }
+
+  #onAppended(broker: SimBroker, path: string, position: number, bytes: Uint8Array): void {
+    const [, , topicId, partition] = LOG_PATH.exec(path) ?? []
+    if (topicId === undefined) return
+    const history = this.#historyOf(topicId, Number(partition), `${topicId}-${partition}`)
+    const tails = this.#tails.get(broker.disk) ?? new Map<string, { length: number; last: string }>()
+    this.#tails.set(broker.disk, tails)
+    const tail = tails.get(path)
+    let before = tail?.length === position ? tail.last : undefined
+    for (let at = 0; at < bytes.length;) {
+      const size = batchBytes(bytes, at)
+      if (size <= 0 || at + size > bytes.length) break
+      const key = `${leaderEpochAt(bytes, at)}:${baseOffsetAt(bytes, at)}`
+      const crc = crc32c(bytes.subarray(at, at + size))
+      const known = history.batches.get(key)
+      if (known === undefined) history.batches.set(key, { crc, before })
+      else {
+        if (known.crc !== crc) this.#fail(`${history.name} at ${broker.host}: another batch of epoch:offset ${key}`)
+        if (known.before !== undefined && before !== undefined && known.before !== before) {
+          this.#fail(`${history.name} at ${broker.host}: ${key} stands behind ${before}, and behind ${known.before}`)
+        }
+        known.before ??= before
+      }
+      before = key
+      at += size
+    }
+    if (before !== undefined) tails.set(path, { length: position + bytes.length, last: before })
+  }
+
+  #say({ history, broker }: Watched, what: string): void {
+    this.#fail(`${history.name} at ${broker.host} in life ${broker.lives}: ${what}`)
+  }
+}
+
+/** Between the decision to begin anew where the leader's log begins and its end the log is not what it says. */
+function isBeingReplaced({ role, state, partition }: Replica): boolean {
+  if (partition.highWatermark <= partition.log.writtenEndOffset) return false
+  return role === 'follower' && state.following !== undefined && state.fetchPosition() === undefined
+}
+
+/** The whole batches of a log from an offset on, up to another one, as they stand on the disk. */
+function* batchesOnDisk(
+  disk: SimDisk,
+  directory: string,
+  from: number,
+  to: number,
+): IterableIterator<Omit<CommittedBatch, 'committedIn'>> {
+  const bases = disk
+    .peekNames(directory)
+    .filter((name) => name.endsWith('.log'))
+    .toSorted()
+  for (const [index, name] of bases.entries()) {
+    const next = bases[index + 1]
+    if (next !== undefined && Number.parseInt(next, 10) <= from) continue
+    const bytes = disk.peekFile(`${directory}/${name}`)
+    if (bytes === undefined) continue
+    for (let at = 0; at < bytes.length;) {
+      const size = batchBytes(bytes, at)
+      if (size <= 0 || at + size > bytes.length) break
+      const end = endOffsetAt(bytes, at)
+      if (end > to) return
+      if (end > from) {
+        const crc = crc32c(bytes.subarray(at, at + size))
+        yield { base: baseOffsetAt(bytes, at), end, epoch: leaderEpochAt(bytes, at), crc }
+      }
+      at += size
+    }
+  }
+}
