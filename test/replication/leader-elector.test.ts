@@ -33,7 +33,7 @@ describe('a new topic', () => {
 describe('a broker that is drained', () => {
   const drain = async (cluster: ElectionCluster, id: number, isDraining: boolean): Promise<void> => {
     const { coordinator } = cluster.broker(id)
-    const [self] = coordinator.brokers().filter((record) => record.brokerId === brokerId(id))
+    const self = coordinator.brokers().find((record) => record.brokerId === brokerId(id))
     const record = { ...must(self, 'it has joined'), isDraining }
     cluster.broker(id).process.run('drain', '', () => {
       coordinator.announce(record).catch((error: unknown) => expect(error).toBeUndefined())
