@@ -14,6 +14,7 @@ import type { BrokerId, LeaderEpoch, TimestampMs, TopicId } from '../../shared/i
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock, Timers } from '../../shared/time.ts'
+import type { Voter } from '../../shared/voters.ts'
 import type { Meter } from '../metrics/meter.ts'
 
 /** One life of one broker. */
@@ -35,6 +36,9 @@ export interface BrokerRecord {
   readonly isDraining?: boolean
 }
 
+/** By the partition's number, as a text. */
+export type VotersByPartition = Readonly<Record<string, readonly Voter[]>>
+
 export interface TopicDefinition {
   readonly topicId: TopicId
   readonly name: string
@@ -46,6 +50,13 @@ export interface TopicDefinition {
   readonly assignment?: readonly (readonly BrokerId[])[]
   /** The data directories of those brokers when they became replicas, by broker id: a replaced disk is no voter. */
   readonly directories?: Readonly<Record<string, string>>
+  /**
+   * By partition: its voters of the beginning, kept from the first change of its assignment on. Without an entry they are the
+   * assignment with these directories. Whose word counts is said by the partition's own log from then on.
+   */
+  readonly origins?: VotersByPartition
+  /** By partition: the voters that it is to get, the preferred leader first, as long as it has not. */
+  readonly moves?: VotersByPartition
   /** Grows by every change. */
   readonly version: number
   readonly createdAt: TimestampMs
@@ -93,6 +104,9 @@ export interface TopicChange {
   readonly config?: Readonly<Record<string, string>>
   readonly assignment?: readonly (readonly BrokerId[])[]
   readonly directories?: Readonly<Record<string, string>>
+  readonly origins?: VotersByPartition
+  /** All that there are from then on; none, when it is empty. */
+  readonly moves?: VotersByPartition
 }
 
 export interface PartitionName {

@@ -21,6 +21,7 @@ import type {
   TopicDefinition,
   TopicOutcome,
 } from './coordinator.ts'
+import { changedTopic } from './topic-change.ts'
 
 /** Outcomes that are remembered, so that a request which is repeated is answered and not done again. */
 const REMEMBERED_REQUESTS_MAX = 1_000
@@ -141,7 +142,7 @@ class InProcessCatalogue implements TopicCatalogue {
       const current = this.#topics.get(id)
       if (current === undefined) return { kind: 'missing' }
       if (current.version !== expectedVersion) return { kind: 'conflict', topic: current }
-      const topic = { ...current, ...change, version: current.version + 1 }
+      const topic = changedTopic(current, change, current.version + 1)
       await this.#context.store.put(topic)
       this.#keep(topic)
       this.#notify({ kind: 'topic-changed', topic })

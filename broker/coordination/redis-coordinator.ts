@@ -36,6 +36,7 @@ import { leadershipFrom, textsOf, topicFrom, topicText } from './redis-records.t
 import { CHANGE_LEADERSHIPS, CHANGE_TOPIC, CREATE_TOPIC, DELETE_TOPIC, END_SESSION } from './redis-scripts.ts'
 import { RedisSession } from './redis-session.ts'
 import { leadershipOf } from './redis-view.ts'
+import { changedTopic } from './topic-change.ts'
 
 export interface RedisCoordinatorOptions {
   /** redis://user:password@host:port/database, rediss:// with TLS. */
@@ -397,7 +398,7 @@ class RedisCatalogue implements TopicCatalogue {
     if (this.get(id)?.version !== expectedVersion) await this.#mirror.sync()
     const current = this.get(id)
     // Another version than the expected one makes a conflict, so what it would be changed to does not matter.
-    const next = current === undefined ? '' : topicText({ ...current, ...change, version: expectedVersion + 1 })
+    const next = current === undefined ? '' : topicText(changedTopic(current, change, expectedVersion + 1))
     const args = [hashOf('change', requestId), id, expectedVersion, next]
     return this.#kept(await this.#outcomeOf(await this.#mirror.change(CHANGE_TOPIC, [], args)))
   }

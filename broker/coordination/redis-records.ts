@@ -5,7 +5,8 @@
 import { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerId, LeaderEpoch } from '../../shared/ids.ts'
 import { brokerId, leaderEpoch, timestampMs, topicId } from '../../shared/ids.ts'
-import type { BrokerRecord, PartitionName, TopicDefinition } from './coordinator.ts'
+import type { Voter } from '../../shared/voters.ts'
+import type { BrokerRecord, PartitionName, TopicDefinition, VotersByPartition } from './coordinator.ts'
 
 /** One leadership without its partition. */
 export interface LeadershipRecord {
@@ -33,7 +34,7 @@ export function topicText(topic: TopicDefinition): string {
 export function topicFrom(text: string): TopicDefinition {
   return reading('topic', text, () => {
     const fields = fieldsOf(JSON.parse(text))
-    const { assignment, directories } = fields
+    const { assignment, directories, origins, moves } = fields
     return {
       topicId: topicId(textIn(fields, 'topicId')),
       name: textIn(fields, 'name'),
@@ -42,6 +43,8 @@ export function topicFrom(text: string): TopicDefinition {
       config: namedTextsFrom(fieldsOf(fields['config']), 'config'),
       ...(assignment === undefined ? {} : { assignment: listOf(assignment).map((one) => brokersFrom(listOf(one))) }),
       ...(directories === undefined ? {} : { directories: namedTextsFrom(fieldsOf(directories), 'directories') }),
+      ...(origins === undefined ? {} : { origins: votersFrom(fieldsOf(origins)) }),
+      ...(moves === undefined ? {} : { moves: votersFrom(fieldsOf(moves)) }),
       version: numberIn(fields, 'version'),
       createdAt: timestampMs(numberIn(fields, 'createdAt')),
     }
@@ -157,6 +160,19 @@ function namedTextsFrom(fields: Fields, what: string): Readonly<Record<string, s
       return [key, text]
     }),
   )
+}
+
+function votersFrom(fields: Fields): VotersByPartition {
+  return Object.fromEntries(
+    Object.entries(fields).map(([partition, voters]): [string, readonly Voter[]] => {
+      if (!/^\d{1,10}$/.test(partition)) throw new RangeError(`${partition} is no partition`)
+      return [partition, listOf(voters).map((voter) => voterFrom(fieldsOf(voter)))]
+    }),
+  )
+}
+
+function voterFrom(fields: Fields): Voter {
+  return { brokerId: brokerId(numberIn(fields, 'brokerId')), directoryId: textIn(fields, 'directoryId') }
 }
 
 function brokersFrom(values: readonly unknown[]): readonly BrokerId[] {

@@ -10,6 +10,7 @@ import type {
   CoordinatorContext,
   TopicDefinition,
 } from '../../broker/coordination/coordinator.ts'
+import type { Voter } from '../../shared/voters.ts'
 import { brokerId, leaderEpoch, timestampMs, topicId } from '../../shared/ids.ts'
 import { silentLogger } from '../../shared/logger.ts'
 import { seededRandom } from '../../shared/random.ts'
@@ -247,6 +248,27 @@ export function describeCoordinator(name: string, open: OpenCoordinator): void {
       await first.coordinator.stop()
       const second = await start(first.store)
       expect(second.coordinator.topics.byName('orders')).toEqual(grown)
+      await second.coordinator.stop()
+    })
+
+    it('keeps where a partition moves, and who its voters were at the beginning', async () => {
+      const first = await start()
+      const voter = (id: number): Voter => ({ brokerId: brokerId(id), directoryId: `disk-${id}` })
+      const topic = { ...topicOf('orders'), replicationFactor: 2, assignment: [[SELF, brokerId(2)]] }
+      const { topicId: id } = topic
+      const { topics } = first.coordinator
+      await topics.create('r1', topic)
+      const moves = { '0': [voter(2), voter(3)] }
+      const moving = { ...topic, moves, version: 2 }
+      expect(await topics.change('r2', id, 1, { moves })).toEqual({ kind: 'done', topic: moving })
+      expect(first.store.topics.get(id)).toEqual(moving)
+      const origins = { '0': [voter(1), voter(2)] }
+      const change = { assignment: [[brokerId(2), brokerId(3)]], origins, moves: {} }
+      const moved = { ...topic, assignment: change.assignment, origins, version: 3 }
+      expect(await topics.change('r3', id, 2, change)).toEqual({ kind: 'done', topic: moved })
+      await first.coordinator.stop()
+      const second = await start(first.store)
+      expect(second.coordinator.topics.byName('orders')).toEqual(moved)
       await second.coordinator.stop()
     })
 
