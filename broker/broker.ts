@@ -413,6 +413,7 @@ class RunningBroker implements Broker {
       replicas: cluster.requests,
       drain: (isDraining: boolean) => this.#drain(isDraining),
       localLeadership: (id: TopicId, partition: number) => cluster.leadershipOf(id, partition),
+      localVoters: (id: TopicId, partition: number) => cluster.votersOf(id, partition),
       explain: (id: TopicId, partition: number) => cluster.explain(id, partition),
     }
   }

@@ -3,6 +3,7 @@
 
 import type { Logger } from '../shared/logger.ts'
 import type { BrokerId, TopicId } from '../shared/ids.ts'
+import type { Voter } from '../shared/voters.ts'
 import type { Coordinator } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { Meter } from './metrics/meter.ts'
@@ -93,6 +94,12 @@ export class Cluster {
     if (replica === undefined || leaderEpoch === undefined) return undefined
     const leader = replica.role === 'leader' ? this.replication.brokerId : undefined
     return { leader, leaderEpoch, inSyncReplicas: replica.state.inSyncReplicas }
+  }
+
+  /** Whose word counts by the log of the replica here; undefined where there is none, or it is not open. */
+  votersOf(topicId: TopicId, partition: number): readonly Voter[] | undefined {
+    const replica = this.replication.find(topicId, partition)
+    return replica === undefined || replica.role === 'offline' ? undefined : replica.state.voterSets.at(-1)?.voters
   }
 
   /** Why the partition is not as it should be, as its replica here sees it; undefined when it is, or has none here. */

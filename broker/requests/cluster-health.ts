@@ -1,9 +1,11 @@
-// What is looked at of the cluster as a whole, and not of the broker that is asked: whether every broker is there, every
-// partition is led, and every replica keeps up. Owns the verdicts and their words; changes nothing.
+// What is looked at of the cluster as a whole, and not of the broker that is asked: whether every broker is there, on the disk
+// that is known of it, every partition is led, and every replica keeps up. Owns the verdicts and their words; changes nothing.
 
 import type { RequestServices } from './request-services.ts'
 import { drained } from './assignment.ts'
-import { leadershipOf, liveBrokers, minInSyncReplicas } from './leadership.ts'
+import { liveBrokers } from './leadership.ts'
+import { type PartitionTroubles, type Trouble, troublesOf } from './partition-troubles.ts'
+import { directoriesNow, replacedDisks } from './replaced-disks.ts'
 
 export type ClusterCheck = ReturnType<RequestServices['checks']>[number]
 
@@ -11,37 +13,43 @@ export type ClusterCheck = ReturnType<RequestServices['checks']>[number]
 const NAMED_MAX = 5
 
 /** Nothing where a broker is its own cluster. */
-export function clusterChecks(services: RequestServices): readonly ClusterCheck[] {
+export function clusterChecks(services: RequestServices, troubles: PartitionTroubles): readonly ClusterCheck[] {
   if (services.isCluster !== true) return []
   const { coordinator } = services
   const live = liveBrokers(services)
+  const directories = directoriesNow(coordinator)
   const away = new Set<number>()
-  const leaderless: string[] = []
-  const behind: string[] = []
-  const unwritable: string[] = []
+  const found: Record<Trouble, string[]> = { leaderless: [], behind: [], unwritable: [] }
+  const strange = new Map<number, string[]>()
   let partitions = 0
   for (const topic of coordinator.topics.list()) {
-    const minimum = minInSyncReplicas(topic)
     partitions += topic.partitions
     for (const replicas of topic.assignment ?? []) for (const id of replicas) if (!live.has(id)) away.add(id)
     for (let partition = 0; partition < topic.partitions; partition += 1) {
-      const {
-        leader,
-        replicas = [],
-        inSyncReplicas = [],
-      } = leadershipOf(services, topic.topicId, partition, live) ?? {}
       const name = `${topic.name}-${partition}`
-      const inSync = inSyncReplicas.filter((id) => live.has(id)).length
-      if (leader === undefined) leaderless.push(name)
-      else if (inSync < minimum) unwritable.push(`${name} (${inSync} of ${minimum})`)
-      if (leader !== undefined && inSync < replicas.length) behind.push(`${name} (${inSync} of ${replicas.length})`)
+      const health = troubles.look(topic, partition, live)
+      for (const trouble of troublesOf(health)) {
+        const since = troubles.since(topic.topicId, partition, trouble)
+        const wanted = trouble === 'unwritable' ? health.minimum : health.replicas
+        const count = trouble === 'leaderless' ? '' : `${health.inSync} of ${wanted}, `
+        found[trouble].push(`${name} (${count}since ${timeOf(since ?? services.clock.now())})`)
+      }
+      for (const id of replacedDisks(services, topic, partition, directories)) {
+        const names = strange.get(id)
+        if (names === undefined) strange.set(id, [name])
+        else names.push(name)
+      }
     }
   }
   return [
     { name: 'brokers', isOk: away.size === 0, detail: describeBrokers(live.size, away, drained(coordinator)) },
-    { name: 'leaders', ...verdict(leaderless, partitions, 'have no leader') },
-    { name: 'replicas', ...verdict(behind, partitions, 'have fewer replicas in sync than they should') },
-    { name: 'writes', ...verdict(unwritable, partitions, 'have fewer replicas in sync than min.insync.replicas') },
+    { name: 'leaders', ...verdict(found.leaderless, partitions, 'have no leader') },
+    { name: 'replicas', ...verdict(found.behind, partitions, 'have fewer replicas in sync than they should') },
+    {
+      name: 'writes',
+      ...verdict(found.unwritable, partitions, 'have fewer replicas in sync than min.insync.replicas'),
+    },
+    { name: 'disks', isOk: strange.size === 0, detail: describeDisks(strange) },
   ]
 }
 
@@ -52,9 +60,26 @@ function describeBrokers(there: number, away: ReadonlySet<number>, draining: rea
   return `${there} there; away, with replicas: ${ids}${drainedToo}`
 }
 
+/** A broker that comes with another data directory is not the replica that it was. */
+function describeDisks(strange: ReadonlyMap<number, readonly string[]>): string {
+  if (strange.size === 0) return 'every broker is on the data directory that its replicas were made in'
+  const each = [...strange].map(([id, names]) => {
+    return `broker ${id} has another data directory than ${namedOf(names)} ${names.length === 1 ? 'was' : 'were'} made with`
+  })
+  const say = 'its copies count for nothing until `tidemark broker move --topic T --partition P --to …` names it again'
+  return `${each.join('; ')}: ${say}`
+}
+
 function verdict(bad: readonly string[], all: number, what: string): { isOk: boolean; detail: string } {
   if (bad.length === 0) return { isOk: true, detail: `${all} partitions, all well` }
-  const named = bad.slice(0, NAMED_MAX).join(', ')
-  const rest = bad.length > NAMED_MAX ? ' and others' : ''
-  return { isOk: false, detail: `${bad.length} of ${all} partitions ${what}: ${named}${rest}` }
+  return { isOk: false, detail: `${bad.length} of ${all} partitions ${what}: ${namedOf(bad)}` }
+}
+
+function namedOf(names: readonly string[]): string {
+  return `${names.slice(0, NAMED_MAX).join(', ')}${names.length > NAMED_MAX ? ' and others' : ''}`
+}
+
+/** To the second. */
+function timeOf(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }

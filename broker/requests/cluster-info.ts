@@ -5,9 +5,10 @@ import type { BrokerId } from '../../shared/ids.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { clusterChecks } from './cluster-health.ts'
+import type { PartitionTroubles } from './partition-troubles.ts'
 import { leadershipOf, liveBrokers } from './leadership.ts'
 
-export function clusterInfo(services: RequestServices): ResponseOf<'clusterInfo'> {
+export function clusterInfo(services: RequestServices, troubles: PartitionTroubles): ResponseOf<'clusterInfo'> {
   const { coordinator, cluster, brokerId, partitions } = services
   const hosted = hostedBy(
     coordinator.brokers().map((broker) => broker.brokerId),
@@ -34,7 +35,7 @@ export function clusterInfo(services: RequestServices): ResponseOf<'clusterInfo'
         isDraining: broker.isDraining === true,
       }
     }),
-    checks: [...services.checks(), ...clusterChecks(services)].map(({ name, isOk, detail }) => ({
+    checks: [...services.checks(), ...clusterChecks(services, troubles)].map(({ name, isOk, detail }) => ({
       name,
       isOk,
       detail,

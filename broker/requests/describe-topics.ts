@@ -76,7 +76,7 @@ function describePartition(
       ? stateElsewhere(services, topic, partition, live)
       : { state: facts.state, reason: facts.reason ?? explainPartition(services, topic, partition, live) }),
     quarantined: facts?.quarantined ?? [],
-    movingTo: undefined,
+    movingTo: topic.moves?.[partition]?.map(({ brokerId }) => brokerId),
   }
 }
 

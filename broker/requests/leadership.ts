@@ -7,6 +7,7 @@ import { fenceQuorum } from '../replication/fence-quorum.ts'
 import { isHosted } from '../storage/hosted-partitions.ts'
 import { minInSyncReplicasOf } from '../storage/log-config.ts'
 import type { LocalLeadership, RequestServices } from './request-services.ts'
+import { describeReplaced, directoriesNow, replacedDisks } from './replaced-disks.ts'
 
 export type KnownLeadership = Omit<Leadership, 'version'>
 
@@ -49,6 +50,19 @@ export function explainPartition(
   topic: TopicDefinition,
   partition: number,
   live: LiveBrokers = liveBrokers(services),
+): string | undefined {
+  const reason = explainReplicas(services, topic, partition, live)
+  const replaced = replacedDisks(services, topic, partition, directoriesNow(services.coordinator))
+  if (replaced.length === 0) return reason
+  const about = describeReplaced(topic, partition, replaced)
+  return reason === undefined ? about : `${reason}; ${about}`
+}
+
+function explainReplicas(
+  services: RequestServices,
+  topic: TopicDefinition,
+  partition: number,
+  live: LiveBrokers,
 ): string | undefined {
   const explained = services.explain?.(topic.topicId, partition)
   if (explained !== undefined || topic.assignment === undefined) return explained

@@ -23,6 +23,7 @@ import { FetchRequests } from './fetch.ts'
 import { listOffsets } from './list-offsets.ts'
 import { metadata } from './metadata.ts'
 import { MoveRequests } from './moves.ts'
+import { PartitionTroubles } from './partition-troubles.ts'
 import { ProduceRequests } from './produce.ts'
 import { recoverPartition } from './recovery.ts'
 import { TopicRequests } from './topics.ts'
@@ -39,6 +40,7 @@ export class RequestRouter implements Requests {
   readonly #fetches: FetchRequests
   readonly #handlers: Handlers
   readonly #replicaRequests: ReplicaRequests | undefined
+  readonly #troubles: PartitionTroubles
   #asked = 0
   readonly #onIdle: (() => void)[] = []
   #isStopping = false
@@ -46,6 +48,8 @@ export class RequestRouter implements Requests {
   constructor(services: RequestServices) {
     const topics = new TopicRequests(services)
     const moves = new MoveRequests(services)
+    const troubles = new PartitionTroubles(services)
+    this.#troubles = troubles
     this.#produces = new ProduceRequests(services, () => this.#checkIdle())
     this.#fetches = new FetchRequests(services)
     this.#handlers = {
@@ -65,7 +69,7 @@ export class RequestRouter implements Requests {
       },
       trim: (request) => topics.trim(request),
       describeTopics: (request) => describeTopics(services, request),
-      clusterInfo: () => clusterInfo(services),
+      clusterInfo: () => clusterInfo(services, troubles),
       async drainBroker(request) {
         await drainBroker(services, request)
         return {}
@@ -155,6 +159,7 @@ export class RequestRouter implements Requests {
   stop(): void {
     this.#isStopping = true
     this.#fetches.endWaits()
+    this.#troubles.stop()
   }
 
   #checkIdle(): void {

@@ -3,6 +3,7 @@
 import type { BrokerId, LeaderEpoch, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
+import type { Voter } from '../../shared/voters.ts'
 import type { Clock } from '../../shared/time.ts'
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
@@ -39,6 +40,8 @@ export interface RequestServices {
   readonly isCluster?: boolean
   /** What the replica of the partition on this broker knows of its leadership; undefined where there is none. */
   readonly localLeadership?: (id: TopicId, partition: number) => LocalLeadership | undefined
+  /** Whose word counts in the partition, by the log of the replica on this broker; undefined where there is none. */
+  readonly localVoters?: (id: TopicId, partition: number) => readonly Voter[] | undefined
   /** Why the partition is not as it should be, where the replica on this broker knows better than everybody else. */
   readonly explain?: (id: TopicId, partition: number) => string | undefined
   /** Absent where a broker is its own cluster. */

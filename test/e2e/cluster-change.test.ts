@@ -69,3 +69,22 @@ describeWithRedis('a broker that is drained', () => {
       await expect(admin.drainBroker(9)).rejects.toThrow('there is no broker 9 at the moment; there are: 1, 2, 3')
     }))
 })
+
+describeWithRedis('a broker that has come back with an empty disk', () => {
+  it('is named at once, with what to do', () =>
+    onStage(async (stage) => {
+      const { cluster, client } = stage
+      await makeTopic(stage)
+      await cluster.kill(2)
+      await cluster.wipe(2)
+      await cluster.restart(2)
+      const reason = async (): Promise<string> => {
+        const { partitions } = await client.admin().describeTopic(topic)
+        return partitions[0]?.reason ?? ''
+      }
+      expect(await checkOf(stage, 'disks')).toContain('broker 2 has another data directory than t-0 was made with')
+      expect(await reason()).toMatch(
+        /has another data directory than t-0 .*`tidemark broker move --topic t --partition 0 --to /,
+      )
+    }))
+})
