@@ -8,7 +8,8 @@ import { encodeBatch } from '../shared/record-batch/encode.ts'
 import { NodeDisk } from '../broker/storage/node-disk.ts'
 import { parseTopicConfig } from '../broker/storage/log-config.ts'
 import type { LogCheckpoint } from '../broker/storage/log-description.ts'
-import { PartitionLog } from '../broker/storage/partition-log.ts'
+import { createLog, openLog } from '../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../broker/storage/partition-log.ts'
 import { recoverLog } from '../broker/storage/recovery.ts'
 import { createStorageContext } from '../broker/storage/storage-context.ts'
 
@@ -32,7 +33,7 @@ try {
 
 async function benchAppend(name: string, batchSize: number, batchesPerTurn: number, bytes: number): Promise<void> {
   const context = createStorageContext(disk)
-  const log = PartitionLog.create(context, `${directory}/${name}`, parseTopicConfig({}))
+  const log = createLog(context, `${directory}/${name}`, parseTopicConfig({}))
   const records = batchOf(batchSize)
   await measure(`append + write, ${name} batches, ${batchesPerTurn} a turn`, bytes, () => {
     for (let written = 0; written < bytes;) {
@@ -119,7 +120,7 @@ async function benchIdle(): Promise<void> {
   const making = createStorageContext(disk)
   await measure(`${IDLE_LOGS} logs made, one batch each`, IDLE_LOGS * records.length, async () => {
     for (let number = 0; number < IDLE_LOGS; number++) {
-      const log = PartitionLog.create(making, `${directory}/idle/${number}`, config)
+      const log = createLog(making, `${directory}/idle/${number}`, config)
       log.append(records, EPOCH, NOW)
       log.write()
       const place = { offset: log.writtenEndOffset, segmentBase: 0 as Offset, position: log.bytes }
@@ -133,7 +134,7 @@ async function benchIdle(): Promise<void> {
   const logs: PartitionLog[] = []
   await measure(`${IDLE_LOGS} logs opened after a clean stop`, IDLE_LOGS * records.length, () => {
     for (const [number, checkpoint] of checkpoints.entries()) {
-      logs.push(PartitionLog.open(context, `${directory}/idle/${number}`, config, checkpoint))
+      logs.push(openLog(context, `${directory}/idle/${number}`, config, checkpoint))
     }
     return IDLE_LOGS
   })

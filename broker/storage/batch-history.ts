@@ -1,8 +1,8 @@
-// What the batches of a partition add up to: the state of its idempotent producers, and which leader epoch began where.
-// Owns both, reads them from their files when they are first needed and makes them from the log where a file is missing or
-// damaged. An idle partition holds neither in memory.
+// What the batches of a partition add up to: the state of its idempotent producers, which leader epoch began where, and
+// its voters records. Owns the first two, reads them from their files when they are first needed and makes them from the
+// log where a file is missing or damaged; an idle partition holds neither in memory. The third is kept-voters.ts.
 //
-// Invariant: once loaded, both cover everything up to the log end offset.
+// Invariant: once loaded, all cover everything up to the log end offset.
 
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
 import { baseOffsetAt, leaderEpochAt, producerIdAt } from '../../shared/record-batch/header.ts'
@@ -10,12 +10,14 @@ import { writeCheckpoint, writeCheckpointCached } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
 import { LEADER_EPOCHS_FILE, parseLogFileName, producersFile } from './file-names.ts'
 import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import type { KeptVoters } from './kept-voters.ts'
 import type { LogPlace } from './log-files.ts'
 import { producerSnapshot, restoreEpochs, restoreProducers } from './log-files.ts'
 import { ProducerState } from './producer-state.ts'
 import { walkSegmentSync } from './segment.ts'
 import type { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
+import { votersRecordAt } from './voters-record.ts'
 
 /** Snapshots that are kept: the newest may lie above the recovery point. */
 const SNAPSHOTS_KEPT = 2
@@ -23,6 +25,7 @@ const SNAPSHOTS_KEPT = 2
 const SNAPSHOT_BYTES = 16 * 1024 * 1024
 
 export class BatchHistory {
+  readonly voters: KeptVoters
   readonly #context: StorageContext
   readonly #directory: string
   readonly #segments: Segments
@@ -35,7 +38,8 @@ export class BatchHistory {
   #snapshotOffset = -1
   #bytesSinceSnapshot = 0
 
-  constructor(context: StorageContext, directory: string, segments: Segments) {
+  constructor(context: StorageContext, directory: string, segments: Segments, voters: KeptVoters) {
+    this.voters = voters
     this.#context = context
     this.#directory = directory
     this.#segments = segments
@@ -58,8 +62,9 @@ export class BatchHistory {
     return this.#epochs
   }
 
-  get hasUnsavedEpochs(): boolean {
-    return this.#hasUnsavedEpochs
+  /** What must be in the files before the recovery point may pass it is not. */
+  get hasUnsaved(): boolean {
+    return this.#hasUnsavedEpochs || this.voters.hasUnsaved
   }
 
   /** `endOffset` is the end of what stands in the files; nothing from a producer may be staged beyond it. */
@@ -86,9 +91,17 @@ export class BatchHistory {
     this.#context.events.onNewEpoch?.(this.#directory, epoch, startOffset)
   }
 
+  /** Takes note of a batch that is staged. */
+  onStaged(bytes: Uint8Array, at: number, now: TimestampMs): void {
+    if (producerIdAt(bytes, at) >= 0) this.#producers?.noteBatch(bytes, at, now)
+    const record = votersRecordAt(bytes, at)
+    if (record !== undefined) this.voters.append(record)
+  }
+
   /** Undoes what was staged at and above the offset, and what a roll has noted of it. @throws DiskError */
   undo(offset: Offset): void {
     this.#producers?.undo(offset)
+    this.voters.undo(offset)
     this.#epochs = this.#writtenEpochs ?? this.#epochs
     this.#writtenEpochs = undefined
     if (this.#snapshotOffset > offset) this.#removeSnapshotsBehind(offset)
@@ -102,13 +115,28 @@ export class BatchHistory {
     this.#producers = this.#loadProducers(offset, now)
   }
 
-  trimEpochs(logStartOffset: Offset): void {
-    this.#writtenEpochs?.trim(logStartOffset)
-    if (this.#epochs?.trim(logStartOffset) === true) this.#hasUnsavedEpochs = true
+  /**
+   * The log is about to begin at the offset: saves what could not be found in what is left of it. `endOffset` is the end
+   * of what stands in the files. @throws DiskError
+   */
+  async beforeTrim(logStartOffset: Offset, endOffset: Offset): Promise<void> {
+    await this.voters.save()
+    if (logStartOffset >= endOffset) await this.#saveEpochs()
   }
 
-  /** Durable when it resolves. @throws DiskError */
-  async saveEpochs(): Promise<void> {
+  trim(logStartOffset: Offset): void {
+    this.#writtenEpochs?.trim(logStartOffset)
+    if (this.#epochs?.trim(logStartOffset) === true) this.#hasUnsavedEpochs = true
+    this.voters.trimTo(logStartOffset)
+  }
+
+  /** What the recovery point may pass only when it is in its file: durable when it resolves. @throws DiskError */
+  async save(): Promise<void> {
+    await this.voters.save()
+    await this.#saveEpochs()
+  }
+
+  async #saveEpochs(): Promise<void> {
     if (!this.#hasUnsavedEpochs || this.#epochs === undefined) return
     // An epoch of which nothing is written must not be found again: a replica would seem to hold what it does not.
     const written = this.#writtenEpochs ?? this.#epochs
@@ -125,6 +153,7 @@ export class BatchHistory {
   onWritten(bytes: number): void {
     this.#producers?.settle()
     this.#writtenEpochs = undefined
+    this.voters.onWritten()
     this.#bytesSinceSnapshot += bytes
   }
 

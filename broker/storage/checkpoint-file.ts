@@ -59,6 +59,11 @@ export function readCheckpoint(disk: Disk, path: string): unknown {
   return decode(bytes, path)
 }
 
+/** A field of a value that was read; undefined when there is none. */
+export function fieldOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined
+}
+
 /** The directory that holds the path. */
 export function parentOf(path: string): string {
   const end = path.lastIndexOf('/')

@@ -9,10 +9,14 @@ const NAME_PATTERN = /^(\d{20})\.(log|index|timeindex|producers)$/
 const CUT_PATTERN = /^\d{20}-\d+\.(\d{1,16})\.truncated$/
 
 export const LEADER_EPOCHS_FILE = 'leader-epochs'
+export const VOTERS_FILE = 'voters'
 export const LOG_START_FILE = 'log-start'
 export const QUARANTINE_FILE = 'quarantine'
 /** There when a sync has failed; see failed-sync.ts. */
 export const SYNC_FAILED_FILE = 'sync-failed'
+
+/** There as long as no leader has found the log complete; see newcomers.ts. */
+export const NEWCOMER_FILE = 'newcomer'
 
 /** There while a log is being cut back; see unfinished-cut.ts. */
 export const CUT_FILE = 'cut'

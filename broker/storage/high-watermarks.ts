@@ -3,11 +3,11 @@
 
 import type { Offset, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
-import { writeCheckpointCached } from './checkpoint-file.ts'
+import { fieldOf, writeCheckpointCached } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { partitionDirectoryName } from './partition-directories.ts'
-import { fieldOf, isCount, readHint } from './recovery-points.ts'
+import { isCount, readHint } from './recovery-points.ts'
 
 export class HighWatermarks {
   readonly #disk: Disk

@@ -66,14 +66,15 @@ export class LeaderEpochCache {
     return this.#starts.length < before
   }
 
-  /** Forgets the epochs that ended at or below the log start offset; the one it lies in begins there from now on. */
+  /**
+   * Forgets the epochs that ended at or below the log start offset. The one it lies in keeps its start, so that it is still
+   * known when the log is cut back to where it begins. Answers whether there were any.
+   */
   trim(logStartOffset: Offset): boolean {
-    const current = this.epochAt(logStartOffset)
-    const kept = this.#starts.filter((start) => start.startOffset > logStartOffset)
-    if (current !== undefined) kept.unshift({ epoch: current, startOffset: logStartOffset })
-    const changed = kept.length !== this.#starts.length || kept[0]?.startOffset !== this.#starts[0]?.startOffset
-    this.#starts = kept
-    return changed
+    const before = this.#starts.length
+    const first = this.#starts.findLastIndex((start) => start.startOffset <= logStartOffset)
+    if (first > 0) this.#starts = this.#starts.slice(first)
+    return this.#starts.length < before
   }
 
   clear(): void {

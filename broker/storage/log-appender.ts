@@ -1,7 +1,7 @@
 // The end of a log: takes batches into memory and gives them their offsets, until they are written or taken back. Owns the
 // log end offset, what is staged and the tail that is read from; knows nothing of files and of who may append.
 //
-// Invariant: from the last settled offset to the log end offset everything is staged; producers and epochs know of it.
+// Invariant: from the last settled offset to the log end offset everything is staged; its history knows of it.
 
 import { assert } from '../../shared/assert.ts'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
@@ -12,7 +12,6 @@ import {
   batchBytes,
   lastOffsetDeltaAt,
   leaderEpochAt,
-  producerIdAt,
   setBaseOffset,
   setLeaderEpoch,
   setLogAppendTime,
@@ -206,9 +205,7 @@ export class LogAppender {
       setLeaderEpoch(block.bytes, position, stamp.epoch)
       if (config.timestampType === 'LogAppendTime') setLogAppendTime(block.bytes, position, stamp.now)
     }
-    if (producerIdAt(block.bytes, position) >= 0) {
-      history.loadedProducers?.noteBatch(block.bytes, position, how.now)
-    }
+    history.onStaged(block.bytes, position, how.now)
     block.noteBatch(baseOffset, endOffset, size)
     staging.add(block, position, { baseOffset, endOffset, bytes: size }, config, how.now)
     this.#logEndOffset = endOffset

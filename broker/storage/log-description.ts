@@ -3,6 +3,7 @@
 import type { TidemarkError } from '../../shared/errors.ts'
 import type { Offset } from '../../shared/ids.ts'
 import type { BatchHistory } from './batch-history.ts'
+import type { KeptVoters } from './kept-voters.ts'
 import type { EpochStart, LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { LogConfig } from './log-config.ts'
 import type { LogPlace } from './log-files.ts'
@@ -62,6 +63,7 @@ export interface LogParts {
   readonly recoveryPoint: LogPlace
   readonly isDirectorySynced: boolean
   readonly isClean: boolean
+  readonly voters: KeptVoters
   readonly producers?: ProducerState
   readonly epochs?: LeaderEpochCache
 }

@@ -36,7 +36,8 @@ import type { PartitionName } from './partition-directories.ts'
 import { parsePartitionDirectoryName, PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
 import { makeFilesAnew } from './made-anew.ts'
 import type { LogCheckpoint, TruncateResult } from './log-description.ts'
-import { PartitionLog } from './partition-log.ts'
+import { createLog, openLog } from './log-opening.ts'
+import type { PartitionLog } from './partition-log.ts'
 import type { PromiseJournal } from './promise-journal.ts'
 import { recoverLog } from './recovery.ts'
 import type { RecoveryPoints } from './recovery-points.ts'
@@ -46,6 +47,7 @@ import type { StorageContext, StorageContextOptions } from './storage-context.ts
 import { createStorageContext } from './storage-context.ts'
 import type { TopicDefinition } from './topic-store.ts'
 import { TopicStore } from './topic-store.ts'
+import type { VotersRecord } from './voters-history.ts'
 
 const PARTITIONS_MAX_DEFAULT = 10_000
 /** Logs opened or made in one turn of the event loop. */
@@ -301,8 +303,8 @@ export class LogDirectory {
   }
 
   /** Gives up a log's records and has it go on at the offset, as PartitionLog.skipTo. */
-  async skipLog(id: TopicId, partition: PartitionId, offset: Offset): Promise<void> {
-    await this.#logOf(id, partition).skipTo(offset, () => this.#upkeep.writePoints())
+  async skipLog(id: TopicId, partition: PartitionId, to: Offset, inForce?: VotersRecord): Promise<void> {
+    await this.#logOf(id, partition).skipTo(to, () => this.#upkeep.writePoints(), inForce)
   }
 
   /** The directory is not to be trusted any more: the next start recovers it, however this one ends. */
@@ -432,7 +434,7 @@ export class LogDirectory {
   #openClean({ name, clean }: FoundLog, config: LogConfig): PartitionLog | undefined {
     if (clean === undefined) return undefined
     try {
-      return PartitionLog.open(this.context, this.#directories.pathOf(name), config, clean)
+      return openLog(this.context, this.#directories.pathOf(name), config, clean)
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.code !== 'FILE_CORRUPT') throw error
       this.#options.logger.warn({ log: name, error: error.message }, 'a log has changed since the last clean stop')
@@ -481,7 +483,7 @@ export class LogDirectory {
         const name = partitionDirectoryName(definition.topicId, partition)
         // Left over from an attempt that failed: it holds nothing, for nobody could append to it.
         this.#options.disk.removeTree(this.#directories.pathOf(name))
-        logs.set(partition, PartitionLog.create(this.context, this.#directories.pathOf(name), config))
+        logs.set(partition, createLog(this.context, this.#directories.pathOf(name), config))
         if (logs.size % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
       if (added.length > 0) await this.#directories.sync(failedSyncs)

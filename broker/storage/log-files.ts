@@ -13,7 +13,10 @@ import {
   producersFile,
   QUARANTINE_FILE,
   timeIndexFile,
+  VOTERS_FILE,
 } from './file-names.ts'
+import type { FoundVoters } from './kept-voters.ts'
+import { NO_VOTERS, readVoters } from './kept-voters.ts'
 import type { LeaderEpochCache } from './leader-epoch-cache.ts'
 import type { ProducerState } from './producer-state.ts'
 import { Quarantine } from './quarantine.ts'
@@ -29,6 +32,8 @@ export interface FoundFiles {
   readonly logStartOffset: Offset | undefined
   /** Undefined when the file is there and damaged. */
   readonly quarantine: Quarantine | undefined
+  /** Undefined when the file is there and damaged. */
+  readonly voters: FoundVoters | undefined
   readonly hasUnfinishedCut: boolean
 }
 
@@ -61,6 +66,7 @@ export function findFiles(context: StorageContext, directory: string): FoundFile
     snapshots: snapshots.toReversed(),
     logStartOffset: names.includes(LOG_START_FILE) ? readLogStart(context, directory) : undefined,
     quarantine,
+    voters: names.includes(VOTERS_FILE) ? readVoters(context, directory) : NO_VOTERS,
     hasUnfinishedCut: names.includes(CUT_FILE),
   }
 }

@@ -25,23 +25,23 @@ import type { LogConfig } from './log-config.ts'
 import type { LogCheckpoint, LogDescription, LogParts, LogState, TruncateResult } from './log-description.ts'
 import { describeLog } from './log-description.ts'
 import type { LogPlace } from './log-files.ts'
-import { findFiles, startAfterStop } from './log-files.ts'
 import { failureOf } from './log-failure.ts'
 import { LogReader } from './log-reader.ts'
+import { LogStanding } from './log-standing.ts'
 import type { WriteMark } from './log-writer.ts'
 import { LogWriter } from './log-writer.ts'
 import { forgetIndexes, scrubSealed, scrubSegment } from './log-scrub.ts'
-import type { QuarantinedRange } from './quarantine.ts'
-import { Quarantine, QuarantinedError } from './quarantine.ts'
+import type { Quarantine, QuarantinedRange } from './quarantine.ts'
+import { QuarantinedError } from './quarantine.ts'
 import type { ReplicatedAppendOptions, ReplicatedAppendResult } from './replica-check.ts'
 import { unavailable } from './replica-check.ts'
 import { Retention } from './retention.ts'
-import { Segment } from './segment.ts'
-import { Segments } from './segments.ts'
+import type { Segment } from './segment.ts'
+import type { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
 import { forgetCut, noteCut } from './unfinished-cut.ts'
+import type { VotersRecord } from './voters-history.ts'
 
-const ONLINE: LogState = { kind: 'online' }
 const IDLE: Promise<void> = Promise.resolve()
 
 export class PartitionLog {
@@ -52,8 +52,8 @@ export class PartitionLog {
   readonly #history: BatchHistory
   readonly #writer: LogWriter
   readonly #appender: LogAppender
+  readonly #standing: LogStanding
   #config: LogConfig
-  #state: LogState = ONLINE
   #logStartOffset: Offset
   #writtenEndOffset: Offset
   #recoveryPoint: LogPlace
@@ -84,69 +84,12 @@ export class PartitionLog {
     this.#writtenEndOffset = parts.logEndOffset
     this.#recoveryPoint = parts.recoveryPoint
     this.#isUntouched = parts.isClean
-    this.#history = new BatchHistory(parts.context, parts.directory, parts.segments)
+    this.#standing = new LogStanding(parts.context, parts.directory)
+    this.#history = new BatchHistory(parts.context, parts.directory, parts.segments, parts.voters)
     if (!parts.isClean) this.#history.adopt(parts.producers, parts.epochs)
     this.#writer = new LogWriter(parts.context, parts.directory, parts.segments, this.#history)
     this.#writer.isDirectorySynced = parts.isDirectorySynced
     this.#appender = new LogAppender({ ...parts, history: this.#history })
-  }
-
-  /**
-   * Makes the directory of a new partition and its first segment. The name of the directory itself is made durable by the
-   * caller, what is in it by the first sync. @throws DISK_FULL, STORAGE_ERROR
-   */
-  static create(
-    context: StorageContext,
-    directory: string,
-    config: LogConfig,
-    startOffset = 0 as Offset,
-  ): PartitionLog {
-    try {
-      context.disk.makeDirectory(directory)
-      const segment = Segment.create(context.disk, context.files, directory, startOffset)
-      const place = { offset: startOffset, segmentBase: startOffset, position: 0 }
-      return new PartitionLog({
-        context,
-        directory,
-        config,
-        segments: new Segments([segment]),
-        quarantine: new Quarantine(),
-        logStartOffset: startOffset,
-        logEndOffset: startOffset,
-        recoveryPoint: place,
-        isDirectorySynced: false,
-        isClean: false,
-      })
-    } catch (error) {
-      throw failureOf(error, `the partition ${directory} cannot be created`)
-    }
-  }
-
-  /**
-   * Opens a log that was closed clean, from names and sizes alone. @throws FILE_CORRUPT when they are not those that the
-   * clean stop has recorded: then it must be recovered.
-   */
-  static open(context: StorageContext, directory: string, config: LogConfig, clean: LogCheckpoint): PartitionLog {
-    const found = findFiles(context, directory)
-    const { segmentBase, position } = clean.recoveryPoint
-    const active = found.segments[found.segments.length - 1]
-    const isAsLeft = active?.baseOffset === segmentBase && active.size === position
-    const logStartOffset = startAfterStop(found, clean.logStartOffset)
-    if (active === undefined || !isAsLeft || found.quarantine === undefined || logStartOffset === undefined) {
-      throw new TidemarkError('FILE_CORRUPT', `${directory} is not as the last clean stop has left it`)
-    }
-    return new PartitionLog({
-      context,
-      directory,
-      config,
-      segments: new Segments(found.segments),
-      quarantine: found.quarantine,
-      logStartOffset,
-      logEndOffset: clean.logEndOffset,
-      recoveryPoint: clean.recoveryPoint,
-      isDirectorySynced: true,
-      isClean: true,
-    })
   }
 
   get config(): LogConfig {
@@ -158,7 +101,7 @@ export class PartitionLog {
   }
 
   get state(): LogState {
-    return this.#state
+    return this.#standing.state
   }
 
   /** The oldest offset that may be read. */
@@ -207,6 +150,16 @@ export class PartitionLog {
   /** The leader epoch of the batch at the offset; at the end, of the newest one. Undefined below the first known one. */
   epochAt(at: Offset): LeaderEpoch | undefined {
     return this.#history.epochs(this.#writtenEndOffset).epochAt(at)
+  }
+
+  /** The voters records of the log, staged ones too, and the last one below its start. The same list as long as none changes. */
+  get votersRecords(): readonly VotersRecord[] {
+    return this.#history.voters.records
+  }
+
+  /** How far a replica may count what is written as held: no voters record is, until it is durable. */
+  get heldEndOffset(): Offset {
+    return this.#history.voters.heldEndOffset(this.#writtenEndOffset, this.#recoveryPoint.offset)
   }
 
   /** What stands before the end was written in this epoch, although none of it is here: for a log that has moved on. */
@@ -266,8 +219,9 @@ export class PartitionLog {
    */
   sync(): Promise<void> {
     const isMarked = this.#recoveryPoint.offset === this.#writtenEndOffset && this.#nextSync === undefined
-    if (isMarked && !this.#writer.hasUnsynced && !this.#history.hasUnsavedEpochs) {
-      return this.#state.kind === 'read-only' ? Promise.reject(this.#state.reason) : IDLE
+    if (isMarked && !this.#writer.hasUnsynced && !this.#history.hasUnsaved) {
+      const { state } = this.#standing
+      return state.kind === 'read-only' ? Promise.reject(state.reason) : IDLE
     }
     this.#nextSync ??= this.#alone(() => {
       this.#nextSync = undefined
@@ -402,13 +356,21 @@ export class PartitionLog {
 
   /**
    * Gives up all records and goes on at the offset, which is not below the end: for a follower whose leader has nothing
-   * older any more. Durable when it resolves, and no append is taken before. Whatever is staged must have been written.
-   * @throws STORAGE_ERROR
+   * older any more. Of voters records the one that is in force there is known from then on, if there is one. Durable when
+   * it resolves, and no append is taken before. Whatever is staged must have been written. @throws STORAGE_ERROR
    */
-  async skipTo(offset: Offset, save: () => Promise<void>): Promise<void> {
+  async skipTo(offset: Offset, save: () => Promise<void>, inForce?: VotersRecord): Promise<void> {
     await this.#cutting('moved on', async () => {
       assert(offset >= this.logEndOffset, 'a log moves on, never back')
-      await this.#moveLogStart(offset, 'its leader has nothing older')
+      assert((inForce?.offset ?? -1) < offset, 'what is in force stands before')
+      const { voters } = this.#history
+      await voters.beforeRestart(offset, inForce)
+      try {
+        await this.#moveLogStart(offset, 'its leader has nothing older')
+      } finally {
+        voters.settleRestart(this.#logStartOffset)
+      }
+      await voters.save()
       await save()
     })
   }
@@ -424,7 +386,7 @@ export class PartitionLog {
 
   /** Writes a snapshot of the producers if the log has grown enough since the last one. Answers whether it did. */
   snapshotProducers(now: TimestampMs): boolean {
-    if (!this.#appender.hasBegun || this.#state.kind !== 'online') return false
+    if (!this.#appender.hasBegun || !this.#standing.isOnline) return false
     return this.#history.saveProducers(this.#writtenPlace(), now)
   }
 
@@ -433,14 +395,14 @@ export class PartitionLog {
    * failed answers undefined, and must be recovered at the next start.
    */
   async closeClean(now: TimestampMs): Promise<LogCheckpoint | undefined> {
-    if (this.write() !== undefined || this.#state.kind !== 'online') {
+    if (this.write() !== undefined || !this.#standing.isOnline) {
       this.close()
       return undefined
     }
     await this.sync()
     return this.#alone(async () => {
       if (!this.#isUntouched) {
-        await this.#saveEpochs()
+        await this.#saveHistory()
         this.#history.saveProducers(this.#writtenPlace(), now, { isForced: true })
         this.#segments.active.writeIndexes(this.#context.disk)
       }
@@ -461,7 +423,7 @@ export class PartitionLog {
 
   describe(): LogDescription {
     return {
-      ...describeLog(this.directory, this.#state, this.#segments, this.#history),
+      ...describeLog(this.directory, this.state, this.#segments, this.#history),
       logStartOffset: this.#logStartOffset,
       logEndOffset: this.logEndOffset,
       recoveryPoint: this.#recoveryPoint.offset,
@@ -473,7 +435,8 @@ export class PartitionLog {
 
   /** Why nothing at all may be appended; undefined when it may. */
   #refuseAll(): RefusedAppend | undefined {
-    if (this.#state.kind !== 'online') return refusal('STORAGE_ERROR', this.#state.reason.message)
+    const { state } = this.#standing
+    if (state.kind !== 'online') return refusal('STORAGE_ERROR', state.reason.message)
     if (this.#isClosed) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
     if (this.#cuts > 0) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is being cut back')
     return undefined
@@ -492,56 +455,38 @@ export class PartitionLog {
       if (!(error instanceof DiskError)) throw error
       this.#appender.settle()
       const message = `${failure.message}; what was written of it cannot be taken back`
-      this.#state = { kind: 'offline', reason: new TidemarkError('STORAGE_ERROR', message, { cause: error }) }
-      this.#context.events.onOffline?.(this.directory, this.#state.reason)
+      this.#standing.goOffline(new TidemarkError('STORAGE_ERROR', message, { cause: error }))
     }
   }
 
   // Syncing
 
   async #syncNow(): Promise<void> {
-    if (this.#state.kind !== 'online') throw this.#state.reason
+    this.#standing.requireOnline()
     const place = this.#writtenPlace()
     try {
       await this.#writer.sync()
-      if (await this.#maybeSaveEpochs()) this.#recoveryPoint = place
+      if (await this.#maybeSaveHistory()) this.#recoveryPoint = place
     } catch (error) {
-      throw this.#stopWriting(error)
+      throw this.#standing.stopWriting(error)
     }
   }
 
-  /** After a failed sync no later one is to be believed, whatever it was that was synced. */
-  #stopWriting(cause: unknown): TidemarkError {
-    noteFailedSync(this.#context.disk, this.directory)
-    const reason = new TidemarkError('STORAGE_ERROR', `${this.directory} cannot be synced`, { cause })
-    if (this.#state.kind === 'online') {
-      this.#state = { kind: 'read-only', reason }
-      this.#context.events.onReadOnly?.(this.directory, reason)
-    }
-    return reason
-  }
-
-  /** As failureOf of log-failure.ts; a failed sync of the partition's directory is final. */
-  #failureOf(error: unknown, what: string): TidemarkError {
-    const isFinal = error instanceof DirectorySyncError && error.path === this.directory
-    return isFinal ? this.#stopWriting(error) : failureOf(error, `${this.directory} ${what}`)
-  }
-
-  async #saveEpochs(): Promise<void> {
+  async #saveHistory(): Promise<void> {
     try {
-      await this.#history.saveEpochs()
+      await this.#history.save()
     } catch (error) {
-      throw this.#failureOf(error, 'cannot be closed in order')
+      throw this.#standing.failureOf(error, 'cannot be closed in order')
     }
   }
 
   /**
-   * Without the file a recovery must look at the records for their epochs: the recovery point stays behind until it could be
-   * written. Nothing else depends on it, so that a full disk is no reason to refuse what is synced.
+   * Without the files a recovery must look at the records for their epochs and voters: the recovery point stays behind until
+   * they could be written. Nothing else depends on them, so that a full disk is no reason to refuse what is synced.
    */
-  async #maybeSaveEpochs(): Promise<boolean> {
+  async #maybeSaveHistory(): Promise<boolean> {
     try {
-      await this.#history.saveEpochs()
+      await this.#history.save()
       return true
     } catch (error) {
       if (error instanceof DiskError && !(error instanceof DirectorySyncError)) return false
@@ -585,7 +530,7 @@ export class PartitionLog {
    * ranges that it has found. `pause` as in scrubSealed of log-scrub.ts. @throws STORAGE_ERROR
    */
   scrubSealed(pause: (bytes: number) => Promise<boolean>): Promise<readonly QuarantinedRange[]> {
-    const isOver = (): boolean => this.#isClosed || this.#state.kind === 'offline'
+    const isOver = (): boolean => this.#isClosed || this.state.kind === 'offline'
     const scrub = (segment: Segment): Promise<readonly QuarantinedRange[]> => this.#scrubSegment(segment)
     return scrubSealed(this.#context, this.#segments, { directory: this.directory, pause, isOver, scrub })
   }
@@ -613,7 +558,7 @@ export class PartitionLog {
         await this.#saveQuarantine()
         return found
       } catch (error) {
-        throw this.#failureOf(error, 'cannot be checked')
+        throw this.#standing.failureOf(error, 'cannot be checked')
       }
     })
   }
@@ -656,6 +601,7 @@ export class PartitionLog {
     let segments = 0
     let bytes = 0
     try {
+      await this.#history.beforeTrim(to, this.#writtenEndOffset)
       await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, to)
       this.#logStartOffset = to
       this.#isUntouched = false
@@ -668,9 +614,9 @@ export class PartitionLog {
         segment.remove(disk, files)
       }
       if (this.#quarantine.trim(to)) await this.#saveQuarantine()
-      if (this.#history.loadedEpochs !== undefined) this.#history.trimEpochs(to)
+      this.#history.trim(to)
     } catch (error) {
-      throw this.#failureOf(error, 'cannot be trimmed')
+      throw this.#standing.failureOf(error, 'cannot be trimmed')
     }
     if (segments > 0) events.onDelete?.(this.directory, { segments, bytes, reason })
     return { segments, bytes }
@@ -693,18 +639,17 @@ export class PartitionLog {
     try {
       return await this.#alone(async () => {
         assert(this.#writtenEndOffset === this.logEndOffset, 'nothing is staged when a log is cut')
-        if (this.#state.kind !== 'online') throw this.#state.reason
+        this.#standing.requireOnline()
         const truncations = this.#truncations
         try {
           return await work()
         } catch (error) {
-          const failure = this.#failureOf(error, `cannot be ${what}`)
+          const failure = this.#standing.failureOf(error, `cannot be ${what}`)
           // Memory is cut already and the files may not be: whatever was appended now would stand behind what was to go.
           if (truncations !== this.#truncations) {
             // Perhaps it was a sync, and then no later one is to be believed.
             noteFailedSync(this.#context.disk, this.directory)
-            this.#state = { kind: 'offline', reason: failure }
-            this.#context.events.onOffline?.(this.directory, failure)
+            this.#standing.goOffline(failure)
           }
           throw failure
         }
@@ -718,6 +663,7 @@ export class PartitionLog {
     const { disk, events } = this.#context
     if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
     await save()
+    await this.#history.voters.truncateTo(cut.offset)
     noteCut(this.#context, this.directory)
     const bytesBefore = this.#segments.bytes
     this.#truncations++
@@ -730,7 +676,7 @@ export class PartitionLog {
     await this.#writer.cut(cut, now)
     this.#mayHaveKept = true
     this.#history.truncate(cut.offset, now)
-    await this.#maybeSaveEpochs()
+    await this.#maybeSaveHistory()
     await syncNames(disk, this.directory)
     // The batch that the start lay in is gone as a whole: what is appended in its place must not count as trimmed.
     if (isStartLowered) await writeCheckpoint(disk, `${this.directory}/${LOG_START_FILE}`, cut.offset)

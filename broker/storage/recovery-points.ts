@@ -5,7 +5,7 @@
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Offset } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
-import { parentOf, readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
+import { fieldOf, parentOf, readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import { syncNames } from './failed-sync.ts'
 import type { LogPlace } from './log-files.ts'
@@ -128,10 +128,6 @@ export function readHint(disk: Disk, path: string, logger: Logger): unknown {
     logger.warn({ path, error: error.message }, 'a checkpoint is damaged; the logs are checked instead')
     return undefined
   }
-}
-
-export function fieldOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined
 }
 
 export function isCount(value: unknown): value is number {

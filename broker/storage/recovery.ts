@@ -7,29 +7,29 @@
 
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
 import { BATCH_HEADER_BYTES } from '../../shared/record-batch/format.ts'
-import {
-  baseOffsetAt,
-  lastOffsetDeltaAt,
-  leaderEpochAt,
-  producerIdAt,
-  recordCountAt,
-} from '../../shared/record-batch/header.ts'
-import { rebuildEpochs, replayProducers } from './batch-history.ts'
+import { lastOffsetDeltaAt, leaderEpochAt, recordCountAt } from '../../shared/record-batch/header.ts'
 import { BatchWalk, frameBytes, runWalk } from './batch-walk.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import type { File } from './disk.ts'
 import { forgetFailedSync, hasFailedSync, syncMarked, syncNames } from './failed-sync.ts'
-import { keptFile, LEADER_EPOCHS_FILE, LOG_START_FILE, producersFile, QUARANTINE_FILE } from './file-names.ts'
-import { LeaderEpochCache } from './leader-epoch-cache.ts'
+import {
+  keptFile,
+  LEADER_EPOCHS_FILE,
+  LOG_START_FILE,
+  NEWCOMER_FILE,
+  producersFile,
+  QUARANTINE_FILE,
+  VOTERS_FILE,
+} from './file-names.ts'
 import type { LogConfig } from './log-config.ts'
 import type { FoundFiles, LogPlace } from './log-files.ts'
-import { findFiles, placeLost, restoreEpochs, restoreProducers } from './log-files.ts'
+import { findFiles, placeLost } from './log-files.ts'
 import { rewriteFile } from './made-anew.ts'
 import { copyBytes, findNextBatch, isZeroToEnd } from './salvage.ts'
 import { PartitionLog } from './partition-log.ts'
-import { ProducerState } from './producer-state.ts'
 import { Quarantine } from './quarantine.ts'
 import type { QuarantinedRange } from './quarantine.ts'
+import { RecoveredHistory } from './recovered-history.ts'
 import { Segment } from './segment.ts'
 import { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
@@ -90,15 +90,7 @@ class Recovery {
   readonly #quarantine: Quarantine
   readonly #logStartOffset: Offset
   readonly #foundRanges: QuarantinedRange[] = []
-  readonly #producers: ProducerState
-  /** Batches below are known to the producer state. */
-  #producersEnd = 0 as Offset
-  readonly #epochs = new LeaderEpochCache()
-  /** Of the newest batch scanned; epochs never fall. */
-  #latestEpoch = -1 as LeaderEpoch
-  /** The newest batch scanned, if it has begun a new epoch: one alone may be the one that is wrong. */
-  #risen: { readonly position: number; readonly offset: Offset; readonly epochBefore: LeaderEpoch } | undefined
-  #hasEpochFallen = false
+  readonly #history: RecoveredHistory
   #scannedBytes = 0
   #truncatedBytes = 0
   #truncatedAt: Offset | undefined
@@ -115,9 +107,11 @@ class Recovery {
     this.#found = findFiles(options.context, options.directory)
     this.#segments = this.#found.segments
     this.#quarantine = this.#found.quarantine ?? new Quarantine()
-    this.#producers = new ProducerState({ producersMax: options.context.producersMax })
     this.#dropWithoutBeginning()
     this.#logStartOffset = this.#findStart()
+    const { leaderEpochMax } = options
+    const parts = { found: this.#found, logStartOffset: this.#logStartOffset, leaderEpochMax }
+    this.#history = new RecoveredHistory({ ...options, ...parts })
   }
 
   async run(): Promise<{ log: PartitionLog; report: RecoveryReport }> {
@@ -131,13 +125,10 @@ class Recovery {
       await finishCut(this.#context, this.#options.directory, cut)
     }
     const from = this.#scanStart(point)
-    const loaded = this.#loadHistory(from)
+    this.#history.load(this.#segments, from)
     let logEndOffset = await this.#scan(from, point)
     logEndOffset = this.#closeEnd(logEndOffset, point)
-    if (!loaded) this.#context.events.onCacheRebuilt?.(this.#options.directory, 'leader-epochs', 'rebuilt from the log')
-    if (this.#producersEnd > logEndOffset) {
-      this.#restoreProducers(new Segments(this.#segments), logEndOffset, logEndOffset)
-    }
+    this.#history.close(this.#segments, logEndOffset)
     await this.#settle(logEndOffset)
     return { log: this.#open(logEndOffset, point), report: this.#report(logEndOffset) }
   }
@@ -155,7 +146,7 @@ class Recovery {
       for (const segment of this.#segments) {
         if (segment.baseOffset >= (point?.segmentBase ?? 0)) await rewriteFile(disk, segment.file.path)
       }
-      for (const name of [LOG_START_FILE, QUARANTINE_FILE, LEADER_EPOCHS_FILE]) {
+      for (const name of [LOG_START_FILE, QUARANTINE_FILE, LEADER_EPOCHS_FILE, VOTERS_FILE, NEWCOMER_FILE]) {
         if (disk.stat(`${directory}/${name}`) !== undefined) await rewriteFile(disk, `${directory}/${name}`)
       }
       removeCutAnew(disk, directory)
@@ -245,32 +236,6 @@ class Recovery {
     return { offset: segment.baseOffset, segmentBase: segment.baseOffset, position: 0 }
   }
 
-  /** Producers and epochs up to where the scan starts. Answers whether the epochs came from their file. */
-  #loadHistory(from: LogPlace): boolean {
-    const { context, directory } = this.#options
-    if (this.#segments.length === 0) return true
-    const segments = new Segments(this.#segments.slice())
-    this.#restoreProducers(segments, Infinity as Offset, from.offset)
-    const isLoaded = restoreEpochs(context, directory, this.#epochs)
-    if (isLoaded) this.#epochs.truncate(from.offset)
-    else rebuildEpochs(context, segments, this.#epochs, from.offset)
-    this.#latestEpoch = this.#epochs.latest ?? (-1 as LeaderEpoch)
-    return isLoaded || this.#epochs.starts.length === 0
-  }
-
-  /**
-   * The producers as the newest snapshot at or below `snapshotMax` knows them, and from there to endOffset; the scan goes on
-   * from where the two end. A snapshot may know producers of whom retention has left nothing in the log.
-   */
-  #restoreProducers(segments: Segments, snapshotMax: Offset, endOffset: Offset): void {
-    const { context, directory, now } = this.#options
-    const place = restoreProducers(context, directory, this.#found.snapshots, snapshotMax, this.#producers)
-    this.#producersEnd = Math.max(place?.offset ?? 0, endOffset) as Offset
-    if (endOffset > (place?.offset ?? 0)) {
-      replayProducers(context, segments, this.#producers, { from: place, endOffset, now })
-    }
-  }
-
   /** Answers the log end offset. */
   async #scan(from: LogPlace, point: LogPlace | undefined): Promise<Offset> {
     let expected: Offset = from.offset
@@ -324,7 +289,7 @@ class Recovery {
         expected = (walk.expectedOffset ?? expected) as Offset
         position = walk.position
         if (walk.fault === undefined) continue
-        const fault = this.#blameRisen({ segment, file, position, offset: expected, reason: walk.fault })
+        const fault = this.#blame({ segment, file, position, offset: expected, reason: walk.fault })
         const next = await this.#judge(fault, point)
         if (next === undefined) return undefined
         position = next.position
@@ -338,7 +303,7 @@ class Recovery {
   }
 
   async #walk(segment: Segment, file: File, position: number, expectedOffset: Offset): Promise<BatchWalk> {
-    const { config, now } = this.#options
+    const { config } = this.#options
     const walk = new BatchWalk({
       position,
       end: segment.readableEnd(position),
@@ -346,12 +311,9 @@ class Recovery {
       isFullCheck: true,
       chunkBytes: SCAN_CHUNK_BYTES,
       visit: (bytes, at, size, batchPosition) => {
-        const fault = this.#checkEpoch(leaderEpochAt(bytes, at), baseOffsetAt(bytes, at), batchPosition)
+        const fault = this.#history.note(bytes, at, batchPosition)
         if (fault !== undefined) return fault
         this.#scannedBytes += size
-        if (producerIdAt(bytes, at) >= 0 && baseOffsetAt(bytes, at) >= this.#producersEnd) {
-          this.#producers.noteBatch(bytes, at, now)
-        }
         segment.noteBatch(bytes, at, batchPosition, config.indexIntervalBytes)
         return false
       },
@@ -360,32 +322,12 @@ class Recovery {
     return walk
   }
 
-  /** The epoch stands outside the checksum: it is checked against the batches before. Answers what is wrong with it. */
-  #checkEpoch(epoch: LeaderEpoch, offset: Offset, position: number): string | undefined {
-    const epochMax = this.#options.leaderEpochMax
-    if (epochMax !== undefined && epoch > epochMax) return `its leader epoch is ${epoch}, the newest one is ${epochMax}`
-    if (epoch < this.#latestEpoch) {
-      this.#hasEpochFallen = true
-      return `its leader epoch is ${epoch}, after ${this.#latestEpoch}`
-    }
-    this.#risen = epoch > this.#latestEpoch ? { position, offset, epochBefore: this.#latestEpoch } : undefined
-    this.#latestEpoch = epoch
-    this.#epochs.assign(epoch, offset)
-    return undefined
-  }
-
-  /** When epochs fall behind a single batch with a greater one, it is that batch which is wrong. */
-  #blameRisen(fault: Fault): Fault {
-    const risen = this.#risen
-    const hasFallen = this.#hasEpochFallen
-    this.#risen = undefined
-    this.#hasEpochFallen = false
-    if (risen === undefined || !hasFallen) return fault
-    const header = readHeaderBytes(fault.file, fault.position, fault.segment.size)
-    if (header === undefined || leaderEpochAt(header, 0) < risen.epochBefore) return fault
-    this.#latestEpoch = risen.epochBefore
-    this.#epochs.truncate(risen.offset)
+  /** The batch that is wrong: not always the one that failed. */
+  #blame(fault: Fault): Fault {
     const { segment, file } = fault
+    const header = readHeaderBytes(file, fault.position, segment.size)
+    const risen = this.#history.takeRisen(header === undefined ? undefined : leaderEpochAt(header, 0))
+    if (risen === undefined) return fault
     return { segment, file, position: risen.position, offset: risen.offset, reason: 'its leader epoch is too new' }
   }
 
@@ -402,7 +344,7 @@ class Recovery {
       end: segment.size,
       afterOffset: offset,
       beforeOffset: later?.baseOffset,
-      epochMin: this.#latestEpoch,
+      epochMin: this.#history.latestEpoch,
     })
     const isBelowPoint = point !== undefined && offset < point.offset
     if (!isBelowPoint && later === undefined && next === undefined && this.#isTorn(fault)) {
@@ -608,8 +550,10 @@ class Recovery {
     const end: LogPlace = { offset: logEndOffset, segmentBase: active.baseOffset, position: active.size }
     // What was read after the kernel was gone came from the medium. What a living kernel gave may be in its memory alone.
     let recoveryPoint = end
+    const voters = this.#history.votersOf(logEndOffset, this.#quarantine)
+    // Another recovery must find what this one has found, which is in no file yet.
+    if (kernelLived || !this.#history.isSaved(voters)) recoveryPoint = this.#unsyncedFrom(point)
     if (kernelLived) {
-      recoveryPoint = this.#unsyncedFrom(point)
       for (const segment of segments) {
         if (segment.baseOffset > recoveryPoint.segmentBase) segment.syncedSize = 0
         else if (segment.baseOffset === recoveryPoint.segmentBase) segment.syncedSize = recoveryPoint.position
@@ -626,8 +570,9 @@ class Recovery {
       recoveryPoint,
       isDirectorySynced: this.#hasChanged || !kernelLived,
       isClean: false,
-      producers: this.#producers,
-      epochs: this.#epochs,
+      voters,
+      producers: this.#history.producers,
+      epochs: this.#history.epochs,
     })
   }
 

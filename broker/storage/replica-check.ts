@@ -6,6 +6,7 @@ import type { ErrorCode } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
 import { baseOffsetAt, batchBytes, checkBatch, endOffsetAt, leaderEpochAt } from '../../shared/record-batch/header.ts'
 import type { RefusedAppend } from './append-check.ts'
+import { votersFaultAt } from './voters-record.ts'
 
 export interface ReplicatedAppendOptions {
   /** The epoch of the leader that they come from: no batch may have a newer one. */
@@ -57,6 +58,9 @@ export function checkReplicated(
   for (let at = 0; at < records.length; at += batchBytes(records, at)) {
     const fault = checkBatch(records, at, records.length)
     if (fault !== undefined) return corrupt(fault.code, fault.message)
+    const votersFault = votersFaultAt(records, at)
+    if (votersFault !== undefined)
+      return corrupt(votersFault.code, `record batch at byte ${at}: ${votersFault.message}`)
     const baseOffset = baseOffsetAt(records, at)
     if (baseOffset !== expectedOffset) {
       const what = `its base offset is ${baseOffset}, the end of the log ${expectedOffset}`

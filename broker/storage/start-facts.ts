@@ -4,10 +4,10 @@
 // Invariant: that the directory was found untrustworthy is durable before anything by which that could be told is changed.
 
 import type { Logger } from '../../shared/logger.ts'
-import { writeCheckpoint } from './checkpoint-file.ts'
+import { fieldOf, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
-import { fieldOf, isCount, readHint } from './recovery-points.ts'
+import { isCount, readHint } from './recovery-points.ts'
 
 export interface StartFacts {
   readonly directoryId: string

@@ -81,8 +81,8 @@ export function controlTypeOf(record: DecodedRecord): ControlType | undefined {
   const key = record.key
   if (key === null || key.length < 4) return undefined
   const number = ((key[2] ?? 0) << 8) | (key[3] ?? 0)
-  for (const type of ['abort', 'commit', 'leaderChange'] as const) if (CONTROL_TYPES[type] === number) return type
-  return undefined
+  const types = ['abort', 'commit', 'leaderChange', 'voters'] as const
+  return types.find((type) => CONTROL_TYPES[type] === number)
 }
 
 /** A batch whose records have been decompressed but not read. Can be read any number of times. */

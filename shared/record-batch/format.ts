@@ -56,8 +56,8 @@ export const CODEC_NUMBER: Readonly<Record<Codec, number>> = { none: 0, gzip: 1,
 
 export type TimestampType = 'CreateTime' | 'LogAppendTime'
 
-/** What a control record says, by the second field of its key. The first two belong to transactions. */
-export const CONTROL_TYPES = { abort: 0, commit: 1, leaderChange: 2 } as const
+/** What a control record says, by the second field of its key. The first two belong to transactions, the last is ours. */
+export const CONTROL_TYPES = { abort: 0, commit: 1, leaderChange: 2, voters: 128 } as const
 export type ControlType = keyof typeof CONTROL_TYPES
 
 assert(RECORD_COUNT_AT + 4 === BATCH_HEADER_BYTES, 'the record count is the last field of the header')

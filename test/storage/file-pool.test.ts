@@ -6,7 +6,7 @@ import { FilePool, PooledFile } from '../../broker/storage/file-pool.ts'
 import type { TailBlock } from '../../broker/storage/hot-tail.ts'
 import { HotTail, HotTailBudget } from '../../broker/storage/hot-tail.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog } from '../../broker/storage/log-opening.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { at, batch, put, readAll, SetClock } from './log-fixture.ts'
@@ -55,7 +55,7 @@ describe('the open files', () => {
     const disk = new MemoryDisk(new SetClock())
     const context = createStorageContext(disk, { openFilesMax: 3, hotTailBytes: 0 })
     const logs = Array.from({ length: 20 }, (_, index) =>
-      PartitionLog.create(context, `logs/${index}`, parseTopicConfig({ 'segment.bytes': '1024' })),
+      createLog(context, `logs/${index}`, parseTopicConfig({ 'segment.bytes': '1024' })),
     )
     for (let round = 0; round < 10; round++) for (const log of logs) put(log, batch([`${round} `.repeat(100)]))
     await Promise.all(logs.map((log) => log.sync()))
@@ -67,7 +67,7 @@ describe('the open files', () => {
   // A read that came after the topic was deleted opened the file again, and kept its bytes on the disk.
   it('are not opened again by a read that comes after the log was closed', async () => {
     const context = createStorageContext(new MemoryDisk(new SetClock()), { hotTailBytes: 0 })
-    const log = PartitionLog.create(context, 'logs/0', parseTopicConfig({}))
+    const log = createLog(context, 'logs/0', parseTopicConfig({}))
     put(log, batch(['a']))
     log.close()
     await expect(log.read(at(0), 1_000, at(1))).rejects.toThrow('ENOENT')

@@ -5,9 +5,13 @@
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import type { LogCheckpoint } from '../../broker/storage/log-description.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
+import type { VotersRecord } from '../../broker/storage/voters-history.ts'
+import { encodeVotersRecord, votersRecordAt } from '../../broker/storage/voters-record.ts'
+import { brokerId } from '../../shared/ids.ts'
 import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { encodeControlBatch } from '../../shared/record-batch/encode.ts'
@@ -18,6 +22,7 @@ import {
   setBaseOffset,
   setLeaderEpoch,
 } from '../../shared/record-batch/header.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import type { CrashChoice, SimOperation } from '../simulation/sim-disk.ts'
 import { SimDisk } from '../simulation/sim-disk.ts'
 import { at, batch, DIRECTORY, epoch, NOW, SetClock } from './log-fixture.ts'
@@ -51,6 +56,17 @@ function epochOf(content: Content): number {
   return last === undefined ? -1 : leaderEpochAt(last, 0)
 }
 
+function votersOf(leaderEpoch: number, random: Random): VoterSet {
+  const voters = Array.from({ length: 1 + random.integer(3) }, (_, id) => {
+    return { brokerId: brokerId(id + 1), directoryId: `disk of epoch ${leaderEpoch}` }
+  })
+  return { voters, minInSyncReplicas: 1 }
+}
+
+function votersIn(content: Content): VotersRecord[] {
+  return content.flatMap((bytes) => votersRecordAt(bytes, 0) ?? [])
+}
+
 /** How many batches both begin with. */
 function commonOf(one: Content, other: Content): number {
   let count = 0
@@ -64,10 +80,14 @@ function lead(before: Content, leaderEpoch: number, batches: number, random: Ran
   for (let count = 0; count < batches; count++) {
     const values = Array.from({ length: 1 + random.integer(3) }, () => 'x'.repeat(random.integer(250)))
     const isFirst = epochOf(content) < leaderEpoch
+    const control = isFirst
+      ? ({ type: 'leaderChange' } as const)
+      : encodeVotersRecord(votersOf(leaderEpoch, random), undefined)
     const producer = { producerId: 1 + random.integer(2), producerEpoch: leaderEpoch, baseSequence: endOf(content) }
-    const bytes = isFirst
-      ? encodeControlBatch({ type: 'leaderChange', timestamp: NOW })
-      : batch(values, random.integer(2) === 0 ? producer : {})
+    const bytes =
+      isFirst || random.integer(5) === 0
+        ? encodeControlBatch({ ...control, timestamp: NOW })
+        : batch(values, random.integer(2) === 0 ? producer : {})
     setBaseOffset(bytes, 0, at(endOf(content)))
     setLeaderEpoch(bytes, 0, epoch(leaderEpoch))
     content.push(bytes)
@@ -87,7 +107,7 @@ async function live(seed: number): Promise<Moment[]> {
   const clock = new SetClock()
   const disk = new SimDisk({ clock })
   disk.makeDirectory('data')
-  const log = PartitionLog.create(createStorageContext(disk, { hotTailBytes: 0 }), DIRECTORY, CONFIG)
+  const log = createLog(createStorageContext(disk, { hotTailBytes: 0 }), DIRECTORY, CONFIG)
   for (const path of ['.', 'data', DIRECTORY]) await disk.syncDirectory(path)
   const moments: Moment[] = []
   let leader: Content = []
@@ -187,6 +207,7 @@ async function check(log: PartitionLog, moment: Moment, isKill: boolean, what: s
   expect(log.logEndOffset, what).toBeGreaterThanOrEqual(isKill ? moment.writtenEnd : moment.syncedEnd)
   expect(Buffer.compare(await bytesOf(log), Buffer.concat(found)), what).toBe(0)
   expect(log.latestEpoch ?? -1, what).toBe(epochOf(found))
+  expect(log.votersRecords, what).toEqual(votersIn(found))
   return found
 }
 
@@ -208,6 +229,7 @@ async function goOn(disk: SimDisk, log: PartitionLog, found: Content, moment: Mo
   await log.sync()
   const { log: last } = await recover(disk.crash({ kind: 'random', random }), log.checkpoint(), false)
   if (Buffer.compare(await bytesOf(last), Buffer.concat(leader)) !== 0) return 'it is not the leader’s log'
+  if (JSON.stringify(last.votersRecords) !== JSON.stringify(votersIn(leader))) return 'its voters are not the leader’s'
   if ((last.latestEpoch ?? -1) !== epochOf(leader)) return `its epoch is ${last.latestEpoch}`
   return 'the same'
 }

@@ -35,9 +35,9 @@ describe('the leader epochs of a log', () => {
     const cache = cacheOf([1, 0], [3, 10], [4, 15])
     expect(cache.truncate(at(15))).toBe(true)
     expect(cache.latest).toBe(3)
-    expect(cache.trim(at(4))).toBe(true)
+    expect(cache.trim(at(4))).toBe(false)
     expect(cache.starts).toEqual([
-      { epoch: 1, startOffset: 4 },
+      { epoch: 1, startOffset: 0 },
       { epoch: 3, startOffset: 10 },
     ])
     expect(cache.trim(at(10))).toBe(true)

@@ -5,7 +5,8 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog, openLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { QuarantinedError } from '../../broker/storage/quarantine.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
@@ -31,7 +32,7 @@ interface Left {
 async function leaveLog(): Promise<Left> {
   const clock = new SetClock()
   const disk = new MemoryDisk(clock)
-  const log = PartitionLog.create(createStorageContext(disk), DIRECTORY, CONFIG)
+  const log = createLog(createStorageContext(disk), DIRECTORY, CONFIG)
   let sequence = 0
   for (let number = 0; number < RECORDS; number++) {
     if (number === 40) await log.sync()
@@ -61,7 +62,7 @@ async function openAndRead(left: Left, stop: Stop): Promise<Outcome> {
   const report = (): void => void reported++
   const events = { onTruncate: report, onQuarantine: report, onCorruptRead: report, onCacheRebuilt: report }
   const context = createStorageContext(left.disk, { events, hotTailBytes: 0 })
-  const log = await openLog(left, stop, context)
+  const log = await reopen(left, stop, context)
   const served = new Set<number>()
   let next: number = log.logStartOffset
   while (next < log.writtenEndOffset) {
@@ -82,14 +83,10 @@ async function openAndRead(left: Left, stop: Stop): Promise<Outcome> {
   return { served, reported }
 }
 
-async function openLog(
-  left: Left,
-  stop: Stop,
-  context: ReturnType<typeof createStorageContext>,
-): Promise<PartitionLog> {
+async function reopen(left: Left, stop: Stop, context: ReturnType<typeof createStorageContext>): Promise<PartitionLog> {
   if (stop === 'clean' && left.clean !== undefined) {
     try {
-      return PartitionLog.open(context, DIRECTORY, CONFIG, left.clean)
+      return openLog(context, DIRECTORY, CONFIG, left.clean)
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.code !== 'FILE_CORRUPT') throw error
     }

@@ -6,7 +6,8 @@ import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
 import type { Disk } from '../../broker/storage/disk.ts'
 import type { ConfigEntries } from '../../broker/storage/log-config.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import type { StorageContext, StorageContextOptions } from '../../broker/storage/storage-context.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { forEachRecord } from '../../shared/record-batch/decode.ts'
@@ -79,7 +80,7 @@ export function newLog(
 ): Bench {
   const disk = options.disk ?? new MemoryDisk(new SetClock())
   const context = createStorageContext(disk, options)
-  const log = PartitionLog.create(context, options.directory ?? DIRECTORY, parseTopicConfig(entries))
+  const log = createLog(context, options.directory ?? DIRECTORY, parseTopicConfig(entries))
   return { disk, context, log }
 }
 

@@ -5,7 +5,8 @@
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import type { LogCheckpoint } from '../../broker/storage/log-description.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { seededRandom } from '../../shared/random.ts'
@@ -32,7 +33,7 @@ async function live(seed: number): Promise<Moment[]> {
   const clock = new SetClock()
   const disk = new SimDisk({ clock })
   disk.makeDirectory('data')
-  const log = PartitionLog.create(createStorageContext(disk, { hotTailBytes: 0 }), DIRECTORY, CONFIG)
+  const log = createLog(createStorageContext(disk, { hotTailBytes: 0 }), DIRECTORY, CONFIG)
   for (const path of ['.', 'data', DIRECTORY]) await disk.syncDirectory(path)
   const appended: string[] = []
   const moments: Moment[] = []

@@ -5,7 +5,8 @@ import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog, openLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import type { StorageContext } from '../../broker/storage/storage-context.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
@@ -94,7 +95,7 @@ class Play {
     this.#disk = new MemoryDisk(this.#clock)
     this.#options = { hotTailBytes, indexBytes: 300, openFilesMax: 2 }
     this.#context = createStorageContext(this.#disk, this.#options)
-    this.#log = PartitionLog.create(this.#context, DIRECTORY, CONFIG)
+    this.#log = createLog(this.#context, DIRECTORY, CONFIG)
   }
 
   readonly #options: { hotTailBytes: number; indexBytes: number; openFilesMax: number }
@@ -238,7 +239,7 @@ class Play {
     if (clean === undefined) throw new Error('not closed clean')
     this.#context.files.closeIdle()
     this.#context = createStorageContext(this.#disk, this.#options)
-    this.#log = PartitionLog.open(this.#context, DIRECTORY, CONFIG, clean)
+    this.#log = openLog(this.#context, DIRECTORY, CONFIG, clean)
     await this.#compareAll()
   }
 

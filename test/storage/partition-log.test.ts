@@ -2,7 +2,8 @@
 
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog, openLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { decodeBatch } from '../../shared/record-batch/decode.ts'
@@ -167,7 +168,7 @@ describe('reading', () => {
     expect(await readAll(log)).toEqual(expected)
     const clean = await log.closeClean(NOW)
     if (clean === undefined) throw new Error('not clean')
-    const again = PartitionLog.open(context, DIRECTORY, log.config, clean)
+    const again = openLog(context, DIRECTORY, log.config, clean)
     expect(again.describe().segments.length).toBeGreaterThan(10)
     expect(await readAll(again)).toEqual(expected)
     expect(await readAll(again, 77, 1)).toEqual(expected.slice(77))
@@ -240,7 +241,7 @@ describe('reading', () => {
     expect(put(log, batch(['d']))).toBe(3)
     const clean = await log.closeClean(NOW)
     if (clean === undefined) throw new Error('not clean')
-    const again = PartitionLog.open(context, DIRECTORY, log.config, clean)
+    const again = openLog(context, DIRECTORY, log.config, clean)
     await expect(again.read(at(1), 1_000, at(4))).rejects.toMatchObject({ code: 'QUARANTINED' })
     expect((await readAll(again, 2)).map(([offset]) => offset)).toEqual([2, 3])
   })
@@ -274,7 +275,7 @@ describe('reading', () => {
     const path = `${DIRECTORY}/00000000000000000002.log`
     if (what === 'empty') disk.writeFile(path, new Uint8Array(0))
     else disk.remove(path)
-    const again = PartitionLog.open(context, DIRECTORY, log.config, clean)
+    const again = openLog(context, DIRECTORY, log.config, clean)
     await expect(again.read(at(2), 10_000, at(8))).rejects.toMatchObject({ code: 'QUARANTINED', resumeOffset: 4 })
     expect((await readAll(again, 4)).map(([offset]) => offset)).toEqual([4, 5, 6, 7])
     expect(await again.scrub()).toEqual([])
@@ -311,7 +312,7 @@ function failing(entries: Record<string, string> = {}): {
   const disk = new SimDisk({ clock })
   disk.makeDirectory('data')
   const context = createStorageContext(disk, { hotTailBytes: 0 })
-  const log = PartitionLog.create(context, DIRECTORY, parseTopicConfig(entries))
+  const log = createLog(context, DIRECTORY, parseTopicConfig(entries))
   return { log, disk, failAt: (fault) => (disk.options = { clock, fault }) }
 }
 

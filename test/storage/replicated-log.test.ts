@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { createLog, openLog } from '../../broker/storage/log-opening.ts'
+import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import type { Offset } from '../../shared/ids.ts'
@@ -147,7 +148,7 @@ describe('a follower’s log', () => {
       now: NOW,
     })
     expect([killed.latestEpoch, killed.logEndOffset]).toEqual([1, 1])
-    expect(PartitionLog.open(next, DIRECTORY, log.config, log.checkpoint()).latestEpoch).toBe(1)
+    expect(openLog(next, DIRECTORY, log.config, log.checkpoint()).latestEpoch).toBe(1)
   })
 })
 
@@ -197,7 +198,7 @@ describe('cutting a follower’s log', () => {
     follow(log, led(['b'], 1, 2, { producerId: 7, producerEpoch: 0, baseSequence: 1 }), 2)
     const clean = await log.closeClean(NOW)
     if (clean === undefined) throw new Error('not closed clean')
-    const again = PartitionLog.open(createStorageContext(context.disk), DIRECTORY, log.config, clean)
+    const again = openLog(createStorageContext(context.disk), DIRECTORY, log.config, clean)
     await again.truncateTo(at(1), NOW, KEEP)
     expect([again.latestEpoch, again.epochEndOffset(epoch(2))]).toEqual([1, { epoch: 1, endOffset: 1 }])
     expect(again.append(numbered(['c'], 7, 1), epoch(3), NOW)).toMatchObject({ kind: 'appended', baseOffset: 1 })
@@ -245,7 +246,7 @@ describe('a follower that its leader has left behind', () => {
     expect(await readAll(log, 100)).toEqual([[100, 'c']])
     const clean = await log.closeClean(NOW)
     if (clean === undefined) throw new Error('not closed clean')
-    const again = PartitionLog.open(createStorageContext(context.disk), DIRECTORY, log.config, clean)
+    const again = openLog(createStorageContext(context.disk), DIRECTORY, log.config, clean)
     expect(await readAll(again, 100)).toEqual([[100, 'c']])
     expect(again.epochEndOffset(epoch(2))).toEqual({ epoch: 2, endOffset: 101 })
   })
@@ -263,7 +264,7 @@ describe('a follower that its leader has left behind', () => {
 describe('an empty log', () => {
   it('of a follower begins where the leader’s does', () => {
     const disk = new MemoryDisk(new SetClock())
-    const log = PartitionLog.create(createStorageContext(disk), DIRECTORY, parseTopicConfig({}), 7 as Offset)
+    const log = createLog(createStorageContext(disk), DIRECTORY, parseTopicConfig({}), 7 as Offset)
     follow(log, led(['a'], 7, 3), 3)
     expect(log.logEndOffset).toBe(8)
   })

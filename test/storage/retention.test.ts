@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
-import { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { openLog } from '../../broker/storage/log-opening.ts'
 import { CLOCK_JUMP_MS } from '../../broker/storage/retention.ts'
 import type { Disk } from '../../broker/storage/disk.ts'
 import { createStorageContext } from '../../broker/storage/storage-context.ts'
@@ -95,7 +95,7 @@ describe('trimming', () => {
     await expect(log.advanceLogStartOffset(at(11))).rejects.toMatchObject({ code: 'OFFSET_OUT_OF_RANGE' })
     const clean = await log.closeClean(NOW)
     if (clean === undefined) throw new Error('not clean')
-    const again = PartitionLog.open(createStorageContext(disk), DIRECTORY, log.config, {
+    const again = openLog(createStorageContext(disk), DIRECTORY, log.config, {
       ...clean,
       logStartOffset: at(0),
     })
