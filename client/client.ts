@@ -61,9 +61,11 @@ export class Client {
 
   /**
    * Closes the readers, flushes and closes the producers for at most timeoutMs (milliseconds, default 10,000), closes the
-   * connections. Idempotent. @throws what a producer's close threw: records that nobody was told of were not acknowledged.
+   * connections. Idempotent. @throws what a producer's close threw: records that nobody was told of were not acknowledged;
+   * INVALID_ARGUMENT, and then nothing is closed.
    */
-  close(options: WaitOptions = {}): Promise<void> {
+  async close(options: WaitOptions = {}): Promise<void> {
+    checkOptions('close', options, WAIT_RULES)
     this.#closed ??= this.#close(options)
     return this.#closed
   }
@@ -74,7 +76,6 @@ export class Client {
 
   async #close(options: WaitOptions): Promise<void> {
     try {
-      checkOptions('close', options, WAIT_RULES)
       const wait = { timeoutMs: CLOSE_TIMEOUT_MS, ...options }
       const outcomes = await Promise.allSettled([...this.#children].map(async (child) => child.close(wait)))
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason

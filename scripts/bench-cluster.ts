@@ -3,12 +3,17 @@
 // everything on 127.0.0.1. Run from the checkout after a build:
 //
 //   node dist/scripts/bench-cluster.js [--json] [--kills 30] [--redis-seconds 60] [--only throughput,serial,kills,...]
+//
+// The row of a leader that is cut off needs network namespaces (on Linux, as root); without them it is left out.
 
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
+import { promisify } from 'node:util'
 import yargs from 'yargs'
 import { type Client, connect } from '../client/index.ts'
-import { ProcessCluster } from '../test/setup/cluster.ts'
+import { canMakeNetworks, insideOwnNetwork, Network } from '../test/chaos/network.ts'
+import { type BrokerPlace, ProcessCluster } from '../test/setup/cluster.ts'
 import { Load, pause } from '../test/setup/cluster-load.ts'
 import { inSync, leaderOf } from '../test/setup/cluster-state.ts'
 import { type PrivateRedis, startPrivateRedis } from '../test/setup/private-redis.ts'
@@ -27,14 +32,24 @@ interface Bench {
   readonly cluster: ProcessCluster
   readonly redis: PrivateRedis
   readonly client: Client
+  readonly network: Network | undefined
   /** A topic of three replicas whose followers keep up. */
   topic(name: string, numPartitions?: number): Promise<string>
 }
 
+/** Said to the process that measures in a network of its own. */
+const INSIDE = 'TIDEMARK_BENCH_INSIDE'
+const NEEDS_NETWORK = new Set(['cut'])
 /** Clock ticks a second, as /proc counts them. */
 const TICKS = 100
 const LEASE_MS = 6_000
-const REDIS_ARGS = ['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction']
+const REDIS_ARGS = [
+  ...['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction'],
+  // Reached from other hosts than the loopback, it would ask for a password.
+  ...['--protected-mode', 'no'],
+]
+/** After so long a new cluster with many partitions has come to rest. */
+const REST_MS = 15_000
 
 /** CPU seconds that the brokers have used so far, user and system. */
 function cpuSeconds(cluster: ProcessCluster): number {
@@ -62,11 +77,14 @@ async function redisCommands(redis: PrivateRedis): Promise<number> {
   return Number(/total_commands_processed:(\d+)/.exec(text)?.[1])
 }
 
-async function withCluster<T>(work: (bench: Bench) => Promise<T>): Promise<T> {
+async function withCluster<T>(work: (bench: Bench) => Promise<T>, hasNetwork: boolean): Promise<T> {
   const server = await findRedis()
   if (server === undefined) throw new Error('there is no redis-server; node dist/scripts/ensure-redis.js gets one')
-  await using redis = await startPrivateRedis(server, { args: REDIS_ARGS })
-  await using cluster = await ProcessCluster.start({ redis: redis.url })
+  await using network = hasNetwork ? await Network.make([1, 2, 3, 'redis']) : undefined
+  const place = (one: number | 'redis'): BrokerPlace =>
+    network === undefined ? { host: '127.0.0.1', within: [] } : { host: network.host(one), within: network.within(one) }
+  await using redis = await startPrivateRedis(server, { args: REDIS_ARGS, ...place('redis') })
+  await using cluster = await ProcessCluster.start({ redis: redis.url, place })
   const client = connect({ brokers: cluster.addresses })
   try {
     const topic = async (name: string, numPartitions = 1): Promise<string> => {
@@ -74,7 +92,7 @@ async function withCluster<T>(work: (bench: Bench) => Promise<T>): Promise<T> {
       await inSync(client.admin(), name, 3)
       return name
     }
-    return await work({ cluster, redis, client, topic })
+    return await work({ cluster, redis, client, network, topic })
   } finally {
     await client.close({ timeoutMs: 1_000 }).catch(() => undefined)
   }
@@ -89,6 +107,33 @@ const round = (figure: number, digits = 0): number => Math.round(figure * 10 ** 
 /** Until the partition is led again by all three. */
 async function whole({ client }: Bench, topic: string): Promise<void> {
   await inSync(client.admin(), topic, 3)
+}
+
+/** Nobody hears of the leader any more, nor that it is gone. */
+async function unreachable(
+  bench: Bench,
+  how: string,
+  fault: (id: number) => Promise<void>,
+  heal: (id: number) => Promise<void>,
+): Promise<Row[]> {
+  const { client } = bench
+  const topic = await bench.topic('unreachable')
+  const load = new Load(client, { topic, writers: 1, burst: 2, pauseMs: 1 })
+  const times: number[] = []
+  for (let time = 0; time < 3; time += 1) {
+    await whole(bench, topic)
+    await load.more(200)
+    const leader = await leaderOf(client.admin(), topic)
+    const at = performance.now()
+    await fault(leader)
+    while (load.firstAfter(at + 100) === undefined) await load.more(1, 40_000)
+    times.push(load.longestGapMs(at))
+    await heal(leader)
+  }
+  await load.stop()
+  const note = `${times.map((time) => round(time)).join(', ')} ms; ${load.failed.length} failed`
+  const figure = round(Math.max(...times))
+  return [{ work: `leader ${how}: no write for`, figure, unit: 'ms', reach: { atMost: LEASE_MS + 2_000 }, note }]
 }
 
 type Work = (bench: Bench, flags: { kills: number; redisSeconds: number; megabytes: number }) => Promise<Row[]>
@@ -203,26 +248,20 @@ const WORK: Record<string, Work> = {
   },
 
   async hung(bench) {
-    const { cluster, client } = bench
-    const topic = await bench.topic('hung')
-    const load = new Load(client, { topic, writers: 1, burst: 2, pauseMs: 1 })
-    const times: number[] = []
-    for (let round_ = 0; round_ < 3; round_ += 1) {
-      await whole(bench, topic)
-      await load.more(200)
-      const leader = await leaderOf(client.admin(), topic)
-      const at = performance.now()
-      cluster.pause(leader)
-      while (load.firstAfter(at + 5) === undefined) await load.more(1, 40_000)
-      times.push(load.longestGapMs(at))
-      cluster.resume(leader)
+    const { cluster } = bench
+    const pauseOne = async (id: number): Promise<void> => cluster.pause(id)
+    const resumeOne = async (id: number): Promise<void> => cluster.resume(id)
+    return unreachable(bench, 'hung (SIGSTOP)', pauseOne, resumeOne)
+  },
+
+  async cut(bench) {
+    const { cluster, network } = bench
+    if (network === undefined) throw new Error('a leader can be cut off only in a network of its own')
+    const cutOff = async (id: number): Promise<void> => {
+      const others = cluster.ids.filter((other) => other !== id)
+      for (const place of [...others, 'redis', 'clients'] as const) await network.cut(id, place)
     }
-    await load.stop()
-    const note = `${times.map((time) => round(time)).join(', ')} ms; ${load.failed.length} failed`
-    const figure = round(Math.max(...times))
-    return [
-      { work: 'leader hung (SIGSTOP): no write for', figure, unit: 'ms', reach: { atMost: LEASE_MS + 2_000 }, note },
-    ]
+    return unreachable(bench, 'cut off from everything', cutOff, () => network.heal())
   },
 
   async stops(bench) {
@@ -279,7 +318,7 @@ const WORK: Record<string, Work> = {
     for (const topic of topics) {
       await admin.createTopics({ topics: [{ topic, numPartitions: 100, replicationFactor: 3 }] })
     }
-    await pause(3_000)
+    await pause(REST_MS)
     const commands = await redisCommands(redis)
     await pause(10_000)
     const rate = (await redisCommands(redis)) - commands
@@ -366,13 +405,28 @@ const flags = await yargs(process.argv.slice(2))
   .strict()
   .parseAsync()
 
+/** What another process of this program has measured in a network of its own. */
+async function rowsInside(name: string): Promise<Row[]> {
+  const [program = '', ...words] = insideOwnNetwork([process.execPath, process.argv[1] ?? '', '--json', '--only', name])
+  const { stdout } = await promisify(execFile)(program, words, { env: { ...process.env, [INSIDE]: '1' } })
+  return JSON.parse(stdout) as Row[]
+}
+
+async function rowsOf(name: string, work: Work): Promise<Row[]> {
+  const isInside = process.env[INSIDE] !== undefined
+  const needsNetwork = NEEDS_NETWORK.has(name)
+  if (!needsNetwork || isInside) return withCluster((bench) => work(bench, flags), needsNetwork)
+  if (canMakeNetworks()) return rowsInside(name)
+  console.error(`${name}: SKIPPED, network namespaces cannot be made here (on Linux they need root)`)
+  return []
+}
+
 const rows: Row[] = []
 for (const name of flags.only.split(',')) {
   const work = WORK[name]
   if (work === undefined) throw new Error(`--only knows ${Object.keys(WORK).join(', ')}, not ${name}`)
-  const { kills, redisSeconds, megabytes } = flags
   try {
-    for (const row of await withCluster((bench) => work(bench, { kills, redisSeconds, megabytes }))) {
+    for (const row of await rowsOf(name, work)) {
       rows.push(row)
       if (!flags.json) console.log(show(row))
     }

@@ -24,7 +24,7 @@ export function canMakeNetworks(): boolean {
     '-n',
     'sh',
     '-c',
-    'ip link add a type veth peer name b && ip link add c type bridge && command -v nsenter',
+    'ip link add tm0 type veth peer name tm1 && ip link add tm2 type bridge && command -v nsenter',
   ]
   return spawnSync('unshare', words, { stdio: 'ignore' }).status === 0
 }

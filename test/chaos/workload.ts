@@ -129,7 +129,7 @@ export class Workload {
 
   async #drop(client: Client): Promise<void> {
     this.#clients.delete(client)
-    await client.close({ timeoutMs: 0 }).catch(() => undefined)
+    await client.close({ timeoutMs: 1 }).catch(() => undefined)
   }
 
   #startProducer(kind: ProducerKind): void {

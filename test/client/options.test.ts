@@ -32,6 +32,14 @@ describe('connect', () => {
     expect(() => connect(options as never)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT', message }))
   })
 
+  it('gives a client that a wrong option does not close by half', async () => {
+    const client = connect({ brokers })
+    await expect(client.close({ timeoutMs: 0 })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    expect(client.producer().bufferedBytes).toBe(0)
+    await client.close()
+    expect(() => client.producer()).toThrow(expect.objectContaining({ code: 'CLIENT_CLOSED' }))
+  })
+
   it('reads addresses with and without a port, of both families', () => {
     expect(parseAddress('localhost')).toEqual({ host: 'localhost', port: 9092 })
     expect(parseAddress('10.0.0.1:1')).toEqual({ host: '10.0.0.1', port: 1 })
