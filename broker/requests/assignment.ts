@@ -8,7 +8,7 @@
 import type { BrokerId } from '../../shared/ids.ts'
 import type { Coordinator, TopicDefinition } from '../coordination/coordinator.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import type { Assignment, PlacementRequest } from './placement.ts'
+import type { Assignment, BrokerLoad, PlacementRequest } from './placement.ts'
 import { checkReplicationFactor, countLoad, extendPlacement } from './placement.ts'
 
 export type Replicas = Required<Pick<TopicDefinition, 'assignment' | 'directories'>>
@@ -77,7 +77,7 @@ function extend(before: Replicas, request: CandidateRequest): Replicas {
   return { assignment, directories: { ...directories, ...before.directories } }
 }
 
-export function loadOf({ topics }: Coordinator): PlacementRequest['load'] {
+export function loadOf({ topics }: Coordinator): Map<BrokerId, BrokerLoad> {
   const assignments: Assignment[] = []
   for (const { assignment } of topics.list()) if (assignment !== undefined) assignments.push(assignment)
   return countLoad(assignments)

@@ -92,6 +92,52 @@ export function countLoad(assignments: Iterable<Assignment>): Map<BrokerId, Brok
   return load
 }
 
+export interface ReplacementRequest extends Pick<PlacementRequest, 'brokers' | 'load' | 'startAt'> {
+  /** The replicas as they are, the preferred leader first. */
+  readonly row: readonly BrokerId[]
+  readonly leaving: BrokerId
+  /** Of all brokers, those included that get nothing. */
+  readonly racks: ReadonlyMap<BrokerId, string | undefined>
+}
+
+/**
+ * The row with another broker in place of the one that leaves: in the rack that has the fewest of the others, the broker with
+ * the least load. Where the preferred leader leaves, the one with the fewest leaderships takes its place.
+ */
+export function replaceReplica({ row, leaving, racks, ...request }: ReplacementRequest): readonly BrokerId[] {
+  const staying = row.filter((id) => id !== leaving)
+  const all = racksOf({ ...request, partitions: 1, replicationFactor: row.length })
+  const rackOf = (id: BrokerId): string => racks.get(id) ?? `broker ${id}`
+  const free = all.flatMap((rack) => {
+    const [first] = rack.places
+    const taken = first === undefined ? 0 : staying.filter((id) => rackOf(id) === rackOf(first.brokerId)).length
+    const places = rack.places.filter(({ brokerId: id }) => id !== leaving && !row.includes(id))
+    return places.length === 0 ? [] : [{ places, taken, load: rack.replicas / rack.places.length }]
+  })
+  const fewest = Math.min(...free.map(({ taken }) => taken))
+  const rack = least(
+    free.filter(({ taken }) => taken === fewest),
+    ({ load }) => load,
+  )
+  const newcomer = least(rack.places, ({ replicas }) => replicas)
+  if (row[0] !== leaving) return [...staying, newcomer.brokerId]
+  const leadersOf = (id: BrokerId): number => request.load.get(id)?.leaders ?? 0
+  const leader = least([...staying, newcomer.brokerId], leadersOf)
+  return [leader, ...[...staying, newcomer.brokerId].filter((id) => id !== leader)]
+}
+
+/** Counts in the load that a row of replicas has become another one. */
+export function countMove(load: Map<BrokerId, BrokerLoad>, from: readonly BrokerId[], to: readonly BrokerId[]): void {
+  const add = (row: readonly BrokerId[], by: 1 | -1): void => {
+    for (const [rank, id] of row.entries()) {
+      const { replicas, leaders } = load.get(id) ?? { replicas: 0, leaders: 0 }
+      load.set(id, { replicas: replicas + by, leaders: rank === 0 ? leaders + by : leaders })
+    }
+  }
+  add(from, -1)
+  add(to, 1)
+}
+
 /** In the order in which they are preferred among equals. */
 function racksOf({ brokers, load, startAt }: PlacementRequest): Rack[] {
   const sorted = [...brokers].sort((a, b) => a.brokerId - b.brokerId)

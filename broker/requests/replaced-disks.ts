@@ -43,8 +43,10 @@ export function describeReplaced(topic: TopicDefinition, partition: number, repl
   return `broker ${replaced.length > 1 ? replaced.join(', ') : first} has another data directory than ${name} was made with, so its copy counts for nothing: \`${call}\` makes it count`
 }
 
-/** By the log of the replica here; else of the beginning, as long as they are known not to have changed since. */
-function votersOf(services: RequestServices, topic: TopicDefinition, partition: number): readonly Voter[] {
+/**
+ * By the log of the replica here; else of the beginning, as long as they are known not to have changed since; else none.
+ */
+export function votersOf(services: RequestServices, topic: TopicDefinition, partition: number): readonly Voter[] {
   const local = services.localVoters?.(topic.topicId, partition)
   if (local !== undefined) return local
   const { assignment, directories = {}, origins } = topic
