@@ -130,12 +130,13 @@ export class PartitionManager {
     return this.#options.directory.partitionCount
   }
 
-  /** Partitions whose logs could not be opened, and so serve nobody. */
+  /** Partitions that could not be opened, and so serve nobody. */
   get unopenedCount(): number {
     let count = 0
-    for (const { definition } of this.#byId.values()) {
+    for (const { definition, failures } of this.#byId.values()) {
       for (let partition = 0; partition < definition.partitions; partition += 1) {
-        if (this.#options.directory.failureOf(definition.topicId, partition) !== undefined) count += 1
+        const failure = this.#options.directory.failureOf(definition.topicId, partition)
+        if (failure !== undefined || failures.has(partition)) count += 1
       }
     }
     return count

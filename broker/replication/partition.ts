@@ -62,6 +62,8 @@ export interface PartitionReplica {
   readonly leaderEpoch: LeaderEpoch | undefined
   /** Whether the high watermark is that of this leadership: before, nobody knows the latest offset. */
   readonly isLatestKnown: boolean
+  /** Why it takes no part any more, for people. */
+  readonly stopReason: string | undefined
   /** Why nothing may be appended now; undefined when it may. Looks at the lease. */
   whyNotAppend(acks: number): PartitionRefusal | undefined
   /** Why consumers are not served here. */
@@ -372,13 +374,14 @@ export class Partition implements Flushable {
       segments: facts.segments.length,
       bytes: facts.bytes,
       state: this.state,
-      reason: this.#broken?.message ?? facts.reason,
+      reason: this.#broken?.message ?? facts.reason ?? this.#replica?.stopReason,
       quarantined: facts.quarantined.map(({ startOffset, endOffset }) => ({ startOffset, endOffset })),
     }
   }
 
   get state(): PartitionFacts['state'] {
-    return this.#broken === undefined ? this.#log.state.kind : 'offline'
+    if (this.#broken !== undefined || this.#replica?.stopReason !== undefined) return 'offline'
+    return this.#log.state.kind
   }
 
   get quarantinedRanges(): number {
