@@ -86,12 +86,12 @@ export class ClusterOracle implements WorkloadOracle {
   /** What a broker says of itself, in one of its lives: nothing that has been settled moves back. */
   onDescribed(broker: string, life: number, topics: readonly DescribedTopic[]): void {
     for (const { topic, topicId = '', partitions } of topics) {
-      for (const { partition, logStartOffset, highWatermark, logEndOffset, state } of partitions) {
+      for (const { partition, logStartOffset, highWatermark, state } of partitions) {
         if (state !== 'online') continue
         const where = `${topic}-${partition} at ${broker} in life ${life}`
-        if (logStartOffset > highWatermark || highWatermark > logEndOffset) {
-          const found = JSON.stringify({ logStartOffset, highWatermark, logEndOffset })
-          this.#fail(`${where}: offsets are out of order: ${found}`)
+        // A log that is about to begin anew further on ends below the high watermark, until it does.
+        if (logStartOffset > highWatermark) {
+          this.#fail(`${where}: offsets are out of order: ${JSON.stringify({ logStartOffset, highWatermark })}`)
         }
         const key = `${broker} ${topic} ${partition}`
         const before = this.#shown.get(key)

@@ -64,14 +64,14 @@ export function clusterPlanOf(random: Random): ClusterPlan {
   const pick = <T>(...choices: [T, ...T[]]): T => choices[random.integer(choices.length)] ?? choices[0]
   const isLikely = (share: number): boolean => random.fraction() < share
   const brokers = pick(3, 3, 3, 3, 4, 5)
-  const faultsEndMs = 8_000 + random.integer(20_000)
+  const faultsEndMs = 6_000 + random.integer(16_000)
   const topics = Array.from({ length: 1 + random.integer(2) }, (_, index) =>
     replicatedTopicOf(`topic-${index}`, brokers, random),
   )
   const records = 40 + random.integer(80)
   const producers = Array.from({ length: 2 + random.integer(2) }, (_, index): ProducerSpec => {
     const topic = pick(topics[0] as WorkloadTopic, ...topics)
-    return producerOf(`producer-${index}`, topic, records, faultsEndMs, random)
+    return producerOf(`producer-${index}`, topic, records, faultsEndMs * 0.6, random)
   })
   const lossesOf = (some: readonly WorkloadTopic[]): number =>
     Math.min(...some.map(({ replication }) => (replication?.minInSync ?? 1) - 1))
@@ -87,7 +87,7 @@ export function clusterPlanOf(random: Random): ClusterPlan {
       waitsLong: false,
     },
     settings: {
-      flushIntervalMs: pick(50, 300, 1_000),
+      flushIntervalMs: pick(100, 300, 1_000),
       retentionCheckIntervalMs: pick(500, 5_000),
       hotTailBytes: pick(0, 4_096, 1_048_576),
       diskReserveBytes: 16_384,

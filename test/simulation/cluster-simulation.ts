@@ -53,6 +53,7 @@ export interface ClusterSimulationResult {
 
 /** What brokers say of themselves; what they are is looked at after every event. */
 const PROBE_MS = 250
+const SUPERVISE_MS = 4_000
 const TOPICS_MS = 120_000
 /** After the last fault: until all brokers serve, and until every partition is led and has all its replicas. */
 const SERVE_MS = 90_000
@@ -86,6 +87,8 @@ class ClusterSimulation {
   readonly #workload: Workload
   /** What each broker has shown last. */
   readonly #described = new Map<SimBroker, readonly DescribedTopic[]>()
+  #unwell = new Set<SimBroker>()
+  #isStopping = false
 
   constructor(options: ClusterSimulationOptions) {
     const { seed } = options
@@ -206,21 +209,30 @@ class ClusterSimulation {
     await this.#settle()
   }
 
-  /** All brokers are back; once more, where a disk that failed has left partitions that take nothing. */
+  /** All brokers are back; and again, where a disk that failed has left partitions that take nothing. */
   async #recover(): Promise<boolean> {
     const areServing = (): boolean => this.#brokers.every(({ isServing }) => isServing)
     if (!(await this.#stage.until('all brokers serve again', areServing, SERVE_MS))) return false
-    const isWell = (broker: SimBroker): boolean =>
-      broker.broker?.checks().every(({ name, isOk }) => isOk || name === 'coordinator') === true
-    if (!(await this.#stage.until(undefined, () => this.#brokers.every(isWell), 5_000))) {
-      for (const broker of this.#brokers) if (!isWell(broker)) broker.stop(() => broker.startAfter(10))
-      if (!(await this.#stage.until('all brokers are well', () => this.#brokers.every(isWell), SERVE_MS))) return false
-    }
+    this.#supervise()
     if (await this.#stage.until(undefined, () => this.#whatIsIll().length === 0, HEAL_MS)) return true
     if (!this.#stage.isOver) {
       this.#stage.fail('liveness', `within ${HEAL_MS} ms after the faults: ${this.#whatIsIll().slice(0, 5).join('; ')}`)
     }
     return false
+  }
+
+  /** As whoever watches the health of brokers would: one that is not well for a while is started anew. */
+  #supervise(): void {
+    const unwell = this.#brokers.filter(
+      ({ broker }) => broker?.checks().some(({ name, isOk }) => !isOk && name !== 'coordinator') === true,
+    )
+    for (const broker of unwell) {
+      if (this.#unwell.has(broker) && broker.isServing) broker.stop(() => broker.startAfter(10))
+    }
+    this.#unwell = new Set(unwell)
+    this.#stage.scheduler.after(SUPERVISE_MS, () => {
+      if (!this.#isStopping) this.#supervise()
+    })
   }
 
   /** Partitions without a leader that knows itself, or without all their replicas in sync. */
@@ -351,6 +363,7 @@ class ClusterSimulation {
   }
 
   async #stopInOrder(): Promise<void> {
+    this.#isStopping = true
     for (const broker of this.#brokers) {
       let timers: number | undefined
       broker.stop((left) => {

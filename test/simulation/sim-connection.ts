@@ -244,19 +244,10 @@ export class SimEnd {
 
   #take(): void {
     const { windowBytes, segmentBytesMax } = this.#network.profile
-    for (let first = this.#writes[0]; first !== undefined && this.#windowUsed < windowBytes; first = this.#writes[0]) {
+    while (this.#writes.length > 0 && this.#windowUsed < windowBytes) {
       const room = Math.min(segmentBytesMax, windowBytes - this.#windowUsed)
-      const count = Math.min(first.bytes.length - first.taken, 1 + this.#network.random.integer(room))
-      // Taken now: whatever the owner does with the memory afterwards is too late. (A slice of a Buffer would be a view.)
-      const bytes = Uint8Array.from(first.bytes.subarray(first.taken, first.taken + count))
-      first.taken += count
-      this.#writtenBytes -= count
-      if (first.taken === first.bytes.length) {
-        this.#writes.shift()
-        const { onWritten } = first
-        if (onWritten !== undefined) this.#tell('written', () => onWritten())
-      }
-      if (count > 0) this.#send({ kind: 'bytes', bytes })
+      const bytes = this.#takeSegment(Math.min(this.#writtenBytes, 1 + this.#network.random.integer(room)))
+      if (bytes.length > 0) this.#send({ kind: 'bytes', bytes })
     }
     if (this.#writes.length > 0) return
     if (this.#wantsDrain) {
@@ -268,6 +259,25 @@ export class SimEnd {
       this.#send({ kind: 'end' })
       this.#maybeFinish()
     }
+  }
+
+  /** So many bytes of what was written, of several writes if it must be, and whatever was written empty. */
+  #takeSegment(count: number): Uint8Array {
+    const segment = new Uint8Array(count)
+    let length = 0
+    for (let first = this.#writes[0]; first !== undefined; first = this.#writes[0]) {
+      // Taken now: whatever the owner does with the memory afterwards is too late.
+      const taken = first.bytes.subarray(first.taken, first.taken + count - length)
+      segment.set(taken, length)
+      length += taken.length
+      first.taken += taken.length
+      if (first.taken < first.bytes.length) break
+      this.#writes.shift()
+      const { onWritten } = first
+      if (onWritten !== undefined) this.#tell('written', () => onWritten())
+    }
+    this.#writtenBytes -= length
+    return segment
   }
 
   #tell(what: string, callback: () => void): void {

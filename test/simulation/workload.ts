@@ -357,6 +357,7 @@ export class Workload {
 
   /** A topic that is made, used, deleted and made again under its name, over and over. */
   async #churn(machine: ClientMachine): Promise<void> {
+    const earlier = new Set<string>()
     for (let round = 1; this.producersLeft > 0; round++) {
       const { replication } = this.plan.topics[0] ?? CHURNED
       const topic: WorkloadTopic = {
@@ -373,8 +374,11 @@ export class Workload {
         const spec = { name: `churn-${round}`, topic: topic.name, isIdempotent: true, records: 12, pauseMs: 100 }
         await this.#produce(machine, { ...spec, options: { deliveryTimeoutMs: 15_000 } }, model)
         const after = await machine.client.admin().describeTopic(topic.name)
-        // A request that was given up may still have been on its way and have removed what was made since.
-        if (before.topicId === after.topicId) {
+        // A request that was given up may still have been on its way and have removed what was made since. And a broker
+        // that is behind may not have known what was to be deleted: then it was not made anew.
+        const isOfThisRound = before.topicId === after.topicId && !earlier.has(before.topicId ?? '')
+        earlier.add(before.topicId ?? '')
+        if (isOfThisRound) {
           await this.#judgeTopic(
             machine,
             model,
