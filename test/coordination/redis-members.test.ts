@@ -165,6 +165,20 @@ describeWithRedis('a session', () => {
     expect(two.coordinator.sessionValidUntil()).toBeGreaterThan(systemClock.monotonic())
   })
 
+  it('is taken anew as soon as it is seen to be over, and not only when it would be renewed', async () => {
+    await using redis = await startRedis()
+    const [one, two] = [
+      await begin({ url: redis.url, id: 1 }),
+      await begin({ url: redis.url, id: 2, sessionTtlMs: 600_000 }),
+    ]
+    await one.until(() => one.coordinator.sessionOf(TWO) !== undefined)
+    const session = one.coordinator.sessionOf(TWO) ?? ''
+    await one.coordinator.endSession(TWO, session)
+    await one.until(() => ![undefined, session].includes(one.coordinator.sessionOf(TWO)))
+    await two.until(() => two.coordinator.health().isOk)
+    expect(two.coordinator.sessionOf(TWO)).toBe(one.coordinator.sessionOf(TWO))
+  })
+
   it('expires when its broker has gone without a word', async () => {
     await using redis = await startRedis()
     const two = await begin({ url: redis.url, id: 2 })
