@@ -24,6 +24,8 @@ interface Follower {
   heldEndOffset: Offset
   fetchOffset: Offset
   isSuspect: boolean
+  /** Its process was seen to be gone, and it has not fetched since. */
+  isGone: boolean
   /** Of the last fetch that lay on the log, and of the last time it had all that the leader had; monotonic milliseconds. */
   lastFetchMs: number
   lastCaughtUpMs: number
@@ -173,9 +175,15 @@ export class InSyncReplicas {
     row.lastFetchMs = now
     row.leaderEndOffset = leaderEndOffset
     row.isSuspect = report.isSuspect
+    row.isGone = false
     if (report.fetchOffset > row.fetchOffset) row.fetchOffset = report.fetchOffset
     const held = Math.min(report.heldEndOffset, report.fetchOffset)
     if (held > row.heldEndOffset) row.heldEndOffset = offset(held)
+  }
+
+  /** The broker's process is gone: it is not waited for until it fetches again. Counts with the next `maybeChange`. */
+  onKnownDead(brokerId: BrokerId): void {
+    for (const row of this.#followers) if (row.brokerId === brokerId) row.isGone = true
   }
 
   /** Decides anew who is in sync; answers whether that has changed. */
@@ -191,7 +199,7 @@ export class InSyncReplicas {
       const isRecent = facts.now - row.lastCaughtUpMs <= this.#lagMsMax
       // Who was in sync stays so for its time; who was not must reach what the leader vouches for.
       const reaches = row.fetchOffset >= facts.highWatermark && row.fetchOffset > facts.epochStartOffset
-      const isInSync = !row.isSuspect && isRecent && (row.isInSync || reaches)
+      const isInSync = !row.isSuspect && !row.isGone && isRecent && (row.isInSync || reaches)
       if (row.isVoter && isInSync !== row.isInSync) isChanged = true
       row.isInSync = isInSync
     }
@@ -253,6 +261,7 @@ function newFollower({ brokerId, directoryId }: Voter, hasGranted: boolean, now:
     heldEndOffset: offset(0),
     fetchOffset: offset(0),
     isSuspect: false,
+    isGone: false,
     lastFetchMs: hasGranted ? now : Number.NEGATIVE_INFINITY,
     lastCaughtUpMs: hasGranted ? now : Number.NEGATIVE_INFINITY,
     leaderEndOffset: offset(Number.MAX_SAFE_INTEGER),

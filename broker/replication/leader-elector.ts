@@ -59,6 +59,8 @@ export interface LeaderElectorOptions {
   readonly random: Random
   readonly logger: Logger
   readonly meter?: Meter
+  /** The process of another broker was seen to be gone. */
+  readonly onBrokerGone?: (brokerId: BrokerId) => void
 }
 
 /** Campaigns that are begun in one turn, and the least time to the next such turn. */
@@ -106,6 +108,7 @@ export class LeaderElector {
       logger,
       witnessesOf: (suspect) => this.#witnessesOf(suspect),
       isEnough: (suspect, witnesses) => this.#isEnough(suspect, witnesses),
+      onGone: (id) => options.onBrokerGone?.(id),
       onChange: () => this.#markAll(),
     })
   }

@@ -168,6 +168,11 @@ export class ReplicaState {
     return this.#leadership?.inSync.hasEnough === true
   }
 
+  /** The broker's process is gone: it counts as in sync no more, from the next tick until it fetches again. */
+  onKnownDead(broker: BrokerId): void {
+    this.#leadership?.inSync.onKnownDead(broker)
+  }
+
   /** What to fetch next, and from whom; undefined when this replica follows nobody, or must not fetch now. */
   fetchPosition(): FetchPosition | undefined {
     const promise = this.#promise.inEffect

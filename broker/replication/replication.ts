@@ -173,6 +173,11 @@ export class Replication implements ReplicaHost {
     this.#election?.onReplicaClosed(replica)
   }
 
+  /** The process of another broker is gone: leaders here do not count on it. */
+  onBrokerGone(id: BrokerId): void {
+    for (const replica of this.all()) replica.state.onKnownDead(id)
+  }
+
   // What other brokers ask
 
   async fence(request: RequestOf<'fence'>): Promise<ResponseOf<'fence'>> {

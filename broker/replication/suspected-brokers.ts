@@ -23,6 +23,8 @@ export interface SuspectedBrokersOptions {
   readonly witnessesOf: (suspect: BrokerId) => Iterable<BrokerId>
   /** Whether these, who all see that it is gone, are enough to elect others in its place. */
   readonly isEnough: (suspect: BrokerId, witnesses: ReadonlySet<BrokerId>) => boolean
+  /** The process of a broker was seen to be gone. */
+  readonly onGone?: (brokerId: BrokerId) => void
   /** What `isDead` says may have changed. */
   readonly onChange: () => void
 }
@@ -166,6 +168,7 @@ export class SuspectedBrokers {
   #onRefused(suspicion: Suspicion): void {
     if (suspicion.isRefused) return
     suspicion.isRefused = true
+    this.#options.onGone?.(suspicion.brokerId)
     this.#options.onChange()
   }
 

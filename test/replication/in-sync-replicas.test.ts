@@ -97,6 +97,18 @@ describe('the in-sync set', () => {
     expect(replicas.members).toEqual([1, 2, 3])
   })
 
+  it('drops one whose process is gone without waiting, and has it again when it fetches again', () => {
+    fetch({ from: 2, to: 9, now: 0, end: 9 })
+    replicas.onKnownDead(brokerId(2))
+    expect(change(9, 1)).toBe(true)
+    expect(replicas.members).toEqual([1])
+    expect(replicas.hasEnough).toBe(false)
+    expect(change(9, 2)).toBe(false)
+    fetch({ from: 2, to: 9, now: 3, end: 9 })
+    expect(change(9, 3)).toBe(true)
+    expect(replicas.members).toEqual([1, 2])
+  })
+
   it('has no suspect replica', () => {
     fetch({ from: 3, to: 6, now: 20, end: 6, isSuspect: true })
     expect(change(6, 20)).toBe(false)
