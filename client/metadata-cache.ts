@@ -182,6 +182,10 @@ export class MetadataCache {
         const heard = { partition, leader, leaderEpoch }
         partitions[partition] = known !== undefined && isOlder(heard, known) ? known : heard
       }
+      // A broker that has not heard of added partitions yet takes none of them away.
+      if (before?.topicId !== undefined && before.topicId === topicId) {
+        partitions.push(...before.partitions.slice(partitions.length))
+      }
       this.#topics.set(topic, { topic, topicId, partitions, batchBytesMax, learnedAt })
     }
     forget(this.#topics, TOPICS_MAX)

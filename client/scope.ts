@@ -62,6 +62,8 @@ export class Scope {
 
   /** The promise's outcome, or the scope's end if that comes first; the promise goes on by itself then. */
   async race<T>(promise: Promise<T>): Promise<T> {
+    // Its failure is nobody's then.
+    if (this.isOver) promise.catch(() => undefined)
     this.check()
     const signal = this.#controller.signal
     return new Promise<T>((resolve, reject) => {

@@ -151,6 +151,24 @@ describe('a metadata cache', () => {
     expect(cache.leaderOf('t', 0)).toMatchObject({ leader: 0, leaderEpoch: 1 })
   })
 
+  it('loses no added partition to a broker that has not heard of it yet', async () => {
+    const { cache, asked } = make()
+    const answers = ['a', 'a', 'b'].map((topicId, index) => {
+      const { topics, ...rest } = responseOf(['t'])
+      const partitions = Array.from({ length: index === 0 ? 3 : 2 }, (_, partition) => partitionOf(partition, 0))
+      return { ...rest, topics: topics.map((topic) => ({ ...topic, topicId, partitions })) }
+    })
+    const counts: (number | undefined)[] = []
+    for (const [index, answer] of answers.entries()) {
+      const refreshed = cache.refresh(['t'], false)
+      await expect.poll(() => asked.length).toBe(index + 1)
+      asked[index]?.answer(answer)
+      await refreshed
+      counts.push(cache.topic('t')?.partitions.length)
+    }
+    expect(counts).toEqual([3, 3, 2])
+  })
+
   it('remembers the addresses of brokers that are named no more, and tells who listens of every answer', async () => {
     const { cache, asked } = make()
     let heard = 0
