@@ -12,6 +12,8 @@ import { offset } from '../../shared/ids.ts'
 /** What the rules read of a log. It changes only by effects, and by the records of producers. */
 export interface ReplicaLog {
   readonly logStartOffset: Offset
+  /** Where the batch begins that holds the log start, for whoever takes whole batches; the log start if absent. */
+  readonly firstBatchOffset?: Offset
   readonly logEndOffset: Offset
   /** Up to here the replica may be counted: what is written, or, with durability fsync, on stable storage. */
   readonly heldEndOffset: Offset
@@ -48,7 +50,7 @@ export function checkFetch(
   fetchOffset: Offset,
   lastFetchedEpoch: LeaderEpoch | undefined,
 ): FetchCheck {
-  if (fetchOffset < log.logStartOffset) return beforeLogStart(log)
+  if (fetchOffset < (log.firstBatchOffset ?? log.logStartOffset)) return beforeLogStart(log)
   if (lastFetchedEpoch === undefined) return fetchOffset === 0 ? ON_LOG : beforeLogStart(log)
   const known = log.endOffsetFor(lastFetchedEpoch)
   if (known === undefined) return beforeLogStart(log)
@@ -84,8 +86,9 @@ export function planTruncation(
 const ON_LOG: FetchCheck = { kind: 'on-log' }
 
 function beforeLogStart(log: ReplicaLog): FetchCheck {
-  const { logStartOffset, latestEpoch } = log
-  const epoch = log.epochAt(logStartOffset) ?? latestEpoch
+  const { latestEpoch } = log
+  const epoch = log.epochAt(log.logStartOffset) ?? latestEpoch
+  const logStartOffset = log.firstBatchOffset ?? log.logStartOffset
   if (logStartOffset === 0 || epoch === undefined) return { kind: 'diverging', epoch: undefined, endOffset: offset(0) }
   return { kind: 'before-log-start', logStartOffset, epoch }
 }

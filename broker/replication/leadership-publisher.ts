@@ -63,6 +63,17 @@ export class LeadershipPublisher {
     this.#schedule()
   }
 
+  /** They are led by nobody, as far as others are to know. Best effort: whoever asks for it asks again. */
+  giveBack(replicas: readonly Pick<Replica, 'identity' | 'leaderEpoch'>[]): void {
+    const { coordinator, random, logger } = this.#options
+    const resignations = replicas.flatMap(({ identity: { topicId, partition }, leaderEpoch }) =>
+      leaderEpoch === undefined ? [] : [{ topicId, partition, leaderEpoch }],
+    )
+    coordinator.leaderships
+      .resign(random.uuid(), resignations)
+      .catch((error: unknown) => logger.debug({ error: String(error) }, 'leaderships could not be given back'))
+  }
+
   #schedule(): void {
     if (this.#isScheduled || this.#isBusy) return
     this.#isScheduled = true
@@ -123,7 +134,11 @@ export class LeadershipPublisher {
       some.map(async ([replica, { epoch, inSyncReplicas = [] }]) => {
         if (replica.leaderEpoch === epoch) {
           const { topicId, partition } = replica.identity
-          await this.#options.coordinator.leaderships.setInSyncReplicas(topicId, partition, epoch, inSyncReplicas)
+          const { leaderships } = this.#options.coordinator
+          const outcome = await leaderships.setInSyncReplicas(topicId, partition, epoch, inSyncReplicas)
+          // The coordinator has lost what it was told: it is told again.
+          const isLost = outcome.kind === 'fenced' && outcome.leadership.leaderEpoch === undefined
+          if (isLost && !this.#leaderships.has(replica)) this.#leaderships.set(replica, { epoch, inSyncReplicas })
         }
         inSync.delete(replica)
       }),

@@ -20,7 +20,7 @@ import type { Replica } from './replica.ts'
 import type { AnswerHead, ReplicaFetchMessage } from './replica-fetch-answer.ts'
 import type { FetchAnswer, FetchPosition } from './replication-events.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import { topicId as toTopicId } from '../../shared/ids.ts'
+import { offset, topicId as toTopicId } from '../../shared/ids.ts'
 import { notDelayed } from './delayed-operations.ts'
 import { FetchWaiter } from './fetch-waiters.ts'
 import { answerMessage, positionsOf, recordsMessage, refusedMessage } from './replica-fetch-answer.ts'
@@ -227,12 +227,14 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     const { fetchOffset } = position
     const endOffset = log.writtenEndOffset
     const room = this.#request.maxBytes - this.#bytes
+    // The batch that holds the log start goes out as a whole.
+    const from = offset(Math.max(fetchOffset, log.logStartOffset))
     if (fetchOffset >= endOffset || this.#isFull) {
       if (answer.clearsSuspect) this.#say(place, replica, true, undefined)
       return false
     }
     try {
-      const slice = log.readTail(fetchOffset, room, endOffset)
+      const slice = log.readTail(from, room, endOffset)
       if (slice !== undefined) {
         this.#take(place, replica, answer, { slice, room })
         return false
@@ -243,7 +245,7 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     }
     this.#setReading(true)
     this.#hasReadDisk = true
-    log.read(fetchOffset, room, endOffset).then(
+    log.read(from, room, endOffset).then(
       (slice) => this.#onRead(place, replica, answer, { slice, room }),
       (error: unknown) => {
         if (this.#isDone) return

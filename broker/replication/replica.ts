@@ -24,6 +24,7 @@ import type {
 } from './replication-events.ts'
 import { assertNever, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
+import { baseOffsetAt } from '../../shared/record-batch/header.ts'
 import { lossAcceptedIn, lossAcceptedInLog, encodeEpochStart } from './epoch-start.ts'
 import { ReplicaState } from './replica-state.ts'
 
@@ -137,6 +138,7 @@ export class Replica implements PartitionReplica {
     const { log } = this.partition
     await log.sync()
     this.#log.lossAcceptedIn = await lossAcceptedInLog(log)
+    await this.#log.findFirstBatch()
     if (!this.#isStopped) this.step({ kind: 'log-opened' })
     if (this.state.highWatermark !== this.partition.highWatermark) {
       this.partition.advanceHighWatermark(this.state.highWatermark)
@@ -245,6 +247,7 @@ export class Replica implements PartitionReplica {
 
   tick(): void {
     this.checkLease()
+    this.#log.findFirstBatch().catch(() => undefined)
     this.step({ kind: 'tick', now: this.#host.monotonic() })
   }
 
@@ -467,10 +470,31 @@ export class Replica implements PartitionReplica {
 /** The log as the rules see it: what is written. */
 class LogView implements ReplicaLog {
   lossAcceptedIn: LeaderEpoch | undefined = undefined
+  firstBatchOffset: Offset
   readonly #log: PartitionLog
+  /** The log start that the first batch was looked for at. */
+  #foundFor: Offset | undefined
 
   constructor(log: PartitionLog) {
     this.#log = log
+    this.firstBatchOffset = log.logStartOffset
+  }
+
+  /**
+   * A trim may end within a batch, and followers take whole ones. Until it is found again after a trim an older offset
+   * stands: a follower that asks for less than there is takes nothing, and asks again. Looked for again if it cannot be read.
+   */
+  async findFirstBatch(): Promise<void> {
+    const start = this.#log.logStartOffset
+    if (start === this.#foundFor) return
+    const slice = await this.#log.read(start, 1, this.#log.writtenEndOffset).catch(() => undefined)
+    if (slice === undefined) return
+    try {
+      this.firstBatchOffset = slice.bytes.length === 0 ? start : baseOffsetAt(slice.bytes, 0)
+      this.#foundFor = start
+    } finally {
+      slice.release()
+    }
   }
 
   get logStartOffset(): Offset {

@@ -6,7 +6,7 @@ import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../
 import type { Logger } from '../../shared/logger.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { Clock, Timer, Timers } from '../../shared/time.ts'
-import type { ClusterChange, Coordinator, TopicDefinition } from '../coordination/coordinator.ts'
+import type { ClusterChange, Coordinator, Leadership, TopicDefinition } from '../coordination/coordinator.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { LogDirectory } from '../storage/log-directory.ts'
 import type { LeadershipPublisher } from './leadership-publisher.ts'
@@ -406,11 +406,20 @@ export class Replication implements ReplicaHost {
   #hearCoordinator(replica: Replica): void {
     const { topicId, partition } = replica.identity
     const known = this.#options.coordinator.leaderships.of(topicId, partition)
+    if (known?.leader === this.brokerId) this.#correctInSync(replica, known)
     if (known?.leader === undefined || known.leaderEpoch === undefined || known.leader === this.brokerId) return
     if (known.leaderEpoch < (replica.state.promise?.epoch ?? 0)) return
     // A refusal is for the leader alone; it hears the same from us when it tells us itself.
     const { leader, leaderEpoch: epoch } = known
     this.#capture(() => replica.step({ kind: 'leader-announced', leader, epoch }))
+  }
+
+  /** A coordinator that has forgotten something is told again what the leader knows. */
+  #correctInSync(replica: Replica, { leaderEpoch: epoch, inSyncReplicas: told }: Leadership): void {
+    if (replica.role !== 'leader' || epoch === undefined || epoch !== replica.leaderEpoch) return
+    const { inSyncReplicas } = replica.state
+    const isSame = told.length === inSyncReplicas.length && inSyncReplicas.every((id) => told.includes(id))
+    if (!isSame) this.#options.publisher.propose(replica, epoch, inSyncReplicas)
   }
 
   /** A broker that has just come knows nothing of what happened meanwhile. */
