@@ -25,6 +25,7 @@ export interface ClusterNemesisParts {
   readonly clients: readonly { readonly host: string; readonly process: SimProcess }[]
   readonly faults: readonly ClusterFault[]
   readonly everyMs: number
+  readonly troubleMsMax: number
   /** Brokers that may lack data they lost, at a time. */
   readonly lossesMax: number
   /** Disks that may lose what was synced. */
@@ -132,9 +133,9 @@ export class ClusterNemesis {
       case 'rolling-restart':
         return this.#roll([...brokers])
       case 'pause':
-        return broker.process.pause(this.#ms(20_000))
+        return broker.process.pause(this.#ms(this.#parts.troubleMsMax))
       case 'pause-client':
-        return this.#any(clients).process.pause(this.#ms(20_000))
+        return this.#any(clients).process.pause(this.#ms(this.#parts.troubleMsMax))
       case 'clock-jump': {
         const offsetMs = (random.fraction() - 0.5) * 7_200_000
         for (const { process } of [...brokers, ...clients]) if (random.integer(2) === 0) process.setWallClock(offsetMs)
@@ -173,13 +174,13 @@ export class ClusterNemesis {
         for (const connection of network.connections) {
           if (random.integer(2) === 0) connection.bytesPerMs = 0.5 + random.fraction() * 20
         }
-        this.#later(20_000, () => {
+        this.#later(this.#parts.troubleMsMax, () => {
           for (const connection of network.connections) connection.bytesPerMs = Infinity
         })
         return true
       case 'slow-network':
         network.extraLatencyMs = this.#ms(2_000)
-        this.#later(10_000, () => (network.extraLatencyMs = 0))
+        this.#later(this.#parts.troubleMsMax / 2, () => (network.extraLatencyMs = 0))
         return true
       default:
         return false
@@ -195,7 +196,7 @@ export class ClusterNemesis {
         if (broker.disk.capacityBytes !== CAPACITY_BYTES || !broker.isServing) return true
         const used = CAPACITY_BYTES - broker.disk.space('/').freeBytes
         broker.disk.capacityBytes = used + random.integer(30_000)
-        this.#later(15_000, () => (broker.disk.capacityBytes = CAPACITY_BYTES))
+        this.#later(this.#parts.troubleMsMax, () => (broker.disk.capacityBytes = CAPACITY_BYTES))
         return true
       }
       case 'disk-errors':
@@ -213,7 +214,7 @@ export class ClusterNemesis {
       case 'slow-disk':
         trouble.syncMs = this.#ms(3_000)
         trouble.readMs = this.#ms(500)
-        this.#later(10_000, () => Object.assign(trouble, { syncMs: 2, readMs: 0.2 }))
+        this.#later(this.#parts.troubleMsMax / 2, () => Object.assign(trouble, { syncMs: 2, readMs: 0.2 }))
         return true
       default:
         return false
@@ -225,15 +226,15 @@ export class ClusterNemesis {
     switch (fault) {
       case 'redis-down':
         redis.goDown()
-        return this.#later(20_000, () => redis.comeUp())
+        return this.#later(this.#parts.troubleMsMax, () => redis.comeUp())
       case 'redis-still':
         redis.standStill()
-        return this.#later(20_000, () => redis.goOn())
+        return this.#later(this.#parts.troubleMsMax, () => redis.goOn())
       case 'redis-cut':
         return this.#cutFromRedis(broker)
       case 'redis-slow':
         redis.extraLatencyMs = this.#ms(1_500)
-        return this.#later(10_000, () => (redis.extraLatencyMs = 0))
+        return this.#later(this.#parts.troubleMsMax / 2, () => (redis.extraLatencyMs = 0))
       case 'redis-rolled-back': {
         const snapshot = this.#snapshots[random.integer(this.#snapshots.length)]
         if (snapshot === undefined || redis.isDown) return
@@ -263,7 +264,7 @@ export class ClusterNemesis {
   #cutFromRedis(broker: SimBroker): void {
     const { redis } = this.#parts
     redis.cut(broker.host)
-    this.#later(20_000, () => redis.heal(broker.host))
+    this.#later(this.#parts.troubleMsMax, () => redis.heal(broker.host))
   }
 
   #cut(host: string, others: readonly string[], ways: 'both' | 'one'): void {
@@ -273,7 +274,7 @@ export class ClusterNemesis {
       if (ways === 'both' || isOutward) network.cut(host, other)
       if (ways === 'both' || !isOutward) network.cut(other, host)
     }
-    this.#later(20_000, () => {
+    this.#later(this.#parts.troubleMsMax, () => {
       for (const other of others) {
         network.heal(host, other)
         network.heal(other, host)
@@ -366,7 +367,7 @@ export class ClusterNemesis {
   }
 
   #downMs(): number {
-    return 1 + this.#ms(this.#parts.random.integer(4) === 0 ? 15_000 : 1_500)
+    return 1 + this.#ms(this.#parts.random.integer(4) === 0 ? this.#parts.troubleMsMax : 1_500)
   }
 
   /** From next to nothing to maxMs, small ones as likely as large ones. */

@@ -54,9 +54,11 @@ export interface ClusterPlan {
   readonly faultEveryMs: number
   /** After this no new fault begins, and what is broken is mended. */
   readonly faultsEndMs: number
+  /** Of one fault: longer than every lease. */
+  readonly troubleMsMax: number
   /** How many brokers may lack unsynced data that they lost at a time, for nothing to be lost. */
   readonly lossesMax: number
-  /** How many disks may lose what they had synced. */
+  /** How many disks may lose what they had synced, for nothing to be lost and all to go on. */
   readonly diskLossesMax: number
 }
 
@@ -64,7 +66,8 @@ export function clusterPlanOf(random: Random): ClusterPlan {
   const pick = <T>(...choices: [T, ...T[]]): T => choices[random.integer(choices.length)] ?? choices[0]
   const isLikely = (share: number): boolean => random.fraction() < share
   const brokers = pick(3, 3, 3, 3, 4, 5)
-  const faultsEndMs = 6_000 + random.integer(16_000)
+  const sessionTimeoutMs = pick(1_500, 3_000, 6_000)
+  const faultsEndMs = 4_000 + random.integer(sessionTimeoutMs * 3)
   const topics = Array.from({ length: 1 + random.integer(2) }, (_, index) =>
     replicatedTopicOf(`topic-${index}`, brokers, random),
   )
@@ -74,7 +77,7 @@ export function clusterPlanOf(random: Random): ClusterPlan {
     return producerOf(`producer-${index}`, topic, records, faultsEndMs * 0.6, random)
   })
   const lossesOf = (some: readonly WorkloadTopic[]): number =>
-    Math.min(...some.map(({ replication }) => (replication?.minInSync ?? 1) - 1))
+    Math.min(...some.map(({ replication: { minInSync } = { minInSync: 1 } }) => minInSync - 1))
   return {
     brokers,
     clients: 1 + random.integer(3),
@@ -95,15 +98,22 @@ export function clusterPlanOf(random: Random): ClusterPlan {
       fetchMaxBytes: pick(16_384, 1_048_576),
       connectionIdleMs: pick(5_000, 600_000),
       stopTimeoutMs: pick(300, 3_000),
+      sessionTimeoutMs,
       logLevel: 'silent',
     },
     network: clusterNetworkOf(random),
     faults: isLikely(0.95) ? CLUSTER_FAULTS.filter(() => isLikely(0.2)) : [],
     faultEveryMs: pick(500, 1_500, 4_000),
     faultsEndMs,
+    troubleMsMax: Math.max(5_000, 3 * sessionTimeoutMs),
     lossesMax: lossesOf(topics.filter(({ durability }) => durability === 'os')),
-    diskLossesMax: lossesOf(topics),
+    diskLossesMax: Math.min(lossesOf(topics), ...topics.map(spareReplicas)),
   }
+}
+
+/** How many replicas there are beyond those that must hold a record. */
+function spareReplicas({ replication }: WorkloadTopic): number {
+  return replication === undefined ? 0 : replication.factor - replication.minInSync
 }
 
 /** As for one broker, but crumbs of bytes more seldom: they cost the most, and teach little about replicas. */

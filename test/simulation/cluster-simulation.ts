@@ -140,6 +140,7 @@ class ClusterSimulation {
       clients: this.#machines,
       faults: options.onlyFaults ?? plan.faults,
       everyMs: plan.faultEveryMs,
+      troubleMsMax: plan.troubleMsMax,
       lossesMax: plan.lossesMax,
       diskLossesMax: plan.diskLossesMax,
       hasEverything: (broker) => this.#hasEverything(broker),

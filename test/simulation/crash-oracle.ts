@@ -35,6 +35,9 @@ export interface LogModel {
   cutRequested: number | undefined
   /** The newest batch of the idempotent producer that was written. */
   lastBatch: LastBatch | undefined
+  /** Whether there must be a log, whoever has the partition; undefined while it is being released. */
+  isHosted: boolean | undefined
+  newcomer: 'yes' | 'maybe' | 'no'
 }
 
 export interface TopicModel {
@@ -44,7 +47,8 @@ export interface TopicModel {
   existence: 'yes' | 'maybe' | 'no'
   partitionsAcknowledged: number
   partitionsRequested: number
-  /** The replicas of each partition, as they were asked for last; those of the first ones never change. */
+  /** The replicas of each partition, as they were agreed on last, and as they were asked for last. */
+  assignmentAcknowledged: TopicDefinition['assignment']
   assignmentRequested: TopicDefinition['assignment']
   logs: LogModel[]
 }
@@ -59,6 +63,8 @@ export function newLogModel(): LogModel {
     startRequested: 0,
     cutRequested: undefined,
     lastBatch: undefined,
+    isHosted: false,
+    newcomer: 'no',
   }
 }
 
@@ -72,6 +78,7 @@ export class CrashOracle {
       existence: 'maybe',
       partitionsAcknowledged: definition.partitions,
       partitionsRequested: definition.partitions,
+      assignmentAcknowledged: definition.assignment,
       assignmentRequested: definition.assignment,
       logs: Array.from({ length: definition.partitions }, newLogModel),
     }
@@ -108,22 +115,29 @@ export class CrashOracle {
         faults.push(`topic ${topic.name} has ${partitions} partitions`)
       }
       const assigned = JSON.stringify(definition.assignment)
-      if (assigned !== JSON.stringify(topic.assignmentRequested?.slice(0, partitions))) {
+      const { assignmentAcknowledged, assignmentRequested } = topic
+      const expected = [assignmentAcknowledged, assignmentRequested].map((rows) => rows?.slice(0, partitions))
+      if (!expected.some((rows) => assigned === JSON.stringify(rows))) {
         faults.push(`topic ${topic.name} has the assignment ${assigned}`)
       }
       found.push(`${topic.name}:`)
       for (let partition = 0; partition < partitions; partition++) {
         const where = `${topic.name}-${partition}`
         const log = directory.log(topic.topicId, partition)
-        if (!isHosted(definition, partition, directory.identity.brokerId)) {
-          if (log !== undefined) faults.push(`${where} has a log, and is assigned to others`)
-          continue
-        }
-        if (log === undefined) {
-          faults.push(`${where} is offline: ${directory.failureOf(topic.topicId, partition)?.message}`)
-          continue
-        }
         const model = topic.logs[partition] ?? newLogModel()
+        const isAssigned = isHosted(definition, partition, directory.identity.brokerId)
+        if (log === undefined) {
+          const failure = directory.failureOf(topic.topicId, partition)?.message
+          const owedEnd = ending === 'power loss' ? model.durableEnd : model.writtenEnd
+          // Nobody needs an empty one that was made for a replica that does not come here any more.
+          const mayGo = model.isHosted !== true || (model.newcomer !== 'no' && owedEnd === 0)
+          if (isAssigned || !mayGo) faults.push(`${where} has no log: ${failure}`)
+          continue
+        }
+        if (!isAssigned && model.isHosted === false) faults.push(`${where} has a log, and is assigned to others`)
+        const newcomer = directory.isNewcomer(topic.topicId, partition) ? 'yes' : 'no'
+        if (model.newcomer !== 'maybe' && model.newcomer !== newcomer)
+          faults.push(`${where} is a newcomer: ${newcomer}`)
         found.push(await checkLog(log, model, ending, (fault) => faults.push(`${where}: ${fault}`)))
       }
     }

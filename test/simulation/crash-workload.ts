@@ -4,6 +4,7 @@
 
 import { LogDirectory } from '../../broker/storage/log-directory.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
+import { isHosted } from '../../broker/storage/hosted-partitions.ts'
 import type { TopicDefinition } from '../../broker/storage/topic-store.ts'
 import { must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -58,7 +59,10 @@ export const STEPS = [
   'restart',
 ] as const
 
-export type Step = (typeof STEPS)[number]
+/** Where replicas come and go. */
+export const REPLICA_STEPS = ['move', 'move', 'move', 'release', 'release', 'trust', 'trust', 'trust'] as const
+
+export type Step = (typeof STEPS)[number] | (typeof REPLICA_STEPS)[number]
 
 export class CrashWorkload {
   readonly oracle = new CrashOracle()
@@ -108,7 +112,8 @@ export class CrashWorkload {
 
   /** Does one step; answers which. A failure that comes from the disk is part of the play. */
   async step(only?: Step): Promise<Step> {
-    const step = only ?? must(STEPS[this.#random.integer(STEPS.length)], 'there are steps')
+    const steps: readonly Step[] = this.#assigns ? [...STEPS, ...REPLICA_STEPS] : STEPS
+    const step = only ?? must(steps[this.#random.integer(steps.length)], 'there are steps')
     this.#time.ms += this.#random.integer(1_000)
     try {
       await this.#do(step)
@@ -142,6 +147,12 @@ export class CrashWorkload {
         return this.#change(0)
       case 'cut':
         return this.#cut()
+      case 'move':
+        return this.#move()
+      case 'release':
+        return this.#release()
+      case 'trust':
+        return this.#trust()
       case 'restart':
         await this.stop()
         return this.#startAgain()
@@ -217,7 +228,7 @@ export class CrashWorkload {
   async #create(): Promise<void> {
     if (this.directory.topics.list().length >= TOPICS_MAX) return
     const partitions = 1 + this.#random.integer(2)
-    const isAssigned = this.#assigns && this.#random.integer(2) === 0
+    const isAssigned = this.#assigns && this.#random.integer(4) > 0
     const definition: TopicDefinition = {
       topicId: this.#newTopicId(),
       name: `topic-${this.#random.integer(1000)}-${++this.#version}`,
@@ -231,6 +242,7 @@ export class CrashWorkload {
     const model = this.oracle.add(definition)
     await this.directory.createTopic(definition)
     model.existence = 'yes'
+    this.#noteHosted(model)
   }
 
   async #delete(): Promise<void> {
@@ -262,6 +274,58 @@ export class CrashWorkload {
       version: ++this.#version,
     })
     model.partitionsAcknowledged = partitions
+    model.assignmentAcknowledged = grown
+    this.#noteHosted(model)
+  }
+
+  #noteHosted(model: TopicModel): void {
+    for (const [partition, log] of model.logs.entries()) log.isHosted ||= this.directory.hosts(model.topicId, partition)
+  }
+
+  /** Gives a partition to other brokers, perhaps to this one. */
+  async #move(): Promise<void> {
+    const model = this.#pickTopic()
+    const definition = model === undefined ? undefined : this.directory.topics.get(model.topicId)
+    const { assignment, origins = {} } = definition ?? {}
+    if (model === undefined || definition === undefined || assignment === undefined) return
+    const partition = this.#random.integer(definition.partitions)
+    const replicas = must(assignment[partition], 'every partition is assigned')
+    const origin = origins[partition] ?? replicas.map((id) => ({ brokerId: id, directoryId: `disk ${id}` }))
+    const moved = assignment.with(partition, this.#replicas())
+    const isComing = moved[partition]?.includes(SELF) === true && !this.directory.hosts(model.topicId, partition)
+    if (isComing) model.logs[partition] = { ...newLogModel(), newcomer: 'yes' }
+    model.assignmentRequested = moved
+    const moves = { origins: { ...origins, [partition]: origin }, assignment: moved }
+    await this.directory.changeTopic({ ...definition, ...moves, version: ++this.#version })
+    model.assignmentAcknowledged = moved
+    const log = must(model.logs[partition], 'every partition has a model')
+    log.isHosted ||= isComing
+  }
+
+  async #release(): Promise<void> {
+    for (const topic of this.oracle.topics.values()) {
+      const definition = this.directory.topics.get(topic.topicId)
+      for (const [partition, model] of topic.logs.entries()) {
+        const isLeft = definition !== undefined && !isHosted(definition, partition, SELF)
+        if (!isLeft || !this.directory.hosts(topic.topicId, partition)) continue
+        model.isHosted = undefined
+        await this.directory.releaseLog(topic.topicId, partitionId(partition))
+        topic.logs[partition] = newLogModel()
+        return
+      }
+    }
+  }
+
+  async #trust(): Promise<void> {
+    for (const [log, model, topic, partition] of this.#liveLogs()) {
+      if (model.newcomer !== 'yes') continue
+      const end = model.writtenEnd
+      model.newcomer = 'maybe'
+      await this.directory.clearNewcomer(topic.topicId, partition)
+      model.newcomer = 'no'
+      if (log.state.kind === 'online') model.durableEnd = Math.max(model.durableEnd, end)
+      return
+    }
   }
 
   async #cut(): Promise<void> {
