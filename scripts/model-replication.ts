@@ -1,7 +1,8 @@
 // Lives of a simulated cluster of replicas, seed after seed, until stopped or until so many have been looked at. Prints the
 // command that shows a failure again, with everything that happened in it.
 //
-//   node dist/scripts/model-replication.js [--seed FIRST] [--seeds COUNT] [--without RULE] [--changes] [--trace]
+//   node dist/scripts/model-replication.js [--seed FIRST] [--seeds COUNT] [--without RULE] [--changes]
+//     [--recoveries] [--trace]
 
 import { parseArgs } from 'node:util'
 import { MUTANTS } from '../test/replication/mutants.ts'
@@ -13,6 +14,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: 'Infinity' },
     without: { type: 'string' },
     changes: { type: 'boolean', default: false },
+    recoveries: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 })
@@ -26,6 +28,7 @@ const trace = values.trace ? (line: string): void => void process.stdout.write(`
 const options = {
   ...mutant?.options,
   ...(values.changes ? { changes: true } : {}),
+  ...(values.recoveries ? { recoveries: true } : {}),
   ...(mutant === undefined ? {} : { rules: mutant.rules }),
   ...(trace === undefined ? {} : { trace }),
 }

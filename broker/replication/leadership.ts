@@ -13,6 +13,7 @@ import { isVoter } from '../../shared/voters.ts'
 import { checkFetch } from './divergence.ts'
 import { InSyncReplicas } from './in-sync-replicas.ts'
 
+const LAG_MS_MAX_DEFAULT = 10_000
 /** A hand-over that takes longer is given up: the partition must not stay without a leader. */
 const HAND_OVER_MS_MAX = 500
 /** Followers that have fetched within this time confirm a leader whose lease could not be renewed. */
@@ -27,7 +28,7 @@ export interface LeadershipOptions {
   readonly voters: VotersInForce
   readonly rules: ReplicaRules
   readonly granted: readonly BrokerId[]
-  readonly lagMsMax: number
+  readonly lagMsMax: number | undefined
   readonly now: number
 }
 
@@ -53,7 +54,7 @@ export class Leadership {
 
   /** The epoch-start record is not appended yet. */
   constructor(options: LeadershipOptions) {
-    const { self, epoch, log, voters, rules, granted, lagMsMax, now } = options
+    const { self, epoch, log, voters, rules, granted, lagMsMax = LAG_MS_MAX_DEFAULT, now } = options
     assert(epoch > (log.latestEpoch ?? -1), 'an epoch of a leader is new to its log')
     this.epoch = epoch
     this.epochStartOffset = log.logEndOffset

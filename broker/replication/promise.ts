@@ -10,7 +10,7 @@ import { assert } from '../../shared/assert.ts'
 import { leaderEpoch } from '../../shared/ids.ts'
 
 /** A hint from outside that leaps further is not followed: a broken coordinator must not use up all epochs there are. */
-export const EPOCH_LEAP_MAX = 1 << 20
+export const EPOCH_LEAP_MAX = 1 << 24
 
 /** Whether a replica that has given `promise` may follow the broker in the epoch. */
 export function mayPromise(promise: ReplicaPromise | undefined, epoch: LeaderEpoch, leader: BrokerId): boolean {

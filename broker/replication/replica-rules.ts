@@ -12,6 +12,7 @@ import { isVoter } from '../../shared/voters.ts'
 import { fenceQuorum, judgeCampaign } from './fence-quorum.ts'
 import { nextHighWatermark } from './high-watermark.ts'
 import { mayPromise } from './promise.ts'
+import { isOwnGeneration } from './recovery-epoch.ts'
 import { setsInForce, whyNotChangeVoters } from './voters.ts'
 
 export interface ReplicaRules {
@@ -41,6 +42,8 @@ export interface ReplicaRules {
   readonly whyNotChangeVoters: (facts: VotersChangeFacts) => VotersRefusal | undefined
   /** Whether the record with both sets, at the offset, may be followed by the one with the new set alone. */
   readonly mayFinishChange: (recordOffset: Offset, highWatermark: Offset) => boolean
+  /** Whether a replica with such a log may campaign when it has heard of the epoch. */
+  readonly isOwnGeneration: (epochSeen: LeaderEpoch | undefined, latestEpoch: LeaderEpoch | undefined) => boolean
   /** What a replica answers to a fence that was made anew, and has not been found complete by a leader since. */
   readonly grantOfNewcomer: (grant: FenceGrant) => FenceGrant | undefined
 }
@@ -60,5 +63,6 @@ export const REPLICA_RULES: ReplicaRules = {
   countsIn: ({ voters }, replica, directoryId) => isVoter(voters, replica, directoryId),
   whyNotChangeVoters,
   mayFinishChange: (recordOffset, highWatermark) => recordOffset < highWatermark,
+  isOwnGeneration,
   grantOfNewcomer: () => undefined,
 }

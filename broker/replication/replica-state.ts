@@ -12,7 +12,6 @@ import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
 import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
 import type { ReplicaLog } from './divergence.ts'
-import type { SuspectPolicy } from './fence-quorum.ts'
 import type {
   FenceGrant,
   FetchAnswer,
@@ -23,6 +22,7 @@ import type {
   ReplicaPromise,
   Role,
 } from './replication-events.ts'
+import type { ReplicaOptions } from './replica-options.ts'
 import type { ReplicaRules } from './replica-rules.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
 import { offset } from '../../shared/ids.ts'
@@ -32,31 +32,10 @@ import { GivenPromise } from './given-promise.ts'
 import { Leadership } from './leadership.ts'
 import { isPlausibleEpoch, nextEpoch } from './promise.ts'
 import { REPLICA_RULES } from './replica-rules.ts'
+import { lossAcceptedBy, recoveryEpoch } from './recovery-epoch.ts'
 import { TRANSITIONS } from './replica-transitions.ts'
 import { RunningCampaign } from './running-campaign.ts'
 import { VotersInForce } from './voters-in-force.ts'
-
-export interface ReplicaOptions {
-  readonly self: BrokerId
-  readonly directoryId: string
-  /** Grows with every start of the broker on this directory. */
-  readonly incarnation: number
-  /** Of the beginning: whose word counts until the log says otherwise, and how many of them hold what is acknowledged. */
-  readonly voters: readonly Voter[]
-  readonly minInSyncReplicas: number
-  readonly log: ReplicaLog
-  /** As the disk remembers them. */
-  readonly promise: ReplicaPromise | undefined
-  readonly highWatermark: Offset
-  readonly isSuspect: boolean
-  /** Made anew, to be added or for want of a log, and not yet found complete by a leader: nobody counts on its word. */
-  readonly isNewcomer?: boolean
-  readonly suspectPolicy?: SuspectPolicy
-  /** What a leader does whose lease cannot be renewed while its followers still follow it. */
-  readonly withoutLease?: 'serve' | 'stop'
-  readonly lagMsMax?: number
-  readonly rules?: ReplicaRules
-}
 
 const LAG_MS_MAX_DEFAULT = 10_000
 type Lease = 'held' | 'expired' | 'taken'
@@ -168,6 +147,11 @@ export class ReplicaState {
     return this.#leadership?.inSync.hasEnough === true
   }
 
+  /** Of a leader: whether so many voters fetch as could elect another one. */
+  get isFollowed(): boolean {
+    return this.#leadership?.isHeard(this.#now) === true
+  }
+
   /** The broker's process is gone: it counts as in sync no more, from the next tick until it fetches again. */
   onKnownDead(broker: BrokerId): void {
     this.#leadership?.inSync.onKnownDead(broker)
@@ -244,6 +228,8 @@ export class ReplicaState {
         return this.#onLogStart(event, effects)
       case 'change-voters-asked':
         return this.#onChangeVoters(event.to, effects)
+      case 'recovery-asked':
+        return this.#onRecovery(effects)
       case 'tick':
         return this.#onTick(effects)
       default:
@@ -362,10 +348,15 @@ export class ReplicaState {
     const { self } = this.#options
     if (this.#role === 'candidate' || this.#isTruncating) return
     if (this.#isNewcomer || !this.isVoter) return
+    const { epochSeen } = this.#promise
+    const { latestEpoch } = this.#log
+    // A replica has gone on alone, and this one has nothing of it: what it would lead has been given up.
+    if (!this.#rules.isOwnGeneration(epochSeen, latestEpoch)) return
     // A leader begins anew only where somebody may have promised more than its epoch.
-    const isAbove = (epochHint ?? -1) > (this.promise?.epoch ?? -1)
+    const hint = this.#rules.isOwnGeneration(epochHint, epochSeen) ? epochHint : undefined
+    const isAbove = (hint ?? -1) > (this.promise?.epoch ?? -1)
     if (this.#role === 'leader' && !isAbove) return
-    const epoch = nextEpoch(this.#promise.epochSeen, epochHint)
+    const epoch = nextEpoch(epochSeen, hint)
     this.#stepDown(effects)
     this.#role = 'candidate'
     this.#campaign = new RunningCampaign(self, this.#options.suspectPolicy ?? 'balanced', this.#now)
@@ -373,8 +364,20 @@ export class ReplicaState {
     if (!this.#rules.awaitsPromise) this.#beginCampaign(epoch, effects)
   }
 
+  /** It goes on alone, with what it has. Its promise is durable first, as in any campaign. */
+  #onRecovery(effects: ReplicaEffect[]): void {
+    const { self, directoryId, suspectPolicy = 'balanced' } = this.#options
+    if (this.#isTruncating || this.#campaign?.isRecovery === true) return
+    const epoch = recoveryEpoch(this.#promise.epochSeen, directoryId)
+    this.#stepDown(effects)
+    this.#role = 'candidate'
+    this.#campaign = new RunningCampaign(self, suspectPolicy, this.#now, true)
+    this.#givePromise({ epoch, leader: self }, effects)
+  }
+
   /** Its own promise is durable: no later life of this replica can use the epoch again. */
   #beginCampaign(epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
+    if (this.#campaign?.isRecovery === true) return this.#recover(epoch, effects)
     const { self } = this.#options
     const others = new Set(this.#voters.all.map(({ brokerId }) => brokerId))
     others.delete(self)
@@ -382,8 +385,16 @@ export class ReplicaState {
     this.#onGrant(this.#ownGrant(epoch), effects)
   }
 
+  #recover(epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
+    const set = { voters: [this.#self], minInSyncReplicas: 1 }
+    // First: whoever has a record of this generation knows whose word counts in it.
+    effects.push({ kind: 'append-voters', epoch, set, next: undefined })
+    this.#lead(epoch, true, [], effects)
+  }
+
   #onGrant(grant: FenceGrant, effects: ReplicaEffect[]): void {
     const campaign = must(this.#campaign, 'a candidate has a campaign')
+    if (campaign.isRecovery) return
     const epoch = must(this.promise, 'a candidate has promised itself').epoch
     if (grant.epoch !== epoch) return
     const verdict = campaign.onGrant(grant, this.#voters.campaignSets, this.#rules)
@@ -442,7 +453,7 @@ export class ReplicaState {
 
   #lead(epoch: LeaderEpoch, isLossPossible: boolean, granted: readonly BrokerId[], effects: ReplicaEffect[]): void {
     assert(this.#promise.isDurable || !this.#rules.awaitsPromise, 'who leads is bound by its disk')
-    const { lagMsMax = LAG_MS_MAX_DEFAULT } = this.#options
+    const { lagMsMax } = this.#options
     const log = this.#log
     const voters = this.#voters
     const rules = this.#rules
@@ -463,12 +474,17 @@ export class ReplicaState {
     this.#role = 'leader'
     if (isLossPossible) effects.push({ kind: 'report-possible-loss', epoch, fromOffset: epochStartOffset })
     if (this.#isSuspect) this.#clearSuspect(effects)
-    const lossAcceptedIn = isLossPossible ? epoch : this.#log.lossAcceptedIn
+    const lossAcceptedIn = isLossPossible ? epoch : this.#lossAcceptedIn
     effects.push({ kind: 'append-epoch-start', epoch, lossAcceptedIn })
     this.#highWatermark = this.#rules.highWatermarkAtElection(this.#highWatermark, epochStartOffset)
     effects.push({ kind: 'publish-leadership', epoch })
     leadership.proposeInSync(effects)
     this.#weighLeadership(effects)
+  }
+
+  /** Newest epoch whose election has accepted a loss, by its record or by the epochs of the log. */
+  get #lossAcceptedIn(): LeaderEpoch | undefined {
+    return this.#log.lossAcceptedIn ?? lossAcceptedBy(this.#log.latestEpoch)
   }
 
   #clearSuspect(effects: ReplicaEffect[]): void {

@@ -36,6 +36,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
     'change-voters-asked': DROPPED,
+    'recovery-asked': DROPPED,
     tick: OFFLINE,
   },
   follower: {
@@ -59,6 +60,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'divergence-received': ['follower', 'offline'],
     'log-start-received': ['follower', 'offline'],
     'change-voters-asked': DROPPED,
+    'recovery-asked': ['follower', 'candidate'],
     tick: FOLLOWER,
   },
   candidate: {
@@ -82,6 +84,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
     'change-voters-asked': DROPPED,
+    'recovery-asked': CANDIDATE,
     tick: ['candidate', 'follower'],
   },
   leader: {
@@ -105,6 +108,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
     'change-voters-asked': LEADER,
+    'recovery-asked': CANDIDATE,
     tick: IN_OFFICE,
   },
   resigned: {
@@ -128,6 +132,7 @@ export const TRANSITIONS: Record<Role, Row> = {
     'divergence-received': DROPPED,
     'log-start-received': DROPPED,
     'change-voters-asked': RESIGNED,
+    'recovery-asked': CANDIDATE,
     tick: IN_OFFICE,
   },
 }

@@ -145,6 +145,11 @@ export type ReplicaEvent =
     }
   /** Somebody wants other voters; asked again and again until `voters-settled` says that they are. */
   | { readonly kind: 'change-voters-asked'; readonly to: VoterSet; readonly now: number }
+  /**
+   * An operator accepts that what other replicas know is lost: this one is to go on alone. Nothing says that others do not
+   * go on as well; whoever asks has made sure that they are gone.
+   */
+  | { readonly kind: 'recovery-asked'; readonly now: number }
   /** Time has passed, by the monotonic clock, in milliseconds. */
   | { readonly kind: 'tick'; readonly now: number }
 

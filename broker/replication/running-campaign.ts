@@ -13,12 +13,15 @@ export class RunningCampaign {
   readonly #candidate: BrokerId
   readonly #policy: SuspectPolicy
   readonly #deadline: number
+  /** It asks nobody: an operator has said that it is won. */
+  readonly isRecovery: boolean
   readonly #grants = new Map<BrokerId, FenceGrant>()
   readonly #refusedBy = new Set<BrokerId>()
 
-  constructor(candidate: BrokerId, policy: SuspectPolicy, now: number) {
+  constructor(candidate: BrokerId, policy: SuspectPolicy, now: number, isRecovery = false) {
     this.#candidate = candidate
     this.#policy = policy
+    this.isRecovery = isRecovery
     this.#deadline = now + CAMPAIGN_MS_MAX
   }
 

@@ -92,6 +92,14 @@ export class ModelLog implements ReplicaLog {
   }
 
   truncate(to: number): void {
+    if (to < this.#startOffset) {
+      // Below what was trimmed: the log begins there, with nothing in it.
+      this.#startOffset = to
+      this.#startEpoch = undefined
+      this.#entries = []
+      this.#voters.truncateTo(offset(to))
+      return this.sync()
+    }
     this.#entries.length = Math.max(0, to - this.#startOffset)
     this.#cutEndOffset = Math.min(this.#cutEndOffset, to)
     this.#voters.truncateTo(this.logEndOffset)

@@ -36,6 +36,17 @@ describe('a cluster of replicas', () => {
     expect(totals.lossAccepted).toBeLessThan(SEEDS / 10)
   }, 120_000)
 
+  it('goes on after an operator has accepted a loss, in epochs that nobody else comes to', () => {
+    let lossAccepted = 0
+    for (let seed = 1; seed <= 1_000; seed += 1) {
+      const { failure, isLossAccepted } = walk(seed, { recoveries: true })
+      const again = `${COMMAND} --seed ${seed} --seeds 1 --recoveries --trace`
+      expect(failure === undefined ? 'kept' : `${failure}\nagain by: ${again}`).toBe('kept')
+      if (isLossAccepted) lossAccepted += 1
+    }
+    expect(lossAccepted).toBeGreaterThan(300)
+  }, 60_000)
+
   it('lives the same life twice from one seed', () => {
     const lives = [0, 1].map(() => {
       const lines: string[] = []

@@ -100,6 +100,11 @@ export const MUTANTS: readonly Mutant[] = [
     { scene: { script: 'change-that-was-cut-off.txt', says: 'lost: offset 5' } },
   ),
   mutant(
+    'generations',
+    { isOwnGeneration: () => true },
+    { options: { changes: true, recoveries: true }, seedsMax: 1_000 },
+  ),
+  mutant(
     'newcomers-are-silent',
     { grantOfNewcomer: (grant) => ({ ...grant, isSuspect: false }) },
     { scene: { script: 'voter-that-forgot.txt', says: 'lost: offset 1' } },

@@ -84,6 +84,8 @@ class Stage {
         cluster.wanted = cluster.setOf(nodes, rest[2] === undefined ? Math.floor(nodes.length / 2) + 1 : number(2))
         return cluster.changeVoters(node())
       }
+      case 'recover':
+        return cluster.step(node(), { kind: 'recovery-asked', now })
       case 'retire':
         return cluster.retire(node())
       case 'hand-over':

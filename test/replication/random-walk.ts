@@ -20,6 +20,8 @@ export interface WalkOptions {
   readonly durability?: 'os' | 'fsync'
   /** Whether the voters change; half of all lives unless given. */
   readonly changes?: boolean
+  /** Whether operators have replicas go on alone. */
+  readonly recoveries?: boolean
   readonly trace?: (line: string) => void
   /** Told of every step: the role, the event, and the role after it. */
   readonly observe?: (role: Role, kind: EventKind, to: Role) => void
@@ -52,6 +54,8 @@ interface Rates {
   readonly change: number
   /** How fast a replica that is no voter any more is deleted. */
   readonly retire: number
+  /** How often an operator has a replica go on alone. */
+  readonly recover: number
 }
 
 export function walk(seed: number, options: WalkOptions = {}): WalkResult {
@@ -83,6 +87,7 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     doubled: pick(random, [0, 0.1, 0.2]),
     change: isChanging ? pick(random, [3, 10]) : 0,
     retire: pick(random, [0, 0.3, 3]),
+    recover: options.recoveries === true ? pick(random, [0.02, 0.1]) : 0,
   }
   const steps = pick(random, isChanging ? [800, 1_600, 2_400] : [400, 800, 1_600])
   const replacedMax = random.integer(4) === 0 ? 1 : 0
@@ -90,7 +95,7 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
   let failure: string | undefined
   try {
     for (; step < steps; step += 1) happen(model, random, rates, replacedMax)
-    heal(model, suspectPolicy)
+    heal(model, suspectPolicy, options.recoveries === true)
   } catch (error) {
     if (!(error instanceof OracleError || error instanceof InvariantError)) throw error
     failure = `${error.name}: ${error.message} (step ${step} of ${steps}, ${replicas} replicas, ${minInSyncReplicas} in sync, ${durability})`
@@ -123,6 +128,7 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(0.2)) return maybeReplace(model, random, node, replacedMax)
   if (is(1)) return redis(model, random, node)
   if (is(0.1)) return model.step(node, { kind: pick(random, ['stopped', 'disk-failed'] as const) })
+  if (rates.recover > 0 && is(rates.recover)) return model.step(node, { kind: 'recovery-asked', now: model.now })
   // What was appended is told when it has been written, whatever the replica is by then.
   if (is(0.5)) return model.step(node, { kind: 'records-appended' })
   if (is(1)) return void (node.highWatermark = replica.highWatermark)
@@ -238,7 +244,7 @@ function change(model: ClusterModel, random: Random, node: ModelNode): void {
 }
 
 /** No fault any more: within a bounded time somebody leads, everybody agrees, and everything acknowledged is there. */
-function heal(model: ClusterModel, policy: SuspectPolicy): void {
+function heal(model: ClusterModel, policy: SuspectPolicy, isRecovering: boolean): void {
   model.messages.length = 0
   // Nothing is slow any more either: catching up takes a few fetches.
   model.batch = 64
@@ -247,6 +253,11 @@ function heal(model: ClusterModel, policy: SuspectPolicy): void {
     if (node.replica?.role === 'offline') model.kill(node)
     model.start(node)
     model.step(node, { kind: 'lease-held', now: model.now })
+  }
+  // What an operator has asked for is asked for again until it is done: one that has only promised to go on alone hinders.
+  if (isRecovering) {
+    const [best] = [...model.nodes].sort((a, b) => (b.replica?.promise?.epoch ?? 0) - (a.replica?.promise?.epoch ?? 0))
+    if (best !== undefined) model.step(best, { kind: 'recovery-asked', now: model.now })
   }
   let asked = 0
   for (let round = 0; round < 100; round += 1) {

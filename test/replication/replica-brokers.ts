@@ -23,7 +23,7 @@ import { TopicTraffic } from '../../broker/replication/topic-traffic.ts'
 import { TurnWriter } from '../../broker/replication/turn-writer.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
-import { PartitionLog as Log } from '../../broker/storage/partition-log.ts'
+import { createLog } from '../../broker/storage/log-opening.ts'
 import { createStorageContext, type StorageContext } from '../../broker/storage/storage-context.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId, offset, topicId } from '../../shared/ids.ts'
@@ -203,7 +203,7 @@ export class Broker implements ReplicaHost {
 
   #replica(number: number): Replica {
     const { options, ids } = this.#brokers
-    const log = Log.create(this.context, `data/${number}`, parseTopicConfig(options.entries ?? {}))
+    const log = createLog(this.context, `data/${number}`, parseTopicConfig(options.entries ?? {}))
     this.#countSlices(log)
     const partition = new Partition({
       topic: 't',

@@ -4,7 +4,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { ReplicaState, type ReplicaOptions } from '../../broker/replication/replica-state.ts'
+import type { ReplicaOptions } from '../../broker/replication/replica-options.ts'
+import { ReplicaState } from '../../broker/replication/replica-state.ts'
 import { TRANSITIONS } from '../../broker/replication/replica-transitions.ts'
 import type {
   EventKind,
@@ -27,6 +28,7 @@ const SELDOM = [
   'resigned fence-refused follower',
   'resigned lease-lost leader',
   'resigned campaign-suggested resigned',
+  'follower recovery-asked follower',
 ]
 
 const ROLES: readonly Role[] = ['offline', 'follower', 'candidate', 'leader', 'resigned']
@@ -170,6 +172,7 @@ function eventOf(kind: EventKind): ReplicaEvent {
       return { kind, leader: brokerId(3), epoch }
     case 'lease-held':
     case 'tick':
+    case 'recovery-asked':
       return { kind, now: 0 }
     case 'lease-lost':
       return { kind, reason: 'taken', now: 0 }
@@ -233,6 +236,7 @@ describe('the transition table', () => {
     const taken = new Set<string>()
     const observe = (role: Role, kind: EventKind, to: Role): void => void taken.add(`${role} ${kind} ${to}`)
     for (let seed = 1; seed <= 4_000; seed += 1) walk(seed, { observe })
+    for (let seed = 1; seed <= 200; seed += 1) walk(seed, { observe, recoveries: true })
     const untaken = ROLES.flatMap((role) =>
       (Object.keys(TRANSITIONS[role]) as EventKind[]).flatMap((kind) =>
         TRANSITIONS[role][kind]
@@ -703,5 +707,76 @@ describe('a fence that can only do harm', () => {
     step({ kind: 'records-received', echo: echo(), highWatermark: offset(0), clearsSuspect: false, isEmpty: true })
     expect(kinds(step(fence))).toEqual(['refuse-fence'])
     expect(kinds(step({ ...fence, candidate: brokerId(3) }))).toEqual(['stop-fetching', 'persist-promise'])
+  })
+})
+
+describe('a replica that is to go on alone', () => {
+  const ALONE = { voters: VOTERS.slice(0, 1), minInSyncReplicas: 1 }
+
+  it('promises itself an epoch that no campaign comes to, and leads when that is durable', () => {
+    follow(2, 4)
+    expect(kinds(step({ kind: 'recovery-asked', now: 0 }))).toEqual(['stop-fetching', 'persist-promise'])
+    const epoch = replica.promise?.epoch ?? 0
+    expect(epoch).toBeGreaterThan(1_000_000)
+    const effects = persist()
+    expect(effects.slice(0, 3)).toEqual([
+      { kind: 'append-voters', epoch, set: ALONE, next: undefined },
+      { kind: 'report-possible-loss', epoch, fromOffset: 0 },
+      { kind: 'append-epoch-start', epoch, lossAcceptedIn: epoch },
+    ])
+    step({ kind: 'records-appended' })
+    expect(replica.voterSets).toEqual([ALONE])
+    log.sync()
+    expect(step({ kind: 'records-synced' })).toContainEqual({
+      kind: 'voters-settled',
+      offset: 0,
+      set: ALONE,
+      isVoter: true,
+    })
+    expect(replica.highWatermark).toBe(2)
+  })
+
+  it('does so when its log is cut, and not before', () => {
+    log.append({ epoch: leaderEpoch(3), value: 1, lossAcceptedIn: undefined })
+    follow()
+    step({
+      kind: 'divergence-received',
+      echo: echo(),
+      epoch: undefined,
+      endOffset: offset(0),
+      lossAcceptedIn: undefined,
+    })
+    expect(step({ kind: 'recovery-asked', now: 0 })).toEqual([])
+    step({ kind: 'log-truncated' })
+    expect(kinds(step({ kind: 'recovery-asked', now: 0 }))).toEqual(['stop-fetching', 'persist-promise'])
+  })
+
+  it('does so whatever it was, and once', () => {
+    lead()
+    const effects = step({ kind: 'recovery-asked', now: 0 })
+    expect(kinds(effects)).toEqual(['refuse-produces', 'persist-promise'])
+    expect(step({ kind: 'recovery-asked', now: 0 })).toEqual([])
+    expect(replica.role).toBe('candidate')
+  })
+
+  it('begins another generation than one that it has not heard of', () => {
+    const epochs = ['a', 'b', 'c', 'd'].map((directoryId) => {
+      create({ directoryId })
+      follow(2, 4)
+      step({ kind: 'recovery-asked', now: 0 })
+      return Math.floor((replica.promise?.epoch ?? 0) / 262_144)
+    })
+    expect(new Set(epochs).size).toBe(4)
+  })
+
+  it('is waited for by those that have heard of it, and have nothing of it', () => {
+    follow(2, 9_000_000)
+    expect(campaign()).toEqual([])
+  })
+
+  it('makes no difference to those that have only been told so by a coordinator', () => {
+    follow(2, 4)
+    step({ kind: 'campaign-suggested', epochHint: leaderEpoch(9_000_000), now: 0 })
+    expect(replica.promise?.epoch).toBe(5)
   })
 })
