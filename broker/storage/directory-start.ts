@@ -55,14 +55,15 @@ export async function examineStart(parts: DirectoryStartParts, claimed: Readonly
     isDeleted: (id: Parameters<TopicStore['isDeleted']>[0]) => topics.isDeleted(id),
   }
   const known = await openKnown({ ...journal, mark: points.promises }, logger)
-  const open = topics.list().flatMap((topic) => {
+  const named = topics.list().flatMap((topic) => {
     return hostedPartitions(topic, brokerId).map((partition) => partitionDirectoryName(topic.topicId, partition))
   })
-  const unclosed = open.filter((name) => !closed.has(name))
+  const open = new Set([...claimed, ...named])
+  const unclosed = [...open].filter((name) => !closed.has(name))
   const findings = {
     directoryId,
     before,
-    hasTopics: open.length > 0,
+    hasTopics: open.size > 0,
     markIncarnation: isMarked ? mark.incarnation : undefined,
     isEveryLogClosed: unclosed.length === 0,
     kernelLived,

@@ -15,7 +15,7 @@ export const QUARANTINE_FILE = 'quarantine'
 /** There when a sync has failed; see failed-sync.ts. */
 export const SYNC_FAILED_FILE = 'sync-failed'
 
-/** There as long as no leader has found the log complete; see newcomers.ts. */
+/** There as long as no leader has found the log complete; see partition-directories.ts. */
 export const NEWCOMER_FILE = 'newcomer'
 
 /** There while a log is being cut back; see unfinished-cut.ts. */

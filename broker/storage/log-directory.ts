@@ -5,7 +5,8 @@
 // A topic is made of its partitions' directories first and its definition last: the definition is what makes it exist. It
 // is unmade the other way round: the tombstone first, then the directories. Between the two, directories that no topic
 // claims are sorted out at the next start. The definition of every topic is kept here, also of one that this broker has no
-// replica of; logs are made of the partitions that are assigned to it, and counts are of those.
+// replica of. Logs are made of the partitions that the definition gives to it; none is taken away by a definition: a log that
+// is there is hosted until it is released. Counts are of those that are hosted.
 
 import { assert, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -14,7 +15,6 @@ import { offset } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock, Timers } from '../../shared/time.ts'
-import { parentOf, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import type { DirectoryIdentity } from './directory-identity.ts'
 import { claimDirectory } from './directory-identity.ts'
 import type { DirectoryStart } from './directory-start.ts'
@@ -22,19 +22,18 @@ import { examineStart } from './directory-start.ts'
 import type { DirectoryLock, Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { DiskSpace, isLackOfSpace } from './disk-space.ts'
-import { hasFailedSync, noteFailedSync, syncNames } from './failed-sync.ts'
-import { SYNC_FAILED_FILE } from './file-names.ts'
+import { syncNames } from './failed-sync.ts'
 import { HighWatermarks } from './high-watermarks.ts'
-import { hostedPartitions, isHosted } from './hosted-partitions.ts'
+import { HostedLogs } from './hosted-logs.ts'
+import { hostedPartitions, isHosted, isNewReplica } from './hosted-partitions.ts'
 import type { ConfigEntries, LogConfig } from './log-config.ts'
 import { parseTopicConfig } from './log-config.ts'
 import type { UpkeepOptions } from './log-upkeep.ts'
 import { eachAtOnce, LogUpkeep } from './log-upkeep.ts'
 import { LogScrubber } from './log-scrubber.ts'
 import { loggedEvents } from './logged-events.ts'
-import type { PartitionName } from './partition-directories.ts'
+import type { Claim, PartitionName } from './partition-directories.ts'
 import { parsePartitionDirectoryName, PartitionDirectories, partitionDirectoryName } from './partition-directories.ts'
-import { makeFilesAnew } from './made-anew.ts'
 import type { LogCheckpoint, TruncateResult } from './log-description.ts'
 import { createLog, openLog } from './log-opening.ts'
 import type { PartitionLog } from './partition-log.ts'
@@ -47,6 +46,7 @@ import type { StorageContext, StorageContextOptions } from './storage-context.ts
 import { createStorageContext } from './storage-context.ts'
 import type { TopicDefinition } from './topic-store.ts'
 import { TopicStore } from './topic-store.ts'
+import { describingFailures, makeAnew, makeNameDurable } from './usable-directory.ts'
 import type { VotersRecord } from './voters-history.ts'
 
 const PARTITIONS_MAX_DEFAULT = 10_000
@@ -76,6 +76,7 @@ export interface LogDirectoryOptions {
 interface FoundLog {
   /** Of its directory. */
   readonly name: string
+  readonly partition: number
   readonly exists: boolean
   readonly definition: TopicDefinition
   /** How it was closed; undefined if it was not closed in order. */
@@ -97,11 +98,9 @@ export class LogDirectory {
   readonly #upkeep: LogUpkeep
   readonly #scrubber: LogScrubber
   readonly #lock: DirectoryLock
-  /** By partition; a hole where the log is offline, or another broker's. */
-  readonly #logs = new Map<TopicId, (PartitionLog | undefined)[]>()
-  /** Why a partition has no log, by the name of its directory. */
-  readonly #failures = new Map<string, TidemarkError>()
-  #partitionCount = 0
+  readonly #logs = new HostedLogs()
+  /** The names of directories whose logs count for nothing yet. */
+  readonly #newcomers = new Set<string>()
   /** The last change of a topic; they go one behind the other. */
   #lastChange: Promise<void> = Promise.resolve()
   #failure: TidemarkError | undefined
@@ -158,9 +157,9 @@ export class LogDirectory {
       ...options,
       directories,
       topics,
-      logs: () => this.#namedLogs(),
+      logs: () => this.#logs.named(),
       committedEnd: (name: string) => this.#committedEnd(name),
-      offline: () => this.#failures.keys(),
+      offline: () => this.#logs.offlineNames(),
       highWatermarks: this.highWatermarks,
       promiseMark: () => this.#start?.promises.mark,
     }
@@ -169,26 +168,57 @@ export class LogDirectory {
   }
 
   /**
-   * The log of the partition; undefined if there is no such partition, if it is not assigned to this broker, or if its
-   * log is offline (see failureOf).
+   * The log of the partition; undefined if there is no such partition, if this broker does not host it, or if its log is
+   * offline (see failureOf).
    */
   log(id: TopicId, partition: number): PartitionLog | undefined {
-    return this.#logs.get(id)?.[partition]
+    return this.#logs.log(id, partition)
   }
 
   /** All logs that are open. */
-  *logs(): IterableIterator<PartitionLog> {
-    for (const logs of this.#logs.values()) for (const log of logs) if (log !== undefined) yield log
+  logs(): IterableIterator<PartitionLog> {
+    return this.#logs.logs()
   }
 
-  /** Why the partition has no log although it is assigned to this broker. */
+  /** Why the partition has no log although this broker hosts it. */
   failureOf(id: TopicId, partition: number): TidemarkError | undefined {
-    return this.#failures.get(partitionDirectoryName(id, partition))
+    return this.#logs.failureOf(id, partition)
   }
 
-  /** The partitions that are assigned to this broker, those that are offline too. */
+  /**
+   * Whether this broker has the log of the partition, be it open or offline: because the definition says so, or because it
+   * has had it and nobody has released it.
+   */
+  hosts(id: TopicId, partition: number): boolean {
+    return this.#logs.hosts(id, partition)
+  }
+
+  /** The partitions that this broker hosts, those that are offline too. */
   get partitionCount(): number {
-    return this.#partitionCount
+    return this.#logs.count
+  }
+
+  /**
+   * Whether the log was made to become a replica's, or for want of one that was there, and no leader has found it complete
+   * since (clearNewcomer): it may lack what this broker has acknowledged on this very disk before.
+   */
+  isNewcomer(id: TopicId, partition: number): boolean {
+    return this.#newcomers.has(partitionDirectoryName(id, partition))
+  }
+
+  /**
+   * The log has been found complete, and is synced by this. That it is no newcomer is remembered when it resolves; until
+   * then a power loss may make it one again. @throws STORAGE_ERROR, DISK_FULL, DISK_FAILED
+   */
+  clearNewcomer(id: TopicId, partition: number): Promise<void> {
+    const name = partitionDirectoryName(id, partition)
+    const log = this.log(id, partition)
+    if (log === undefined || !this.#newcomers.delete(name)) return Promise.resolve()
+    return this.#describing(async () => {
+      this.#directories.clearNewcomer(name)
+      log.noteNamesChanged()
+      await log.sync()
+    })
   }
 
   /** What this start has found out about the life before. */
@@ -226,21 +256,21 @@ export class LogDirectory {
         throw new TidemarkError('TOPIC_ALREADY_EXISTS', `topic ${definition.name} exists already`)
       }
       assert(!this.#logs.has(definition.topicId), 'a new topic has a new id')
-      await this.#grow(definition, [])
+      await this.#grow(definition)
     })
   }
 
   /**
-   * Changes a topic's settings, and adds partitions if the definition has more than there are; durable when it resolves.
-   * @throws as createTopic, and UNKNOWN_TOPIC_OR_PARTITION
+   * Changes a topic's settings and replicas, and adds partitions if the definition has more than there are; durable when it
+   * resolves. Logs are made of what it gives to this broker; what it gives to others stays until it is released.
+   * @throws as createTopic, and UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT
    */
   changeTopic(definition: TopicDefinition): Promise<void> {
     return this.#change(async () => {
-      const logs = this.#logs.get(definition.topicId)
-      if (logs === undefined) {
+      if (!this.#logs.has(definition.topicId)) {
         throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${definition.name} to change`)
       }
-      await this.#grow(definition, logs)
+      await this.#grow(definition)
     })
   }
 
@@ -249,13 +279,10 @@ export class LogDirectory {
    * later. Not being there is no failure.
    */
   deleteTopic(id: TopicId): Promise<void> {
-    this.#closeAll(id)
+    const closed = this.#logs.removeTopic(id)
     return this.#change(async () => {
-      const definition = this.topics.get(id)
-      const hosted = definition === undefined ? [] : this.#hostedOf(definition)
       // Once more: a change that was under way has shown what it made.
-      this.#closeAll(id)
-      this.#partitionCount -= hosted.length
+      const hosted = new Set([...closed, ...this.#logs.removeTopic(id)])
       await this.topics.remove(id)
       await this.promises.forget(id).catch((error: unknown) => {
         // They go at the next start.
@@ -265,9 +292,35 @@ export class LogDirectory {
       for (const partition of hosted) {
         this.highWatermarks.forget(id, partition)
         const name = partitionDirectoryName(id, partition)
-        this.#failures.delete(name)
+        this.#newcomers.delete(name)
         if (this.#directories.exists(name)) this.#directories.markDeleted(name)
       }
+      this.#upkeep.removeDeleted()
+    })
+  }
+
+  /**
+   * Gives up the log of a partition that the definition gives to others; for good when it resolves. It is out of use
+   * before anything else; the space comes back later. What was promised to its leaders stays. Not being there is no failure.
+   * @throws INVALID_REPLICA_ASSIGNMENT when the definition gives it to this broker
+   */
+  releaseLog(id: TopicId, partition: PartitionId): Promise<void> {
+    return this.#change(async () => {
+      const definition = this.topics.get(id)
+      if (definition === undefined || !this.hosts(id, partition)) return
+      if (isHosted(definition, partition, this.#options.brokerId)) {
+        const text = `partition ${partition} of topic ${definition.name} is this broker's, or is to be`
+        throw new TidemarkError('INVALID_REPLICA_ASSIGNMENT', text)
+      }
+      const name = partitionDirectoryName(id, partition)
+      this.#logs.remove(id, partition)
+      this.#newcomers.delete(name)
+      this.highWatermarks.forget(id, partition)
+      // A log that is made under this name later has nothing to do with what was synced of this one.
+      await this.#upkeep.writePoints()
+      if (this.#directories.exists(name)) this.#directories.markDeleted(name)
+      await this.#directories.sync()
+      this.#options.logger.info({ topic: definition.name, partition }, 'a log was given up')
       this.#upkeep.removeDeleted()
     })
   }
@@ -363,7 +416,7 @@ export class LogDirectory {
   async #closeLogs(): Promise<Map<string, LogCheckpoint>> {
     const { clock, logger } = this.#options
     const closed = new Map<string, LogCheckpoint>()
-    await eachAtOnce([...this.#namedLogs()], CLOSED_AT_ONCE, async ([name, log]) => {
+    await eachAtOnce([...this.#logs.named()], CLOSED_AT_ONCE, async ([name, log]) => {
       try {
         const checkpoint = await log.closeClean(clock.now())
         if (checkpoint !== undefined) closed.set(name, checkpoint)
@@ -390,21 +443,22 @@ export class LogDirectory {
     const { closed, points } = start
     const startedMs = clock.monotonic()
     let opened = 0
+    const found = partitionsByTopic(claimed)
     for (const definition of this.topics.list()) {
-      const logs: (PartitionLog | undefined)[] = []
-      const hosted = this.#hostedOf(definition)
+      const { topicId } = definition
+      this.#logs.addTopic(topicId)
+      const hosted = new Set([...this.#hostedOf(definition), ...(found.get(topicId) ?? [])])
       for (const partition of hosted) {
-        const name = partitionDirectoryName(definition.topicId, partition)
+        const name = partitionDirectoryName(topicId, partition)
         const clean = closed.get(name)
-        logs[partition] = await this.#openLog({ name, definition, clean, points, exists: claimed.has(name) })
+        await this.#openLog({ name, partition, definition, clean, points, exists: claimed.has(name) })
         if (++opened % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
-      this.#logs.set(definition.topicId, logs)
-      this.#partitionCount += hosted.length
     }
+    if (this.#newcomers.size > 0) await this.#directories.sync()
     const tookMs = Math.round(clock.monotonic() - startedMs)
     logger.info(
-      { path, logs: opened, closedInOrder: closed.size, offline: this.#failures.size, tookMs },
+      { path, logs: opened, closedInOrder: closed.size, offline: this.#logs.offlineCount, tookMs },
       'the logs are open',
     )
     // From here on logs may change, so from here on the mark would be a lie.
@@ -413,21 +467,36 @@ export class LogDirectory {
     this.#scrubber.start()
   }
 
-  async #openLog(found: FoundLog): Promise<PartitionLog | undefined> {
-    const { name, definition } = found
+  async #openLog(found: FoundLog): Promise<void> {
+    const { name, partition, definition, exists } = found
     const directory = this.#directories.pathOf(name)
     try {
-      if (!found.exists) throw new TidemarkError('FILE_CORRUPT', `${directory} of topic ${definition.name} is missing`)
       const config = parseTopicConfig(definition.config, this.#options.topicDefaults)
-      return this.#openClean(found, config) ?? (await this.#recover(found, config))
+      const isNew = !exists && (await this.#makeAnew(found))
+      if (!exists && !isNew)
+        throw new TidemarkError('FILE_CORRUPT', `${directory} of topic ${definition.name} is missing`)
+      if (this.#directories.isNewcomer(name)) this.#newcomers.add(name)
+      const log = isNew
+        ? createLog(this.context, directory, config)
+        : (this.#openClean(found, config) ?? (await this.#recover(found, config)))
+      this.#logs.add(definition.topicId, partition, log)
     } catch (error) {
       if (!isStorageFailure(error)) throw error
       const failure =
         error instanceof TidemarkError ? error : new TidemarkError('DISK_FAILED', error.message, { cause: error })
-      this.#failures.set(name, failure)
+      this.#logs.addFailed(definition.topicId, partition, failure)
       this.#options.logger.error({ directory, topic: definition.name, error: error.message }, 'a log is offline')
-      return undefined
     }
+  }
+
+  /** Where others have replicas a log that is missing can be copied from them. Answers whether its directory is there now. */
+  async #makeAnew({ name, partition, definition }: FoundLog): Promise<boolean> {
+    const { brokerId, logger } = this.#options
+    const replicas = definition.assignment?.[partition] ?? []
+    if (replicas.every((replica) => replica === brokerId)) return false
+    await this.#directories.makeNewcomer(name)
+    logger.error({ directory: name, topic: definition.name }, 'a log is missing; it is made anew, from other replicas')
+    return true
   }
 
   /** undefined if it was not closed in order, or is no longer as it was then: it must be recovered. */
@@ -442,7 +511,11 @@ export class LogDirectory {
     }
   }
 
-  async #recover({ name, clean, points }: FoundLog, config: LogConfig): Promise<PartitionLog> {
+  async #recover({ name, clean: closed, points: noted }: FoundLog, config: LogConfig): Promise<PartitionLog> {
+    // What was noted may be of another log of this name, which is there no more.
+    const isOther = this.#directories.isNewcomer(name) && this.#directories.holdsNothing(name)
+    const clean = isOther ? undefined : closed
+    const points = isOther ? { ...noted, points: new Map(), logStarts: undefined } : noted
     const bootId = this.#options.disk.bootId()
     const { log, report } = await recoverLog({
       context: this.context,
@@ -458,31 +531,30 @@ export class LogDirectory {
     return log
   }
 
-  #claimOf({ topicId, partition }: PartitionName): 'claimed' | 'deleted' | 'unknown' {
+  #claimOf({ topicId, partition }: PartitionName): Claim {
     const definition = this.topics.get(topicId)
-    if (definition !== undefined) return isHosted(definition, partition, this.#options.brokerId) ? 'claimed' : 'unknown'
+    if (definition !== undefined && partition < definition.partitions) {
+      return isHosted(definition, partition, this.#options.brokerId) ? 'claimed' : 'former'
+    }
     return this.topics.isDeleted(topicId) ? 'deleted' : 'unknown'
   }
 
-  #closeAll(id: TopicId): void {
-    for (const log of this.#logs.get(id) ?? []) log?.close()
-    this.#logs.delete(id)
-  }
-
   /** Makes the logs that the definition has beyond the present ones, then the definition, then shows both. */
-  async #grow(definition: TopicDefinition, present: readonly (PartitionLog | undefined)[]): Promise<void> {
+  async #grow(definition: TopicDefinition): Promise<void> {
+    const { topicId } = definition
     const config = parseTopicConfig(definition.config, this.#options.topicDefaults)
-    const before = this.topics.get(definition.topicId)
-    const known = new Set(before === undefined ? [] : this.#hostedOf(before))
-    const added = this.#hostedOf(definition).filter((partition) => !known.has(partition))
+    const before = this.topics.get(topicId)
+    const added = this.#hostedOf(definition).filter((partition) => !this.hosts(topicId, partition))
+    const newcomers = added.filter((partition) => isNewReplica(before, definition, partition))
     this.#checkRoom(definition, added.length)
     const logs = new Map<number, PartitionLog>()
     const { failedSyncs } = this.#directories
     try {
       for (const partition of added) {
-        const name = partitionDirectoryName(definition.topicId, partition)
+        const name = partitionDirectoryName(topicId, partition)
         // Left over from an attempt that failed: it holds nothing, for nobody could append to it.
         this.#options.disk.removeTree(this.#directories.pathOf(name))
+        if (newcomers.includes(partition)) await this.#directories.makeNewcomer(name)
         logs.set(partition, createLog(this.context, this.#directories.pathOf(name), config))
         if (logs.size % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
@@ -493,18 +565,20 @@ export class LogDirectory {
       for (const log of logs.values()) log.close()
       throw error
     }
-    await this.#trust(definition.topicId, added)
-    for (const log of present) if (log !== undefined) log.config = config
-    const all = [...present]
-    for (const [partition, log] of logs) all[partition] = log
-    this.#logs.set(definition.topicId, all)
-    this.#partitionCount += added.length
+    await this.#trust(
+      topicId,
+      added.filter((partition) => !newcomers.includes(partition)),
+    )
+    for (const log of this.#logs.logsOf(topicId)) log.config = config
+    this.#logs.addTopic(topicId)
+    for (const partition of newcomers) this.#newcomers.add(partitionDirectoryName(topicId, partition))
+    for (const [partition, log] of logs) this.#logs.add(topicId, partition, log)
   }
 
   /** Where a cluster assigns the partitions, it has decided already; who refused would fall behind the others. */
   #checkRoom({ name, assignment }: TopicDefinition, added: number): void {
     const partitionsMax = this.#options.partitionsMax ?? PARTITIONS_MAX_DEFAULT
-    const count = this.#partitionCount + added
+    const count = this.partitionCount + added
     if (added === 0 || count <= partitionsMax) return
     const text = `topic ${name} would make it ${count} partitions; ${partitionsMax} are allowed`
     if (assignment === undefined) throw new TidemarkError('TOO_MANY_PARTITIONS', text)
@@ -559,82 +633,22 @@ export class LogDirectory {
     return this.highWatermarks.get(parsed.topicId, parsed.partition) ?? offset(0)
   }
 
-  *#namedLogs(): IterableIterator<readonly [string, PartitionLog]> {
-    for (const [id, logs] of this.#logs) {
-      for (const [partition, log] of logs.entries()) {
-        if (log !== undefined) yield [partitionDirectoryName(id, partition), log]
-      }
-    }
-  }
-
   #nextTurn(): Promise<void> {
     return new Promise((resolve) => this.#options.timers.atEndOfTurn(resolve))
   }
 }
 
-/** Makes the name of a directory without data durable, and those above it, whoever has made them. */
-async function makeNameDurable(disk: Disk, path: string): Promise<void> {
-  const mark = `${path}/${SYNC_FAILED_FILE}`
-  if (hasFailedSync(disk, path) && Buffer.from(disk.readFile(mark)).toString() === (disk.bootId() ?? '')) {
-    const text = `${path} cannot be used as the data directory: a sync above it has failed, and its name may be lost with the next power failure`
-    const hint = 'remove it, with what was made above it, and start again; or restart the machine'
-    throw new TidemarkError('DIRECTORY_NOT_USABLE', `${text}; ${hint}`)
+/** By topic: the partitions whose directories have these names. */
+function partitionsByTopic(names: Iterable<string>): ReadonlyMap<TopicId, number[]> {
+  const found = new Map<TopicId, number[]>()
+  for (const name of names) {
+    const parsed = parsePartitionDirectoryName(name)
+    if (parsed === undefined) continue
+    const partitions = found.get(parsed.topicId) ?? []
+    partitions.push(parsed.partition)
+    found.set(parsed.topicId, partitions)
   }
-  disk.remove(mark)
-  try {
-    await syncAncestors(disk, path)
-  } catch (error) {
-    noteFailedSync(disk, path, disk.bootId())
-    throw error
-  }
-}
-
-/** What a failed sync of a life before may have left to the kernel alone. */
-async function makeAnew(disk: Disk, path: string): Promise<void> {
-  for (const name of [`${path}/logs`, `${path}/topics`]) {
-    const temporary = name + TEMPORARY_SUFFIX
-    if (disk.stat(temporary) !== undefined && disk.stat(name) === undefined) disk.rename(temporary, name)
-    // Once a start was noted, their names are durable.
-    if (disk.stat(name) === undefined || !hasFailedSync(disk, path) || disk.stat(`${path}/starts`) !== undefined)
-      continue
-    disk.rename(name, temporary)
-    disk.rename(temporary, name)
-  }
-  await makeFilesAnew(disk, path, ['lock'])
-  await makeFilesAnew(disk, `${path}/topics`)
-}
-
-async function syncAncestors(disk: Disk, path: string): Promise<void> {
-  for (let directory = path; parentOf(directory) !== directory; directory = parentOf(directory)) {
-    try {
-      await disk.syncDirectory(parentOf(directory))
-    } catch (error) {
-      // A directory that may not even be looked into is older than this one.
-      if (!(error instanceof DiskError) || (error.code !== 'EACCES' && error.code !== 'EPERM')) throw error
-    }
-  }
-}
-
-async function describingFailures<T>(path: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    if (!(error instanceof DiskError)) throw error
-    const hint = HINTS[error.code] ?? ''
-    const text = `${path} cannot be used as the data directory: ${error.message}${hint}`
-    throw new TidemarkError('DIRECTORY_NOT_USABLE', text, { cause: error })
-  }
-}
-
-const HINTS: Readonly<Record<string, string>> = {
-  EACCES: ' (the user of this process may not; change the owner or the mode)',
-  EPERM: ' (the user of this process may not; change the owner or the mode)',
-  EROFS: ' (the file system is mounted for reading only)',
-  ENOSPC: ' (there is no space left on the file system)',
-  EDQUOT: ' (the quota of the user is used up)',
-  ENOTDIR: ' (something on the way to it is a file)',
-  EEXIST: ' (there is a file of that name)',
-  EIO: ' (the device reports an error; look at the log of the system)',
+  return found
 }
 
 function isStorageFailure(error: unknown): error is DiskError | TidemarkError {

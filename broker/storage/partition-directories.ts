@@ -11,10 +11,12 @@ import { parentOf, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { syncNames } from './failed-sync.ts'
-import { LEADER_EPOCHS_FILE, parseLogFileName } from './file-names.ts'
+import { LEADER_EPOCHS_FILE, NEWCOMER_FILE, parseLogFileName } from './file-names.ts'
 
 export const LOST_KEPT_MS = 24 * 60 * 60 * 1000
 const DELETED_SUFFIX = '.deleted'
+/** Files that say nothing of records. */
+const OF_EMPTY_LOGS: readonly string[] = [LEADER_EPOCHS_FILE, NEWCOMER_FILE]
 const NAME_PATTERN = /^([0-9a-f-]{36})-(\d{1,10})$/
 
 export interface PartitionName {
@@ -23,8 +25,10 @@ export interface PartitionName {
 }
 
 export type Claim =
-  /** A topic has this partition. */
+  /** A topic has this partition, on this broker. */
   | 'claimed'
+  /** A topic has this partition, and its definition names others. */
+  | 'former'
   /** The topic was deleted. */
   | 'deleted'
   /** No topic is known that has it. */
@@ -99,9 +103,15 @@ export class PartitionDirectories {
     const claimed = new Set<string>()
     for (const name of this.#disk.list(this.#logs)) {
       if (name.endsWith(DELETED_SUFFIX)) continue
+      if (name.endsWith(TEMPORARY_SUFFIX)) {
+        this.#disk.removeTree(this.pathOf(name))
+        continue
+      }
       const parsed = parsePartitionDirectoryName(name)
       const claim = parsed === undefined ? 'unknown' : claimOf(parsed)
-      if (claim === 'claimed') {
+      // A newcomer was made for a definition that did not come to be.
+      const isUnneeded = claim === 'former' && this.isNewcomer(name) && this.holdsNothing(name)
+      if (claim === 'claimed' || (claim === 'former' && !isUnneeded)) {
         claimed.add(name)
         continue
       }
@@ -109,7 +119,7 @@ export class PartitionDirectories {
         // The tombstone was read; whether it is durable too is not known. The directories must not go before it is.
         if (parsed !== undefined) await confirmDeleted(parsed.topicId)
         this.markDeleted(name)
-      } else if (parsed !== undefined && this.#holdsNothing(name)) this.#disk.removeTree(this.pathOf(name))
+      } else if (parsed !== undefined && this.holdsNothing(name)) this.#disk.removeTree(this.pathOf(name))
       else await this.#loseAndFind(name, now)
     }
     await this.sync()
@@ -118,7 +128,35 @@ export class PartitionDirectories {
 
   /** Takes the directory out of use: it is only there to be removed from now on. */
   markDeleted(name: string): void {
-    this.#disk.rename(this.pathOf(name), this.pathOf(name) + DELETED_SUFFIX)
+    const path = this.pathOf(name)
+    let target = path + DELETED_SUFFIX
+    // One that was there before may still be on its way out.
+    for (let more = 1; this.#disk.stat(target) !== undefined; more += 1) target = `${path}.${more}${DELETED_SUFFIX}`
+    this.#disk.rename(path, target)
+  }
+
+  /**
+   * Makes the directory of a log that counts for nothing until a leader has found it complete. It never shows without the
+   * mark that says so; its name is durable with the next sync. @throws DiskError
+   */
+  async makeNewcomer(name: string): Promise<void> {
+    const path = this.pathOf(name)
+    const temporary = path + TEMPORARY_SUFFIX
+    this.#disk.removeTree(temporary)
+    this.#disk.makeDirectory(temporary)
+    this.#disk.writeFile(`${temporary}/${NEWCOMER_FILE}`, new Uint8Array(0))
+    await this.#disk.syncFile(`${temporary}/${NEWCOMER_FILE}`)
+    await this.#disk.syncDirectory(temporary)
+    this.#disk.rename(temporary, path)
+  }
+
+  isNewcomer(name: string): boolean {
+    return this.#disk.stat(`${this.pathOf(name)}/${NEWCOMER_FILE}`) !== undefined
+  }
+
+  /** Takes the mark away; for good with the next sync of the directory. @throws DiskError */
+  clearNewcomer(name: string): void {
+    this.#disk.remove(`${this.pathOf(name)}/${NEWCOMER_FILE}`)
   }
 
   /** The directories that are there to be removed. */
@@ -167,11 +205,11 @@ export class PartitionDirectories {
   }
 
   /** Nothing was ever appended, or nothing but empty files reached the disk. */
-  #holdsNothing(name: string): boolean {
+  holdsNothing(name: string): boolean {
     try {
       return this.#disk.list(this.pathOf(name)).every((file) => {
         const kind = parseLogFileName(file)?.kind
-        if (kind === undefined) return file === LEADER_EPOCHS_FILE || file.endsWith(TEMPORARY_SUFFIX)
+        if (kind === undefined) return OF_EMPTY_LOGS.includes(file) || file.endsWith(TEMPORARY_SUFFIX)
         if (kind !== 'log') return true
         return this.#disk.stat(`${this.pathOf(name)}/${file}`)?.size === 0
       })

@@ -230,6 +230,11 @@ export class PartitionLog {
     return this.#nextSync
   }
 
+  /** A name in the directory has changed by another hand: the next sync covers it. */
+  noteNamesChanged(): void {
+    this.#writer.isDirectorySynced = false
+  }
+
   /**
    * What memory holds from the batch at fetchOffset on, at once; undefined when it must be read from a file. Never past
    * endOffset or what is written. @throws OFFSET_OUT_OF_RANGE, QUARANTINED

@@ -6,8 +6,8 @@
 
 import { assert } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import type { BrokerId, TimestampMs, TopicId } from '../../shared/ids.ts'
-import { brokerId, timestampMs, topicId } from '../../shared/ids.ts'
+import type { TimestampMs, TopicId } from '../../shared/ids.ts'
+import { timestampMs, topicId } from '../../shared/ids.ts'
 import { PARTITIONS_PER_TOPIC_MAX } from '../../shared/limits.ts'
 import type { Clock } from '../../shared/time.ts'
 import { readCheckpoint, TEMPORARY_SUFFIX, writeCheckpoint, writeSynced } from './checkpoint-file.ts'
@@ -15,21 +15,18 @@ import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { syncNames } from './failed-sync.ts'
 import { SYNC_FAILED_FILE } from './file-names.ts'
+import type { TopicAssignment } from './topic-assignment.ts'
+import { assignmentFault, assignmentFrom, changeFault, votersFrom } from './topic-assignment.ts'
 
 /** How long it is remembered that a topic was deleted: longer than a replica that missed it may stay away. */
 export const TOMBSTONE_KEPT_MS = 7 * 24 * 60 * 60 * 1000
 
-export interface TopicDefinition {
+/** The number of its partitions never falls. */
+export interface TopicDefinition extends TopicAssignment {
   readonly topicId: TopicId
   readonly name: string
-  /** Never falls. */
-  readonly partitions: number
   readonly replicationFactor: number
   readonly config: Readonly<Record<string, string>>
-  /** The replicas of each partition, the preferred leader first. Absent where one broker has everything. */
-  readonly assignment?: readonly (readonly BrokerId[])[]
-  /** The data directories of those brokers when they became replicas, by broker id: a replaced disk is no voter. */
-  readonly directories?: Readonly<Record<string, string>>
   /** Grows by every change. */
   readonly version: number
   readonly createdAt: TimestampMs
@@ -97,7 +94,7 @@ export class TopicStore {
    * Creates or changes a topic; durable when it resolves. When it rejects, the topic is as before, and will be after a
    * restart, unless the disk failed in the last step: then the topic or its change may show after a restart.
    * @throws TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION (it was deleted), INVALID_PARTITIONS,
-   * INVALID_REPLICA_ASSIGNMENT (also when it takes a log from a broker or gives one to it), and DiskError
+   * INVALID_REPLICA_ASSIGNMENT, and DiskError
    */
   async put(definition: TopicDefinition): Promise<void> {
     assert(definition.deleted === undefined, 'a topic is deleted by remove')
@@ -189,23 +186,11 @@ export class TopicStore {
     }
   }
 
-  /** A log must not be orphaned by a definition, nor come into being empty where others believe it has records. */
   #checkAssignment(definition: TopicDefinition): void {
-    const fault = assignmentFault(definition)
-    if (fault !== undefined) throw illegalAssignment(definition, fault)
     const before = this.#live.get(definition.topicId)
-    if (before === undefined) return
-    // A broker that was alone takes its topics into a cluster as their only replica.
-    const isAdopted = before.assignment === undefined && definition.assignment?.every(({ length }) => length === 1)
-    if (isAdopted === true) return
-    if ((before.assignment === undefined) !== (definition.assignment === undefined)) {
-      throw illegalAssignment(definition, 'a topic is replicated from its creation on, or never')
-    }
-    for (const [partition, replicas] of (before.assignment ?? []).entries()) {
-      const next = definition.assignment?.[partition] ?? []
-      const isSame = next.length === replicas.length && replicas.every((id) => next.includes(id))
-      if (!isSame) throw illegalAssignment(definition, `the replicas of partition ${partition} stay as they are`)
-    }
+    const fault = assignmentFault(definition) ?? (before === undefined ? undefined : changeFault(before, definition))
+    if (fault === undefined) return
+    throw new TidemarkError('INVALID_REPLICA_ASSIGNMENT', `topic ${definition.name}: ${fault}`)
   }
 
   /** The creation failed, perhaps after the file had its name: it must not come to light at the next start. */
@@ -264,10 +249,12 @@ function decode(value: unknown, path: string): TopicDefinition {
       partitions: count('partitions'),
       replicationFactor: count('replicationFactor'),
       config: textTable(field('config'), 'config', path),
-      ...(field('assignment') === undefined ? {} : { assignment: assignmentFrom(field('assignment'), path) }),
+      ...(field('assignment') === undefined ? {} : { assignment: assignmentFrom(field('assignment')) }),
       ...(field('directories') === undefined
         ? {}
         : { directories: textTable(field('directories'), 'directories', path) }),
+      ...(field('origins') === undefined ? {} : { origins: votersFrom(field('origins'), 'origins') }),
+      ...(field('moves') === undefined ? {} : { moves: votersFrom(field('moves'), 'moves') }),
       version: count('version'),
       createdAt: timestampMs(count('createdAt')),
       ...(field('deleted') === undefined ? {} : { deleted: timestampMs(count('deleted')) }),
@@ -287,26 +274,6 @@ function textTable(value: unknown, name: string, path: string): Record<string, s
     throw corrupt(path, `its ${name} is not a table of strings`)
   }
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, String(entry)]))
-}
-
-/** @throws RangeError for what is no broker id */
-function assignmentFrom(value: unknown, path: string): BrokerId[][] {
-  if (!Array.isArray(value) || !value.every((row) => Array.isArray(row))) {
-    throw corrupt(path, 'its assignment is not a list of lists')
-  }
-  return value.map((row: unknown[]) => row.map((id) => brokerId(typeof id === 'number' ? id : Number.NaN)))
-}
-
-/** What is wrong with it, in words. */
-function assignmentFault({ assignment, directories, partitions }: TopicDefinition): string | undefined {
-  if (assignment === undefined) return directories === undefined ? undefined : 'it has directories and no assignment'
-  if (assignment.length !== partitions) return `it assigns ${assignment.length} partitions and has ${partitions}`
-  const odd = assignment.findIndex((row) => row.length === 0 || new Set(row).size !== row.length)
-  return odd === -1 ? undefined : `the replicas of partition ${odd} are [${assignment[odd]?.join(', ')}]`
-}
-
-function illegalAssignment({ name }: TopicDefinition, what: string): TidemarkError {
-  return new TidemarkError('INVALID_REPLICA_ASSIGNMENT', `topic ${name}: ${what}`)
 }
 
 function deleted(definition: TopicDefinition): TidemarkError {

@@ -166,6 +166,53 @@ describe('the topic store', () => {
     expect(open().tombstones()[0]?.assignment).toEqual(grown.assignment)
   })
 
+  it('keeps where partitions move and which voters they began with, and refuses a change that does not say it', async () => {
+    const { open } = setUp()
+    const rows = (...changed: number[][]) => changed.map((row) => row.map(brokerId))
+    const voters = (...ids: number[]) => ids.map((id) => ({ brokerId: brokerId(id), directoryId: `disk-${id}` }))
+    const first = definitionOf(1, { partitions: 2, assignment: rows([1, 2], [2, 3]), moves: { '1': voters(4, 2) } })
+    const store = open()
+    await store.put(first)
+    expect(open().list()).toEqual([first])
+    const { moves: _moved, ...settled } = first
+    const moved = { ...settled, version: 2, assignment: rows([1, 2], [4, 2]), origins: { '1': voters(2, 3) } }
+    const refused: Partial<TopicDefinition>[] = [
+      { origins: {} },
+      { origins: { '1': voters(2, 4) } },
+      { origins: { '1': voters() } },
+      { origins: { '1': voters(2, 3), '2': voters(1) } },
+      { moves: { x: voters(1) } },
+      { moves: { '0': [...voters(1), ...voters(1)] } },
+    ]
+    for (const fields of refused) {
+      const change = store.put({ ...moved, ...fields })
+      await expect(change).rejects.toMatchObject({ code: 'INVALID_REPLICA_ASSIGNMENT' })
+    }
+    await store.put(moved)
+    for (const origins of [{}, { '1': voters(2, 4) }, { '1': [...voters(2), { ...voters(3)[0], directoryId: 'x' }] }]) {
+      const change = store.put({ ...moved, version: 3, origins } as TopicDefinition)
+      await expect(change).rejects.toMatchObject({ code: 'INVALID_REPLICA_ASSIGNMENT' })
+    }
+    const on = { ...moved, version: 3, assignment: rows([2, 1], [5, 6, 7]) }
+    await store.put(on)
+    expect(open().list()).toEqual([on])
+  })
+
+  it.each([
+    ['moves', [], 'its moves is not a table of voters'],
+    ['origins', { '0': 1 }, 'its origins is not a table of voters'],
+    ['moves', { '0': [{ brokerId: 1 }] }, 'a voter of its moves has no directory'],
+    ['moves', { '0': [{ brokerId: -1, directoryId: 'x' }] }, 'broker id must be an integer'],
+    ['moves', { '7': [{ brokerId: 1, directoryId: 'x' }] }, 'its moves name partition 7'],
+  ])('does not believe a file with the %s %j', async (name, table, fault) => {
+    const { open, disk } = setUp()
+    open()
+    const path = `/d/topics/${definitionOf(1).topicId}`
+    const assignment = [[1], [1], [1]]
+    await writeCheckpoint(disk, path, { ...definitionOf(1), assignment, [name]: table })
+    expect(open).toThrow(`${path} is damaged: ${fault}`)
+  })
+
   it.each([
     ['a word', 'its assignment is not a list of lists'],
     [[1, 2, 3], 'its assignment is not a list of lists'],
