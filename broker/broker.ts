@@ -413,7 +413,7 @@ class RunningBroker implements Broker {
       replicas: cluster.requests,
       drain: (isDraining: boolean) => this.#drain(isDraining),
       localLeadership: (id: TopicId, partition: number) => cluster.leadershipOf(id, partition),
-      localVoters: (id: TopicId, partition: number) => cluster.votersOf(id, partition),
+      localReplica: (id: TopicId, partition: number) => cluster.replicaOf(id, partition),
       explain: (id: TopicId, partition: number) => cluster.explain(id, partition),
     }
   }
@@ -474,7 +474,9 @@ class RunningBroker implements Broker {
   async #drain(isDraining: boolean): Promise<void> {
     if (this.#phase !== 'serving') throw new TidemarkError('COORDINATOR_NOT_AVAILABLE', `the broker is ${this.#phase}`)
     await must(this.#drainMark, 'a broker of a cluster has a mark').set(isDraining)
-    await must(this.#coordinator, 'a broker that is asked has joined').announce(this.#record())
+    const coordinator = must(this.#coordinator, 'a broker that is asked has joined')
+    const told = coordinator.brokers().find((one) => one.incarnation === this.#incarnation)
+    if ((told?.isDraining === true) !== isDraining) await coordinator.announce(this.#record())
   }
 
   #record(): BrokerRecord {

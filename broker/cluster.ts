@@ -3,14 +3,13 @@
 
 import type { Logger } from '../shared/logger.ts'
 import type { BrokerId, TopicId } from '../shared/ids.ts'
-import type { Voter } from '../shared/voters.ts'
 import type { Coordinator } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { Meter } from './metrics/meter.ts'
 import type { DelayedOperations } from './replication/delayed-operations.ts'
 import { assertNever } from '../shared/assert.ts'
 import type { Replica } from './replication/replica.ts'
-import type { LocalLeadership } from './requests/request-services.ts'
+import type { LocalLeadership, LocalReplica } from './requests/request-services.ts'
 import type { ReplicaRequests } from './requests/requests.ts'
 import type { LogDirectory } from './storage/log-directory.ts'
 import { PeerLinks } from './peers/peer-links.ts'
@@ -71,6 +70,7 @@ export class Cluster {
       find,
       replicas: () => replication.all(),
       onBrokerGone: (id) => replication.onBrokerGone(id),
+      giveBack: (replicas) => publisher.giveBack(replicas),
     })
     this.replication = replication
     this.requests = {
@@ -102,10 +102,10 @@ export class Cluster {
     return { leader, leaderEpoch, inSyncReplicas: replica.state.inSyncReplicas }
   }
 
-  /** Whose word counts by the log of the replica here; undefined where there is none, or it is not open. */
-  votersOf(topicId: TopicId, partition: number): readonly Voter[] | undefined {
+  /** The replica here; undefined where there is none. */
+  replicaOf(topicId: TopicId, partition: number): LocalReplica | undefined {
     const replica = this.replication.find(topicId, partition)
-    return replica === undefined || replica.role === 'offline' ? undefined : replica.state.voterSets.at(-1)?.voters
+    return replica === undefined ? undefined : localReplica(replica)
   }
 
   /** Why the partition is not as it should be, as its replica here sees it; undefined when it is, or has none here. */
@@ -127,6 +127,21 @@ export class Cluster {
     this.#publisher.stop()
     this.#fetcher.close()
     this.#peers.stop()
+  }
+}
+
+function localReplica(replica: Replica): LocalReplica {
+  const { role, state, partition } = replica
+  const { logStartOffset, logEndOffset } = partition.log
+  return {
+    isOpen: role !== 'offline',
+    isLeading: role === 'leader',
+    voterSets: state.voterSets,
+    isSuspect: state.isSuspect,
+    logStartOffset,
+    highWatermark: state.highWatermark,
+    logEndOffset,
+    recover: () => false,
   }
 }
 

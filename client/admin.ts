@@ -285,10 +285,23 @@ export class Admin {
       { brokerId: integerFrom(0), validateOnly: isBoolean },
     )
     return this.#call('decommissionBroker', wait, async (scope) => {
-      const how = { isRepeatable: true, to: 'controller' } as const
-      const message = { broker: brokerId, validateOnly }
-      const { partitions, left } = await this.#cluster.ask('decommissionBroker', message, scope, how)
-      throwRefusals(partitions)
+      const ask = async (isTrial: boolean) => {
+        const how = { isRepeatable: true, to: 'controller' } as const
+        const message = { broker: brokerId, validateOnly: isTrial }
+        const answer = await this.#cluster.ask('decommissionBroker', message, scope, how)
+        throwRefusals(answer.partitions)
+        return answer
+      }
+      // Nothing is changed where it cannot be done.
+      let { partitions, left } = await ask(true)
+      if (!validateOnly) {
+        await scope.race(this.#cluster.metadata.refresh([], false))
+        if (this.#cluster.metadata.brokerIds().includes(brokerId)) {
+          const request = { broker: brokerId, isDraining: true }
+          await this.#cluster.ask('drainBroker', request, scope, { isRepeatable: true, to: brokerId })
+        }
+        ;({ partitions, left } = await ask(false))
+      }
       return { moved: partitions.map(movedFrom), left }
     })
   }

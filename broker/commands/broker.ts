@@ -1,13 +1,19 @@
-// `tidemark broker drain`: which brokers lead and hold what. What takes long goes on in the brokers; --wait only watches.
+// `tidemark broker drain`, `move` and `decommission`: which brokers lead and hold what. What takes long goes on in the
+// brokers, whether or not somebody waits for it; --wait watches, and outlives brokers that go.
 
+import type { TopicDescription } from '../../client/admin.ts'
 import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import { sleep, systemTimers } from '../../shared/time.ts'
 import { withBrokers } from './broker-session.ts'
 import { UsageError } from './command.ts'
+import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
 
 const WATCH_INTERVAL_MS = 250
+/** A broker that goes is asked again by then what is left of it, so that nothing that came meanwhile is forgotten. */
+const PLAN_INTERVAL_MS = 1_000
 
 export async function drainBroker(context: CommandContext): Promise<number> {
   const { arguments: args, output, signal } = context
@@ -42,8 +48,125 @@ async function leadsOf(session: BrokerSession, broker: number): Promise<number |
   return brokers.find(({ brokerId }) => brokerId === broker)?.leaders
 }
 
+export async function movePartition(context: CommandContext): Promise<number> {
+  const { arguments: args, output, signal } = context
+  const { topic, partition, replicas } = moveAsked(context)
+  const validateOnly = args.isOn('dry-run')
+  return await withBrokers(context, async (session) => {
+    const moves = [{ topic, partition, replicas }]
+    const [moved] = await session.admin.movePartitions({ moves, validateOnly }, { signal })
+    const { from = [], to = [] } = moved ?? {}
+    const print = async (outcome: string): Promise<void> => {
+      await printValue(output, [{ topic, partition, from, to, outcome }], args.required('format'))
+    }
+    if (validateOnly || !args.isOn('wait')) {
+      const outcome = replicas.length === 0 ? 'called off' : 'on its way'
+      await print(validateOnly ? `would be ${outcome}` : outcome)
+      return 0
+    }
+    const replicasNow = await untilThere(context, session, topic, partition)
+    const isThere = replicas.length === 0 || replicasNow.join(',') === replicas.join(',')
+    await print(isThere ? 'done' : `somebody else wants ${replicasNow.join(', ')}`)
+    return isThere ? 0 : 1
+  })
+}
+
+export async function decommissionBroker(context: CommandContext): Promise<number> {
+  const { arguments: args, output, signal } = context
+  const broker = brokerOperand(context)
+  const validateOnly = args.isOn('dry-run')
+  return await withBrokers(context, async (session) => {
+    const { moved, left } = await session.admin.decommissionBroker(broker, { validateOnly, signal })
+    if (moved.length > 0) {
+      const outcome = validateOnly ? 'would be moved' : 'on its way'
+      const rows = moved.map(({ topic, partition, from, to }) => ({ topic, partition, from, to, outcome }))
+      await printValue(output, rows, args.required('format'))
+    }
+    if (validateOnly) return 0
+    const isDone = left === 0 || (args.isOn('wait') && (await untilNothingLeft(context, session, broker, left)))
+    if (isDone) context.note(`broker ${broker} holds nothing any more: it may be stopped for good`)
+    else context.note(`broker ${broker} holds ${left} replicas still: do not stop it; the same call with --wait waits`)
+    return 0
+  })
+}
+
+/** Resolves with the replicas when no move is under way any more. */
+async function untilThere(
+  context: CommandContext,
+  session: BrokerSession,
+  topic: string,
+  partition: number,
+): Promise<readonly number[]> {
+  let shown: string | undefined
+  for (;;) {
+    const one = await whileBrokersGo(context, async () =>
+      partitionOf(await session.admin.describeTopic(topic), partition),
+    )
+    if (one !== undefined && one.movingTo === undefined) return one.replicas
+    const state = one?.reason ?? 'on its way'
+    if (one !== undefined && state !== shown) context.note(`${topic}-${partition}: ${state}`)
+    shown = state
+    await sleep(systemTimers, WATCH_INTERVAL_MS, context.signal)
+  }
+}
+
+async function untilNothingLeft(
+  context: CommandContext,
+  session: BrokerSession,
+  broker: number,
+  before: number,
+): Promise<true> {
+  let shown = before
+  context.note(`broker ${broker} holds ${shown} replicas still`)
+  for (;;) {
+    await sleep(systemTimers, PLAN_INTERVAL_MS, context.signal)
+    const now = await whileBrokersGo(context, () => session.admin.decommissionBroker(broker))
+    if (now === undefined) continue
+    if (now.left === 0) return true
+    if (now.left !== shown) context.note(`broker ${broker} holds ${now.left} replicas still`)
+    shown = now.left
+  }
+}
+
+/** Undefined when nobody could say just now: whoever waits goes on. */
+async function whileBrokersGo<T>(context: CommandContext, ask: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (!(error instanceof TidemarkError) || !error.retriable || context.signal.aborted) throw error
+    context.note(describeError(error).line)
+    return undefined
+  }
+}
+
+function partitionOf(topic: TopicDescription, partition: number): TopicDescription['partitions'][number] {
+  const found = topic.partitions.find((one) => one.partition === partition)
+  if (found !== undefined) return found
+  throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no partition ${topic.topic}-${partition}`)
+}
+
+function moveAsked({ arguments: args }: CommandContext): { topic: string; partition: number; replicas: number[] } {
+  const topic = args.text('topic')
+  const partition = args.integer('partition')
+  const to = args.text('to')
+  if (topic === undefined || partition === undefined) {
+    throw new UsageError('broker move: say which partition with --topic NAME --partition N')
+  }
+  if (args.isOn('cancel') === (to !== undefined)) {
+    throw new UsageError('broker move: say where to with --to 1,2,3, or --cancel')
+  }
+  const replicas = to === undefined ? [] : to.split(',').map((text) => brokerNumber(text.trim(), '--to'))
+  return { topic, partition, replicas }
+}
+
 function brokerOperand(context: CommandContext): number {
-  const text = context.arguments.required('broker')
+  return brokerNumber(context.arguments.required('broker'), 'the number of a broker')
+}
+
+function brokerNumber(text: string, what: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text)
-  throw new UsageError(`the number of a broker is a whole number, not '${text}'`)
+  const isList = what.startsWith('--')
+  throw new UsageError(
+    `${what} must be ${isList ? 'numbers of brokers, with commas' : 'a whole number'}, not '${text}'`,
+  )
 }

@@ -182,6 +182,27 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./topic.ts')).trimTopic,
   },
   {
+    path: ['topic', 'recover'],
+    about:
+      'Have one replica lead although others, which may know more, are gone for good; first only say what would be lost',
+    positionals: [TOPIC],
+    flags: [
+      ...ASKING,
+      { name: 'partition', alias: 'p', type: 'integer', about: 'Number of the partition' },
+      {
+        name: 'broker',
+        type: 'integer',
+        about: 'The broker with the replica; all that are there, to look at, if left out',
+      },
+      { name: 'accept-data-loss', type: 'switch', about: 'Do it' },
+    ],
+    examples: [
+      ['tidemark topic recover orders -p 0', 'What each replica that is there still has'],
+      ['tidemark topic recover orders -p 0 --broker 2 --accept-data-loss', 'Go on with what broker 2 has'],
+    ],
+    load: async () => (await import('./recover.ts')).recoverPartition,
+  },
+  {
     path: ['produce'],
     about: 'Send one record a line, from files or from the input stream',
     positionals: [TOPIC, { name: 'files', arity: 'many', about: 'Files; - is the input stream' }],
@@ -278,6 +299,35 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./broker.ts')).drainBroker,
   },
   {
+    path: ['broker', 'move'],
+    about: 'Give a partition other replicas; its records are copied first',
+    positionals: [],
+    flags: [
+      ...ASKING,
+      { name: 'topic', type: 'text', about: 'Name of the topic' },
+      { name: 'partition', alias: 'p', type: 'integer', about: 'Number of the partition' },
+      { name: 'to', type: 'text', about: 'Numbers of the brokers, with commas, the preferred leader first' },
+      { name: 'cancel', type: 'switch', about: 'Call off the move that is under way' },
+      { name: 'wait', alias: 'w', type: 'switch', about: 'Wait until the partition is there' },
+      DRY_RUN,
+    ],
+    examples: [
+      ['tidemark broker move --topic orders --partition 0 --to 1,2,4 --wait', 'Broker 4 in place of broker 3'],
+    ],
+    load: async () => (await import('./broker.ts')).movePartition,
+  },
+  {
+    path: ['broker', 'decommission'],
+    about: 'Take everything away from a broker, for good; it may be gone already',
+    positionals: [BROKER],
+    flags: [
+      ...ASKING,
+      { name: 'wait', alias: 'w', type: 'switch', about: 'Wait until it holds nothing and may be stopped' },
+      DRY_RUN,
+    ],
+    load: async () => (await import('./broker.ts')).decommissionBroker,
+  },
+  {
     path: ['log', 'dump'],
     about: 'Print what stands in segment files, without a broker; changes nothing',
     positionals: [DIRECTORY],
@@ -334,6 +384,7 @@ export const COMMANDS: readonly CommandRow[] = [
 export const GROUPS: Readonly<Record<string, string>> = {
   topic: 'Create, show, change and delete topics',
   cluster: 'The brokers and their health',
+  broker: 'Which brokers lead and hold what',
   log: 'Segment files, without a broker',
   bench: 'Measure a running broker',
 }

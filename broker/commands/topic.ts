@@ -188,6 +188,7 @@ function partitionRow(topic: string, one: Topic['partitions'][number]): object {
     leader: one.leader,
     epoch: one.leaderEpoch,
     replicas: one.replicas,
+    movingTo: one.movingTo,
     inSync: one.inSyncReplicas,
     logStart: one.logStartOffset,
     highWatermark: one.highWatermark,

@@ -1,6 +1,7 @@
 // What is looked at of the cluster as a whole, and not of the broker that is asked: whether every broker is there, on the disk
 // that is known of it, every partition is led, and every replica keeps up. Owns the verdicts and their words; changes nothing.
 
+import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { drained } from './assignment.ts'
 import { liveBrokers } from './leadership.ts'
@@ -49,6 +50,7 @@ export function clusterChecks(services: RequestServices, troubles: PartitionTrou
       name: 'writes',
       ...verdict(found.unwritable, partitions, 'have fewer replicas in sync than min.insync.replicas'),
     },
+    { name: 'moves', isOk: true, detail: describeMoves(coordinator.topics.list()) },
     { name: 'disks', isOk: strange.size === 0, detail: describeDisks(strange) },
   ]
 }
@@ -58,6 +60,17 @@ function describeBrokers(there: number, away: ReadonlySet<number>, draining: rea
   if (away.size === 0) return `${there} there, none away${drainedToo}`
   const ids = [...away].sort((a, b) => a - b).join(', ')
   return `${there} there; away, with replicas: ${ids}${drainedToo}`
+}
+
+/** They are no trouble; who waits for one wants to see it. */
+function describeMoves(topics: Iterable<TopicDefinition>): string {
+  const moves: string[] = []
+  for (const { name, moves: wanted = {} } of topics) {
+    for (const [partition, to] of Object.entries(wanted)) {
+      moves.push(`${name}-${partition} to ${to.map(({ brokerId }) => brokerId).join(',')}`)
+    }
+  }
+  return moves.length === 0 ? 'none under way' : `${moves.length} under way: ${namedOf(moves)}`
 }
 
 /** A broker that comes with another data directory is not the replica that it was. */

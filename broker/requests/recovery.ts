@@ -1,10 +1,165 @@
-import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
-import { TidemarkError } from '../../shared/errors.ts'
-import type { RequestServices } from './request-services.ts'
+// When too few replicas of a partition are left to elect a leader, a person may decide that one of them goes on alone, with
+// what it has. Owns what that person is told before, what has to be so, and which replicas the partition gets afterwards; that
+// it is done in a way which no old replica can undo is the affair of the replica.
 
-export function recoverPartition(
+import type { BrokerId } from '../../shared/ids.ts'
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { Voter } from '../../shared/voters.ts'
+import type { TopicDefinition } from '../coordination/coordinator.ts'
+import type { LocalReplica, RequestServices } from './request-services.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { votersOf as allVotersOf } from '../replication/voters.ts'
+import { fenceQuorum } from '../replication/fence-quorum.ts'
+import { candidates, loadOf } from './assignment.ts'
+import { whenLed } from './bounded-wait.ts'
+import { leadershipOf, liveBrokers } from './leadership.ts'
+import { replaceReplica } from './placement.ts'
+import { directoriesNow } from './replaced-disks.ts'
+
+type Recovery = ResponseOf<'recoverPartition'>
+
+/** How long is waited for it to lead; it goes on afterwards. */
+const LEADING_MS_MAX = 10_000
+/** As far as placement goes: any number will do. */
+const START_AT_END = 0x1_0000
+
+/** @throws INVALID_REQUEST where it is not the one to be asked, or there is nothing to recover */
+export async function recoverPartition(
   services: RequestServices,
-  _request: RequestOf<'recoverPartition'>,
-): Promise<ResponseOf<'recoverPartition'>> {
-  throw new TidemarkError('INVALID_REQUEST', `broker ${services.brokerId} cannot recover partitions yet`)
+  request: RequestOf<'recoverPartition'>,
+): Promise<Recovery> {
+  const { topic, replica } = find(services, request)
+  const { partition, isLossAccepted } = request
+  const notes = whatIsKnown(services, topic, partition, replica)
+  const { logStartOffset, highWatermark, logEndOffset } = replica
+  const facts = { logStartOffset, highWatermark, logEndOffset }
+  if (!isLossAccepted) return { isDone: false, ...facts, notes }
+  const wanted = wantedAfterwards(services, topic, partition)
+  services.logger.warn({ topic: topic.name, partition, notes, ...facts }, 'a partition is recovered with loss accepted')
+  await want(services, topic, partition, wanted)
+  if (!replica.recover()) throw refused(`${nameOf(request)} cannot be recovered at this moment; ask again`)
+  await whenLed(services, new Map([[topic.topicId, new Set([partition])]]), LEADING_MS_MAX)
+  const isDone = services.localReplica?.(topic.topicId, partition)?.isLeading === true
+  const ids = wanted.map(({ brokerId }) => brokerId).join(', ')
+  const after = isDone
+    ? `broker ${services.brokerId} leads ${nameOf(request)} with what it has; it is on its way to brokers ${ids}`
+    : `broker ${services.brokerId} does not lead ${nameOf(request)} yet; \`tidemark topic describe ${topic.name} -p\` says why`
+  return { isDone, ...facts, notes: [after] }
+}
+
+function find(
+  services: RequestServices,
+  request: RequestOf<'recoverPartition'>,
+): { readonly topic: TopicDefinition; readonly replica: LocalReplica } {
+  const { coordinator, brokerId, localReplica } = services
+  if (localReplica === undefined) throw refused('this broker is alone: it leads whatever it has')
+  if (request.broker !== brokerId) throw refused(`this is broker ${brokerId}: ask broker ${request.broker} itself`)
+  const name = nameOf(request)
+  const topic = coordinator.topics.byName(request.topic)
+  if (topic === undefined || request.partition >= topic.partitions) {
+    throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no partition ${name}`)
+  }
+  const replica = localReplica(topic.topicId, request.partition)
+  if (replica === undefined) throw refused(`broker ${brokerId} has no replica of ${name}`)
+  if (!replica.isOpen) throw refused(`the log of ${name} on broker ${brokerId} is not open; its log says why`)
+  const leader = leadershipOf(services, topic.topicId, request.partition)?.leader
+  if (leader !== undefined || replica.isLeading) {
+    throw refused(`broker ${leader ?? brokerId} leads ${name}: there is nothing to recover`)
+  }
+  return { topic, replica }
+}
+
+/** What would be lost, as far as anybody here can know. */
+function whatIsKnown(
+  services: RequestServices,
+  topic: TopicDefinition,
+  partition: number,
+  replica: LocalReplica,
+): readonly string[] {
+  const { coordinator, brokerId: self } = services
+  const directories = directoriesNow(coordinator)
+  const voters = allVotersOf(replica.voterSets)
+  const missing = voters.filter(({ brokerId, directoryId }) => directories.get(brokerId) !== directoryId)
+  const notes: string[] = []
+  notes.push(
+    missing.length === 0
+      ? `all voters are there: ${listOf(voters)}`
+      : `of the voters ${listOf(voters)} these are missing: ${missing.map((one) => describeMissing(one, directories)).join(', ')}`,
+  )
+  const canElect = replica.voterSets.every(({ voters: set, minInSyncReplicas }) => {
+    const there = set.filter(({ brokerId, directoryId }) => directories.get(brokerId) === directoryId)
+    return there.length >= fenceQuorum(set.length, minInSyncReplicas)
+  })
+  if (canElect)
+    notes.push('enough voters are there to elect a leader by themselves: wait, unless waiting has not helped')
+  const agreed = coordinator.leaderships.of(topic.topicId, partition)
+  if (agreed?.leaderEpoch !== undefined) {
+    const { inSyncReplicas, leaderEpoch } = agreed
+    notes.push(
+      inSyncReplicas.includes(self)
+        ? `broker ${self} was in sync with the last leader that is known (epoch ${leaderEpoch}): it should have all that was acknowledged, but for the last moments`
+        : `broker ${self} was NOT in sync with the last leader that is known (epoch ${leaderEpoch}; in sync: ${inSyncReplicas.join(', ') || 'nobody'}): records that were acknowledged are missing here`,
+    )
+  }
+  if (replica.isSuspect)
+    notes.push(
+      'this replica may have lost records itself: its last life ended with a loss of power, or it was made anew',
+    )
+  const others = (topic.assignment?.[partition] ?? []).filter((id) => id !== self && directories.has(id))
+  if (others.length > 0)
+    notes.push(`brokers ${others.join(', ')} are there, too: ask the same of them, and take the one that has more`)
+  notes.push(
+    `what it has ends at offset ${replica.logEndOffset}; whatever others have behind that, or instead of it, is lost`,
+  )
+  return notes
+}
+
+/** The replicas that are there, and others in place of those that are not, as far as there are any. */
+function wantedAfterwards(services: RequestServices, topic: TopicDefinition, partition: number): readonly Voter[] {
+  const { coordinator, brokerId: self, random } = services
+  const directories = directoriesNow(coordinator)
+  const racks = new Map(coordinator.brokers().map(({ brokerId, rack }) => [brokerId, rack]))
+  const load = loadOf(coordinator)
+  const live = liveBrokers(services)
+  const assigned = topic.moves?.[partition]?.map(({ brokerId }) => brokerId) ?? topic.assignment?.[partition] ?? []
+  let row: readonly BrokerId[] = assigned.includes(self) ? assigned : [self, ...assigned.slice(1)]
+  for (const away of row.filter((id) => !live.has(id))) {
+    const brokers = candidates(coordinator).filter(({ brokerId }) => !row.includes(brokerId))
+    const startAt = random.integer(START_AT_END)
+    row =
+      brokers.length === 0
+        ? row.filter((id) => id !== away)
+        : replaceReplica({ row, leaving: away, brokers, racks, load, startAt })
+  }
+  return row.flatMap((brokerId) => {
+    const directoryId = directories.get(brokerId)
+    return directoryId === undefined ? [] : [{ brokerId, directoryId }]
+  })
+}
+
+async function want(
+  { coordinator, random }: RequestServices,
+  topic: TopicDefinition,
+  partition: number,
+  wanted: readonly Voter[],
+): Promise<void> {
+  const moves = { ...topic.moves, [partition]: wanted }
+  const outcome = await coordinator.topics.change(random.uuid(), topic.topicId, topic.version, { moves })
+  if (outcome.kind !== 'done') throw refused(`topic ${topic.name} has just been changed by somebody else; ask again`)
+}
+
+function describeMissing({ brokerId }: Voter, directories: ReadonlyMap<BrokerId, string>): string {
+  return directories.has(brokerId) ? `${brokerId} (there, with another data directory)` : `${brokerId} (away)`
+}
+
+function listOf(voters: readonly Voter[]): string {
+  return voters.map(({ brokerId }) => brokerId).join(', ')
+}
+
+function nameOf({ topic, partition }: { readonly topic: string; readonly partition: number }): string {
+  return `${topic}-${partition}`
+}
+
+function refused(text: string): TidemarkError {
+  return new TidemarkError('INVALID_REQUEST', text)
 }

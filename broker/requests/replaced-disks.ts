@@ -47,8 +47,8 @@ export function describeReplaced(topic: TopicDefinition, partition: number, repl
  * By the log of the replica here; else of the beginning, as long as they are known not to have changed since; else none.
  */
 export function votersOf(services: RequestServices, topic: TopicDefinition, partition: number): readonly Voter[] {
-  const local = services.localVoters?.(topic.topicId, partition)
-  if (local !== undefined) return local
+  const local = services.localReplica?.(topic.topicId, partition)
+  if (local?.isOpen === true) return local.voterSets.at(-1)?.voters ?? []
   const { assignment, directories = {}, origins } = topic
   if (origins?.[partition] !== undefined) return []
   return (assignment?.[partition] ?? []).flatMap((brokerId) => {

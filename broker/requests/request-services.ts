@@ -1,9 +1,9 @@
 // What the requests work with: the same for all of them, made once by whoever composes the broker.
 
-import type { BrokerId, LeaderEpoch, TopicId } from '../../shared/ids.ts'
+import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
-import type { Voter } from '../../shared/voters.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import type { Clock } from '../../shared/time.ts'
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
@@ -26,6 +26,22 @@ export interface LocalLeadership {
   readonly inSyncReplicas: readonly BrokerId[]
 }
 
+/** A replica on this broker, as it is at the moment. */
+export interface LocalReplica {
+  /** Whether its log is open; if not, nothing else here is of any worth. */
+  readonly isOpen: boolean
+  readonly isLeading: boolean
+  /** Whose word counts, by its log; two sets while a change is under way, the older one first. */
+  readonly voterSets: readonly VoterSet[]
+  /** It may lack records that it has confirmed. */
+  readonly isSuspect: boolean
+  readonly logStartOffset: Offset
+  readonly highWatermark: Offset
+  readonly logEndOffset: Offset
+  /** Has it go on alone, whatever others have; false where that cannot begin now. It leads some time later. */
+  recover(): boolean
+}
+
 export interface RequestServices {
   readonly cluster: string
   readonly brokerId: BrokerId
@@ -40,8 +56,8 @@ export interface RequestServices {
   readonly isCluster?: boolean
   /** What the replica of the partition on this broker knows of its leadership; undefined where there is none. */
   readonly localLeadership?: (id: TopicId, partition: number) => LocalLeadership | undefined
-  /** Whose word counts in the partition, by the log of the replica on this broker; undefined where there is none. */
-  readonly localVoters?: (id: TopicId, partition: number) => readonly Voter[] | undefined
+  /** The replica of the partition on this broker; undefined where there is none. */
+  readonly localReplica?: (id: TopicId, partition: number) => LocalReplica | undefined
   /** Why the partition is not as it should be, where the replica on this broker knows better than everybody else. */
   readonly explain?: (id: TopicId, partition: number) => string | undefined
   /** Absent where a broker is its own cluster. */

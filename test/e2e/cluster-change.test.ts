@@ -82,9 +82,10 @@ describeWithRedis('a broker that has come back with an empty disk', () => {
         const { partitions } = await client.admin().describeTopic(topic)
         return partitions[0]?.reason ?? ''
       }
-      expect(await checkOf(stage, 'disks')).toContain('broker 2 has another data directory than t-0 was made with')
-      expect(await reason()).toMatch(
-        /has another data directory than t-0 .*`tidemark broker move --topic t --partition 0 --to /,
-      )
+      const said = 'broker 2 has another data directory than t-0 was made with'
+      await expect.poll(() => checkOf(stage, 'disks'), { timeout: 2_000 }).toContain(said)
+      await expect
+        .poll(reason, { timeout: 2_000 })
+        .toMatch(/has another data directory than t-0 .*`tidemark broker move --topic t --partition 0 --to /)
     }))
 })
