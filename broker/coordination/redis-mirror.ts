@@ -23,7 +23,7 @@ import {
   topicText,
 } from './redis-records.ts'
 import { BEGIN_HISTORY, MERGE, READ, REPUBLISHED, type RedisScript } from './redis-scripts.ts'
-import { ClusterView } from './redis-view.ts'
+import { ClusterView, isNewer } from './redis-view.ts'
 import { judge, type RedisCounts, type RedisHead } from './redis-watch.ts'
 
 export interface MirrorOptions {
@@ -147,6 +147,7 @@ export class RedisMirror {
   }
 
   async #sync(): Promise<void> {
+    const { context, link } = this.#options
     if (this.#isStopped) throw this.#unavailable('is not used any more')
     for (let step = 0; step < STEPS_MAX;) {
       const reading = await this.#read(this.#cursor, this.#isToBeCounted())
@@ -166,7 +167,16 @@ export class RedisMirror {
           break
       }
       const knewBefore = this.view.members.size
-      await this.#takeIn(reading.objects)
+      const outdated = await this.#takeIn(reading.objects)
+      if (outdated.length > 0) {
+        // Lost, and put back by a broker that has missed what came after.
+        step += 1
+        if (!(await this.#merge(head, outdated))) continue
+        context.logger.warn(
+          { objects: outdated.length, redis: link.where },
+          'Redis had older records; they are put right',
+        )
+      }
       if (reading.objects.length === OBJECTS_PER_READ_MAX || this.view.members.size > knewBefore) continue
       this.#cursor = head.version
       this.#keepCounts(head)
@@ -333,10 +343,7 @@ export class RedisMirror {
   #lostLeaderships(objects: ReadonlyMap<string, RedisObject>): string[][] {
     const newer = [...this.view.leaderships].filter(([key, mine]) => {
       const text = objects.get(`leadership ${key}`)?.value
-      if (text === undefined) return true
-      const theirs = leadershipFrom(text)
-      const isSameEpoch = mine.leaderEpoch === theirs.leaderEpoch
-      return mine.leaderEpoch > theirs.leaderEpoch || (isSameEpoch && mine.version > theirs.version)
+      return text === undefined || isNewer(mine, leadershipFrom(text))
     })
     return newer.map(([key, record]) => ['leadership', key, leadershipText(record)])
   }
@@ -359,9 +366,13 @@ export class RedisMirror {
     return true
   }
 
-  async #takeIn(objects: readonly RedisObject[]): Promise<void> {
+  /** Answers what is known better here, as it is merged. */
+  async #takeIn(objects: readonly RedisObject[]): Promise<string[][]> {
+    const outdated: string[][] = []
     for (const object of objects) {
       if (this.#isStopped) throw this.#unavailable('is not used any more')
+      const better = this.#betterThan(object)
+      if (better !== undefined) outdated.push(better)
       if (object.kind === 'topic') await this.#takeInTopic(object)
       else if (object.kind === 'broker') this.#takeInMember(object)
       else this.#takeInLeadership(object)
@@ -369,6 +380,20 @@ export class RedisMirror {
       this.#cursor = object.version
       this.#counts = undefined
     }
+    return outdated
+  }
+
+  /** What is known here of the same thing, if that is newer than what Redis has. */
+  #betterThan({ kind, id, value, isDeleted }: RedisObject): string[] | undefined {
+    if (isDeleted || value === undefined || kind === 'broker') return undefined
+    if (kind === 'leadership') {
+      const mine = this.view.leaderships.get(id)
+      return mine !== undefined && isNewer(mine, leadershipFrom(value)) ? [kind, id, leadershipText(mine)] : undefined
+    }
+    const topic = topicFrom(value)
+    if (this.view.tombstones.has(topic.topicId)) return ['tombstone', id, '']
+    const mine = this.view.topics.get(topic.topicId)
+    return mine !== undefined && mine.version > topic.version ? [kind, id, topicText(mine)] : undefined
   }
 
   async #takeInTopic({ id, value, isDeleted }: RedisObject): Promise<void> {

@@ -58,8 +58,7 @@ export class ClusterView {
 
   isNewerLeadership(key: string, record: LeadershipRecord): boolean {
     const current = this.leaderships.get(key)
-    if (current === undefined || record.leaderEpoch > current.leaderEpoch) return true
-    return record.leaderEpoch === current.leaderEpoch && record.version > current.version
+    return current === undefined || isNewer(record, current)
   }
 
   /** Whether anything has changed. */
@@ -112,6 +111,12 @@ export class ClusterView {
     }
     return all
   }
+}
+
+/** Whether the one comes after the other. */
+export function isNewer(one: LeadershipRecord, other: LeadershipRecord): boolean {
+  if (one.leaderEpoch !== other.leaderEpoch) return one.leaderEpoch > other.leaderEpoch
+  return one.version > other.version
 }
 
 /** A leadership with what the topic says about its replicas. */

@@ -308,6 +308,39 @@ describeWithRedis('a Redis that is emptied or put back', () => {
     expect(back.coordinator.health().isOk).toBe(true)
   })
 
+  it('is put right by whoever knows better when it has older records again', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const { topics, leaderships } = one.coordinator
+    const [orders, deleted] = [topicOf('orders'), topicOf('deleted')]
+    const { topicId: id } = orders
+    for (const topic of [orders, deleted]) await topics.create(`create ${topic.name}`, topic)
+    await leaderships.claim(id, 0, epoch(3))
+    const records = await Promise.all(['topics', 'leaders'].map((name) => client.hgetall(`{tidemark:lives}:${name}`)))
+    const [oldTopics = {}, oldLeaders = {}] = records
+    await topics.change('change', id, 1, { partitions: 5 })
+    await topics.delete('delete', deleted.topicId)
+    await leaderships.claim(id, 0, epoch(4))
+    // As when it had lost them, and a broker has put back what it knew that was away when they were changed.
+    const version = Number(await client.hget('{tidemark:lives}:meta', 'version'))
+    const members = [`t:${id}`, `t:${deleted.topicId}`, `p:${id}:0`].flatMap((name, at) => [version + 1 + at, name])
+    await client
+      .multi()
+      .hset('{tidemark:lives}:topics', oldTopics)
+      .hset('{tidemark:lives}:names', { deleted: deleted.topicId })
+      .zrem('{tidemark:lives}:tombstones', deleted.topicId)
+      .hset('{tidemark:lives}:leaders', oldLeaders)
+      .zadd('{tidemark:lives}:changed', ...members)
+      .hincrby('{tidemark:lives}:meta', 'version', 3)
+      .exec()
+    await one.until(() => one.warnings.includes('Redis had older records; they are put right'))
+    const two = await begin({ url: redis.url, id: 2 })
+    expect([...two.coordinator.topics.list()]).toEqual([{ ...orders, partitions: 5, version: 2 }])
+    expect(two.coordinator.leaderships.of(id, 0)).toMatchObject({ leader: 1, leaderEpoch: 4 })
+    expect(one.warnings).not.toContain(NOT_BELIEVED)
+  })
+
   it('does not lead in an old epoch after Redis has forgotten the newer one', async () => {
     const redis = await redisWith()
     const client = clientOf(redis)
