@@ -19,6 +19,7 @@ import type { ReplicaPromise, Role } from './replication-events.ts'
 import { ElectionSchedule, SETTLE_MS, type ElectionSight } from './election-schedule.ts'
 import { isVoter } from '../../shared/voters.ts'
 import { fenceQuorum } from './fence-quorum.ts'
+import { IsolatedLeaders, type LedAlone } from './isolated-leaders.ts'
 import { PreferredLeaders, successorOf, type LedPartition } from './preferred-leaders.ts'
 import { SuspectedBrokers } from './suspected-brokers.ts'
 
@@ -35,6 +36,7 @@ export interface ElectableReplica {
     readonly promise: ReplicaPromise | undefined
     readonly hasHeardLeader: boolean
     readonly inSyncReplicas: readonly BrokerId[]
+    readonly isFollowed: boolean
   }
   campaign(epochHint: LeaderEpoch | undefined): void
   handOver(to: BrokerId): void
@@ -61,6 +63,8 @@ export interface LeaderElectorOptions {
   readonly meter?: Meter
   /** The process of another broker was seen to be gone. */
   readonly onBrokerGone?: (brokerId: BrokerId) => void
+  /** Tells the coordinator that this broker leads them no more, for others to try. */
+  readonly giveBack?: (replicas: readonly ElectableReplica[]) => void
 }
 
 /** Campaigns that are begun in one turn, and the least time to the next such turn. */
@@ -81,6 +85,7 @@ export class LeaderElector {
   readonly #options: LeaderElectorOptions
   readonly #schedule = new ElectionSchedule<ElectableReplica>()
   readonly #preferred: PreferredLeaders<ElectableReplica>
+  readonly #isolated: IsolatedLeaders<ElectableReplica>
   readonly #suspected: SuspectedBrokers
   /** To be looked at when this turn ends. */
   readonly #marked = new Set<ElectableReplica>()
@@ -99,6 +104,7 @@ export class LeaderElector {
     this.#options = options
     const { brokerId, coordinator, peers, timers, logger, clock } = options
     this.#preferred = new PreferredLeaders(brokerId)
+    this.#isolated = new IsolatedLeaders(brokerId)
     this.#lastPreferredAt = clock.monotonic()
     this.#suspected = new SuspectedBrokers({
       brokerId,
@@ -247,6 +253,7 @@ export class LeaderElector {
   #sweep(): void {
     const { clock, timers, brokerId } = this.#options
     this.#markAll()
+    this.#giveBack()
     const isDraining = this.#draining().has(brokerId)
     if (isDraining || clock.monotonic() - this.#lastPreferredAt >= PREFERRED_EVERY_MS) this.#giveAway(isDraining)
     this.#sweepTimer = timers.after(SWEEP_EVERY_MS, () => this.#sweep(), { background: true })
@@ -324,6 +331,30 @@ export class LeaderElector {
     if (dueAt === Infinity) return
     const delayMs = Math.max(0, Math.ceil(dueAt - now))
     this.#dueTimer = this.#options.timers.after(delayMs, () => this.#beginDue(), { background: true })
+  }
+
+  /** What nobody follows although others are there: they do not reach this broker, and could lead it among themselves. */
+  #giveBack(): void {
+    const { clock, replicas, logger, giveBack } = this.#options
+    if (giveBack === undefined || this.#coordinatedSince === undefined) return
+    const lifeOf = this.#lives()
+    const isMember = (id: BrokerId): boolean => lifeOf(id) !== undefined && !this.#suspected.isDead(id)
+    const alone: (readonly [ElectableReplica, LedAlone])[] = []
+    for (const replica of replicas()) {
+      const { leaderEpoch: epoch, identity, state, role } = replica
+      if (role !== 'leader' || epoch === undefined) continue
+      const quorum = fenceQuorum(identity.voters.length, identity.minInSyncReplicas)
+      const voters = identity.voters.map(({ brokerId }) => brokerId)
+      alone.push([replica, { epoch, voters, isFollowed: state.isFollowed, quorum }])
+    }
+    const agreedOn = ({ identity: { topicId, partition } }: ElectableReplica): BrokerId | undefined =>
+      this.#options.coordinator.leaderships.of(topicId, partition)?.leader
+    const isolated = this.#isolated
+      .take(alone, isMember, clock.monotonic())
+      .filter((replica) => agreedOn(replica) === this.#options.brokerId)
+    if (isolated.length === 0) return
+    logger.warn({ count: isolated.length }, 'no other replica reaches this broker: gives back what it leads')
+    giveBack(isolated)
   }
 
   #giveAway(isDraining: boolean): void {

@@ -21,6 +21,12 @@ interface News {
   readonly inSyncReplicas: readonly BrokerId[] | undefined
 }
 
+/** A led partition, as far as giving it back goes. */
+interface Resigning {
+  readonly identity: Pick<Replica['identity'], 'topicId' | 'partition'>
+  readonly leaderEpoch: LeaderEpoch | undefined
+}
+
 export interface LeadershipPublisherOptions {
   readonly coordinator: Coordinator
   readonly timers: Timers
@@ -64,7 +70,7 @@ export class LeadershipPublisher {
   }
 
   /** They are led by nobody, as far as others are to know. Best effort: whoever asks for it asks again. */
-  giveBack(replicas: readonly Pick<Replica, 'identity' | 'leaderEpoch'>[]): void {
+  giveBack(replicas: readonly Resigning[]): void {
     const { coordinator, random, logger } = this.#options
     const resignations = replicas.flatMap(({ identity: { topicId, partition }, leaderEpoch }) =>
       leaderEpoch === undefined ? [] : [{ topicId, partition, leaderEpoch }],

@@ -98,6 +98,8 @@ export class Network {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#kill()
     process.off('exit', this.#kill)
+    // A namespace goes some time after its last process, and what is in it with it.
+    for (const place of this.#holders.keys()) await run('ip', ['link', 'del', outsideOf(place)]).catch(() => undefined)
     await run('ip', ['link', 'del', 'tidemark']).catch(() => undefined)
   }
 
@@ -107,7 +109,7 @@ export class Network {
     const own = await readlink('/proc/self/ns/net')
     // It has begun in our namespace.
     while ((await readlink(`/proc/${holder.pid}/ns/net`).catch(() => own)) === own) await pause(5)
-    const outside = `to-${place}`
+    const outside = outsideOf(place)
     await run('ip', ['link', 'add', outside, 'type', 'veth', 'peer', 'name', 'inside', 'netns', `${holder.pid}`])
     await run('ip', ['link', 'set', outside, 'master', 'tidemark', 'up'])
     await this.#ip(place, ['link', 'set', 'lo', 'up'])
@@ -121,6 +123,7 @@ export class Network {
   }
 }
 
+const outsideOf = (place: Place): string => `to-${place}`
 const deviceOf = (place: Place): string => (place === 'clients' ? 'tidemark' : 'inside')
 
 function placeOf(text: string): Place {

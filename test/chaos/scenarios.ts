@@ -18,6 +18,9 @@ export interface Scenario {
 /** Longer than the lease of whoever sleeps, with what its successor may need. */
 const LONG_MS = LEASE_MS + 3_000
 
+/** A leader that nobody follows gives back what it leads, although it has its lease. */
+const GIVEN_BACK_MS = 9_000
+
 /** One broker after the other. */
 async function restartAll(stage: ChaosStage): Promise<void> {
   for (const id of stage.cluster.ids) {
@@ -40,11 +43,12 @@ async function cutOff(
   stage: ChaosStage,
   what: string,
   cut: (leader: number, others: readonly number[]) => Promise<void>,
+  forMs = LONG_MS,
 ): Promise<void> {
   const leader = await stage.someLeader()
   stage.tell(`broker ${leader} ${what}`)
   await cut(leader, stage.others(leader))
-  await stage.wait(LONG_MS, LONG_MS + 2_000)
+  await stage.wait(forMs, forMs + 2_000)
   stage.tell('the network heals')
   await stage.network.heal()
 }
@@ -280,9 +284,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     about: 'a leader is cut off from its followers alone: clients and Redis reach it',
     hasNetwork: true,
     round: (stage) =>
-      cutOff(stage, 'is cut off from the other brokers', async (leader, others) => {
-        for (const other of others) await stage.network.cut(leader, other)
-      }),
+      cutOff(
+        stage,
+        'is cut off from the other brokers',
+        async (leader, others) => {
+          for (const other of others) await stage.network.cut(leader, other)
+        },
+        GIVEN_BACK_MS,
+      ),
   },
 
   'cut-from-redis': {
@@ -301,12 +310,23 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 
   'cut-ring': {
-    about: 'a leader and one follower do not reach each other; everything else does',
+    about:
+      'a leader and one follower do not reach each other, everything else does; then the leader is stopped or killed',
     hasNetwork: true,
-    round: (stage) =>
-      cutOff(stage, 'and one other do not reach each other', (leader, others) =>
-        stage.network.cut(leader, stage.oneOf(others)),
-      ),
+    async round(stage) {
+      const leader = await stage.someLeader()
+      const other = stage.oneOf(stage.others(leader))
+      stage.tell(`brokers ${leader} and ${other} do not reach each other`)
+      await stage.network.cut(leader, other)
+      await stage.wait(LONG_MS)
+      if (stage.random.integer(2) === 0) await stage.stop(leader)
+      else await stage.kill(leader)
+      await stage.wait(0, 2_000)
+      await stage.start(leader)
+      await stage.wait(0, 1_000)
+      stage.tell('the network heals')
+      await stage.network.heal()
+    },
   },
 
   'cut-and-kill': {
@@ -316,7 +336,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       const leader = await stage.someLeader()
       stage.tell(`broker ${leader} is cut off from the other brokers`)
       for (const other of stage.others(leader)) await stage.network.cut(leader, other)
-      await stage.wait(LONG_MS)
+      await stage.wait(0, GIVEN_BACK_MS)
       const victim = stage.oneOf(stage.others(leader))
       await stage.kill(victim)
       await stage.wait(0, 1_500)
