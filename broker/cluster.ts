@@ -71,7 +71,6 @@ export class Cluster {
       replicas: () => replication.all(),
       onBrokerGone: (id) => replication.onBrokerGone(id),
       giveBack: (replicas) => publisher.giveBack(replicas),
-      giveBack: (replicas) => publisher.giveBack(replicas),
     })
     this.replication = replication
     this.requests = {
