@@ -85,6 +85,11 @@ export class SimConnection {
     if (this.from === host) this.client.vanish()
     if (this.to === host) this.server.vanish()
   }
+
+  onHostBack(host: string): void {
+    if (this.from === host) this.server.onOtherBack()
+    if (this.to === host) this.client.onOtherBack()
+  }
 }
 
 export class SimEnd {
@@ -114,6 +119,8 @@ export class SimEnd {
   #era = 0
   /** Nothing goes out or comes in any more, though the process has not been told yet. */
   #isBroken = false
+  /** Something was sent to a host without power. */
+  #isUnheard = false
   /** Arrived where the way was cut; in order. */
   readonly #held: Segment[] = []
 
@@ -202,6 +209,11 @@ export class SimEnd {
     this.#network.scheduler.at(this.#network.arrivalMs(), () => {
       this.#close(socketError('ECONNRESET', `read ${this.#connection.name}`), undefined)
     })
+  }
+
+  /** What is sent again to a host that has come back is answered by a reset. */
+  onOtherBack(): void {
+    if (this.#isUnheard) this.breakOff()
   }
 
   vanish(): void {
@@ -306,7 +318,10 @@ export class SimEnd {
   #arrive(segment: Segment): void {
     const network = this.#network
     const to = this.other.#host
-    if (network.isDark(to)) return
+    if (network.isDark(to)) {
+      this.#isUnheard = true
+      return
+    }
     if (!network.isCut(this.#host, to) && this.#held.length === 0) {
       this.other.#receive(segment)
       return

@@ -108,7 +108,10 @@ export class SimNetwork implements ConnectionWay {
   }
 
   lighten(hostName: string): void {
-    this.#host(hostName).isDark = false
+    const host = this.#host(hostName)
+    if (!host.isDark) return
+    host.isDark = false
+    for (const connection of [...this.connections]) connection.onHostBack(hostName)
   }
 
   arrivalMs(): number {

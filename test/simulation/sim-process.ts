@@ -64,20 +64,21 @@ export class SimProcess implements Clock, Timers {
   after(delayMs: number, callback: () => void): Timer {
     const { scheduler, random } = this.#host
     const dueMs = Math.max(1, Math.trunc(delayMs)) / this.#rate + random.fraction()
-    const event = scheduler.after(dueMs, () => {
-      this.#timers.delete(event)
-      this.run('timer', '', callback)
-    })
+    const event = scheduler.after(dueMs, () => this.#runTimer('timer', event, callback))
     return this.#keep(event)
   }
 
   atEndOfTurn(callback: () => void): void {
     const { scheduler } = this.#host
-    const event = scheduler.after(0, () => {
-      this.#timers.delete(event)
-      this.run('turn', '', callback)
-    })
+    const event = scheduler.after(0, () => this.#runTimer('turn', event, callback))
     this.#keep(event)
+  }
+
+  /** One that came due in a pause may be cancelled before it is run. */
+  #runTimer(what: string, event: ScheduledEvent, callback: () => void): void {
+    this.run(what, '', () => {
+      if (this.#timers.delete(event)) callback()
+    })
   }
 
   /** Runs a piece of the process now, or when it goes on, or never. */
