@@ -153,11 +153,13 @@ describe('a metadata cache', () => {
 
   it('loses no added partition to a broker that has not heard of it yet', async () => {
     const { cache, asked } = make()
-    const answers = ['a', 'a', 'b'].map((topicId, index) => {
-      const { topics, ...rest } = responseOf(['t'])
-      const partitions = Array.from({ length: index === 0 ? 3 : 2 }, (_, partition) => partitionOf(partition, 0))
-      return { ...rest, topics: topics.map((topic) => ({ ...topic, topicId, partitions })) }
-    })
+    const answerOf = (topicId: string, count: number): Response => {
+      const [described, ...others] = responseOf(['t']).topics
+      if (described === undefined) throw new Error('a topic was asked for')
+      const partitions = Array.from({ length: count }, (_, partition) => partitionOf(partition, 0))
+      return { ...responseOf([]), topics: [{ ...described, topicId, partitions }, ...others] }
+    }
+    const answers = [answerOf('a', 3), answerOf('a', 2), answerOf('b', 2)]
     const counts: (number | undefined)[] = []
     for (const [index, answer] of answers.entries()) {
       const refreshed = cache.refresh(['t'], false)
