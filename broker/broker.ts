@@ -413,6 +413,7 @@ class RunningBroker implements Broker {
       replicas: cluster.requests,
       drain: (isDraining: boolean) => this.#drain(isDraining),
       localLeadership: (id: TopicId, partition: number) => cluster.leadershipOf(id, partition),
+      peerTroubles: () => cluster.peerTroubles(),
       localReplica: (id: TopicId, partition: number) => cluster.replicaOf(id, partition),
       explain: (id: TopicId, partition: number) => cluster.explain(id, partition),
     }

@@ -12,7 +12,7 @@ import type { Replica } from './replication/replica.ts'
 import type { LocalLeadership, LocalReplica } from './requests/request-services.ts'
 import type { ReplicaRequests } from './requests/requests.ts'
 import type { LogDirectory } from './storage/log-directory.ts'
-import { PeerLinks } from './peers/peer-links.ts'
+import { PeerLinks, type PeerTrouble } from './peers/peer-links.ts'
 import { LeaderElector } from './replication/leader-elector.ts'
 import { LeadershipPublisher } from './replication/leadership-publisher.ts'
 import { ReplicaFetchRequests } from './replication/replica-fetch.ts'
@@ -100,6 +100,11 @@ export class Cluster {
     if (replica === undefined || leaderEpoch === undefined) return undefined
     const leader = replica.role === 'leader' ? this.replication.brokerId : undefined
     return { leader, leaderEpoch, inSyncReplicas: replica.state.inSyncReplicas }
+  }
+
+  /** Of the members that this broker has no connection to. */
+  peerTroubles(): readonly PeerTrouble[] {
+    return this.#peers.troubles()
   }
 
   /** The replica here; undefined where there is none. */

@@ -91,6 +91,11 @@ export class PeerLink {
     }
   }
 
+  /** Why there is no connection, as far as an attempt has failed; undefined while there is one. */
+  get trouble(): string | undefined {
+    return this.#isConnected ? undefined : this.#complaint
+  }
+
   /** Idempotent. */
   close(): void {
     if (this.#isClosed) return
@@ -142,14 +147,14 @@ export class PeerLink {
     const { cluster } = this.#host
     if (hello.cluster !== cluster || hello.brokerId !== brokerId) {
       const said = `broker ${hello.brokerId} of cluster ${hello.cluster}`
-      return `${address} says it is ${said}, expected broker ${brokerId} of ${cluster}`
+      return `${address} says it is ${said}, expected broker ${brokerId} of ${cluster}; correct the advertise, the broker-id or the cluster of that broker`
     }
     for (const name of REQUESTS) {
       const { number, versionMax } = APIS[name]
       const spoken = hello.apis.find(({ api }) => api === number)
       if (spoken !== undefined && spoken.versionMin <= versionMax && versionMax <= spoken.versionMax) continue
       const theirs = spoken === undefined ? 'does not know it' : `speaks ${spoken.versionMin} to ${spoken.versionMax}`
-      return `${name} in version ${versionMax}: ${address} with ${hello.software} ${theirs}`
+      return `${name} in version ${versionMax}: ${address} with ${hello.software} ${theirs}; run versions on all brokers that know each other's requests`
     }
     return undefined
   }

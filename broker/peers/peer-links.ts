@@ -29,6 +29,12 @@ interface Entry {
 
 type Listener = Parameters<Peers['subscribe']>[0]
 
+export interface PeerTrouble {
+  readonly peer: BrokerId
+  readonly address: string
+  readonly trouble: string
+}
+
 export class PeerLinks implements Peers {
   readonly #parts: PeerLinksParts
   readonly #host: PeerLinkHost
@@ -80,6 +86,15 @@ export class PeerLinks implements Peers {
 
   isConnected(to: BrokerId): boolean {
     return this.#entries.get(to)?.link.isConnected === true
+  }
+
+  /** Of the members that could not be connected to: where they are said to be, and why. */
+  troubles(): readonly PeerTrouble[] {
+    return [...this.#entries].flatMap(([peer, { link }]) => {
+      const { trouble } = link
+      const { host, port } = link.peer
+      return trouble === undefined ? [] : [{ peer, address: `${host}:${port}`, trouble }]
+    })
   }
 
   isRefusing(to: BrokerId): Promise<boolean> {

@@ -44,6 +44,7 @@ export function clusterChecks(services: RequestServices, troubles: PartitionTrou
   }
   return [
     { name: 'brokers', isOk: away.size === 0, detail: describeBrokers(live.size, away, drained(coordinator)) },
+    { name: 'connections', ...describeConnections(services) },
     { name: 'leaders', ...verdict(found.leaderless, partitions, 'have no leader') },
     { name: 'replicas', ...verdict(found.behind, partitions, 'have fewer replicas in sync than they should') },
     {
@@ -60,6 +61,15 @@ function describeBrokers(there: number, away: ReadonlySet<number>, draining: rea
   if (away.size === 0) return `${there} there, none away${drainedToo}`
   const ids = [...away].sort((a, b) => a - b).join(', ')
   return `${there} there; away, with replicas: ${ids}${drainedToo}`
+}
+
+/** As the broker sees it that is asked. */
+function describeConnections({ brokerId, peerTroubles }: RequestServices): { isOk: boolean; detail: string } {
+  const troubles = peerTroubles?.() ?? []
+  if (troubles.length === 0) return { isOk: true, detail: `broker ${brokerId} is connected to all others` }
+  const each = troubles.map(({ peer, address, trouble }) => `to broker ${peer} at ${address}: ${trouble}`)
+  const say = `is that where it listens for the others (advertise), and does it run?`
+  return { isOk: false, detail: `broker ${brokerId} has no connection ${each.join('; ')}; ${say}` }
 }
 
 /** They are no trouble; who waits for one wants to see it. */

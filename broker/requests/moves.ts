@@ -273,6 +273,6 @@ function tooFew(
 ): TidemarkError {
   const others = drainedToo.filter((id) => id !== leaving && !row.includes(id))
   const besides = others.length === 0 ? '' : ` besides ${others.join(', ')}, which get none while they are drained`
-  const text = `broker ${leaving} cannot be left out: ${topic.name}-${partition} has ${row.length} replicas, and there is no broker that has none of it${besides}; add a broker first, or move the partition to fewer`
+  const text = `broker ${leaving} cannot be left out: ${topic.name}-${partition} has ${row.length} ${row.length === 1 ? 'replica' : 'replicas'}, and there is no broker that has none of it${besides}; add a broker first, or move the partition to fewer`
   return new TidemarkError('INVALID_REPLICATION_FACTOR', text)
 }

@@ -72,7 +72,8 @@ export function checkReplicationFactor(
   if (replicationFactor >= 1 && replicationFactor <= brokers) return
   const there = brokers === 1 ? 'is 1 broker' : `are ${brokers} brokers`
   const besides = drained.length === 0 ? '' : ` besides ${drained.join(', ')}, which get none while they are drained`
-  const text = `replication factor ${replicationFactor} is not possible: there ${there}${besides}`
+  const what = replicationFactor < 1 ? 'ask for at least 1' : 'ask for fewer replicas, or start more brokers'
+  const text = `replication factor ${replicationFactor} is not possible: there ${there}${besides}; ${what}`
   throw new TidemarkError('INVALID_REPLICATION_FACTOR', text)
 }
 

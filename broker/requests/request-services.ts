@@ -62,6 +62,12 @@ export interface RequestServices {
   readonly explain?: (id: TopicId, partition: number) => string | undefined
   /** Absent where a broker is its own cluster. */
   readonly replicas?: ReplicaRequests
+  /** Of the members that this broker could not connect to: where they are said to be, and why. */
+  readonly peerTroubles?: () => readonly {
+    readonly peer: BrokerId
+    readonly address: string
+    readonly trouble: string
+  }[]
   /** Sets or takes back the mark that this broker is drained. Absent where a broker is its own cluster. */
   readonly drain?: (isDraining: boolean) => Promise<void>
   /** What is looked at to tell whether all is well. */

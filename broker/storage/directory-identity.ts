@@ -61,10 +61,14 @@ export async function claimDirectory(
 
 function checkOwner(identity: DirectoryIdentity, directory: string, owner: DirectoryOwner): DirectoryIdentity {
   if (identity.cluster !== owner.cluster) {
-    throw notUsable(`${directory} belongs to cluster ${identity.cluster}, and this broker to cluster ${owner.cluster}`)
+    throw notUsable(
+      `${directory} belongs to cluster ${identity.cluster}, and this broker to cluster ${owner.cluster}; correct cluster, or start on another data-dir`,
+    )
   }
   if (identity.brokerId !== owner.brokerId) {
-    throw notUsable(`${directory} belongs to broker ${identity.brokerId}, and this is broker ${owner.brokerId}`)
+    throw notUsable(
+      `${directory} belongs to broker ${identity.brokerId}, and this is broker ${owner.brokerId}; correct broker-id, or start on another data-dir`,
+    )
   }
   return identity
 }

@@ -183,7 +183,10 @@ export function minInSyncReplicasOf(
   if (value <= replicationFactor) return value
   const whose =
     config[name] === undefined ? `${name}=${value}, which the broker sets for all topics,` : `${name}=${value}`
-  throw new TidemarkError('INVALID_CONFIG', `${whose} is above the replication factor, which is ${replicationFactor}`)
+  throw new TidemarkError(
+    'INVALID_CONFIG',
+    `${whose} is above the replication factor, which is ${replicationFactor}; lower it, or ask for more replicas`,
+  )
 }
 
 /** Every key with its value in force, in the order of the table. @throws INVALID_CONFIG as parseTopicConfig. */

@@ -77,7 +77,7 @@ describeWithRedis('topics of a cluster', () => {
       [1, 3],
     ])
     expect(await cluster.create({ topic: 'b', replicationFactor: 3 })).toBe(
-      'INVALID_REPLICATION_FACTOR: replication factor 3 is not possible: there are 2 brokers besides 2, which get none while they are drained',
+      'INVALID_REPLICATION_FACTOR: replication factor 3 is not possible: there are 2 brokers besides 2, which get none while they are drained; ask for fewer replicas, or start more brokers',
     )
     const { brokers, checks } = await cluster.ask('clusterInfo', {})
     expect(brokers.map(({ isDraining }) => isDraining)).toEqual([false, true, false])
@@ -103,10 +103,10 @@ describeWithRedis('topics of a cluster', () => {
   it('are refused when there are too few brokers, or fewer replicas than must hold a record', async () => {
     const cluster = await startCluster(redis.url, { topicDefaults: { 'min.insync.replicas': '2' } })
     expect(await cluster.create({ replicationFactor: 4 })).toBe(
-      'INVALID_REPLICATION_FACTOR: replication factor 4 is not possible: there are 3 brokers',
+      'INVALID_REPLICATION_FACTOR: replication factor 4 is not possible: there are 3 brokers; ask for fewer replicas, or start more brokers',
     )
     expect(await cluster.create({ replicationFactor: 2, config: [['min.insync.replicas', '3']] })).toBe(
-      'INVALID_CONFIG: min.insync.replicas=3 is above the replication factor, which is 2',
+      'INVALID_CONFIG: min.insync.replicas=3 is above the replication factor, which is 2; lower it, or ask for more replicas',
     )
     expect(await cluster.create({ replicationFactor: 1 })).toMatch(/^INVALID_CONFIG: .* the broker sets for all topics/)
     expect(await cluster.create({})).toBe('created')

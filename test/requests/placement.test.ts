@@ -142,10 +142,10 @@ describe('a placement', () => {
   it('is refused where there are fewer brokers than replicas', () => {
     const asked = { load: NO_LOAD, partitions: 1, startAt: 0 }
     expect(() => placeReplicas({ ...asked, brokers: brokersOf('a', 'b'), replicationFactor: 3 })).toThrow(
-      'replication factor 3 is not possible: there are 2 brokers',
+      'replication factor 3 is not possible: there are 2 brokers; ask for fewer replicas, or start more brokers',
     )
     expect(() => placeReplicas({ ...asked, brokers: brokersOf('a'), replicationFactor: 0 })).toThrow(
-      'replication factor 0 is not possible: there is 1 broker',
+      'replication factor 0 is not possible: there is 1 broker; ask for at least 1',
     )
   })
 })

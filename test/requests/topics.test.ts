@@ -77,7 +77,7 @@ describe('creating topics', () => {
       'INVALID_PARTITIONS: a topic has 1 to 10000 partitions, not 0',
     ])
     expect(await create(topicOf('a', { replicationFactor: 2 }))).toEqual([
-      'INVALID_REPLICATION_FACTOR: replication factor 2 is not possible: there is 1 broker',
+      'INVALID_REPLICATION_FACTOR: replication factor 2 is not possible: there is 1 broker; ask for fewer replicas, or start more brokers',
     ])
     expect(await create(topicOf('a', { config: [['retention.mss', '1']] }))).toEqual([
       expect.stringMatching(/^INVALID_CONFIG: .*did you mean retention.ms/),

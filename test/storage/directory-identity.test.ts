@@ -32,11 +32,11 @@ describe('the identity of a data directory', () => {
     await claim(disk, 'shop', 1)
     await expect(claim(disk, 'bank', 1)).rejects.toMatchObject({
       code: 'DIRECTORY_NOT_USABLE',
-      message: '/d belongs to cluster shop, and this broker to cluster bank',
+      message: '/d belongs to cluster shop, and this broker to cluster bank; correct cluster, or start on another data-dir',
     })
     await expect(claim(disk, 'shop', 2)).rejects.toMatchObject({
       code: 'DIRECTORY_NOT_USABLE',
-      message: '/d belongs to broker 1, and this is broker 2',
+      message: '/d belongs to broker 1, and this is broker 2; correct broker-id, or start on another data-dir',
     })
   })
 

@@ -101,10 +101,10 @@ describe('how many replicas must hold a record', () => {
 
   it('is never more than there are', () => {
     expect(() => of(2, { 'min.insync.replicas': '3' })).toThrow(
-      'min.insync.replicas=3 is above the replication factor, which is 2',
+      'min.insync.replicas=3 is above the replication factor, which is 2; lower it, or ask for more replicas',
     )
     expect(() => of(1, {}, { 'min.insync.replicas': '2' })).toThrow(
-      'min.insync.replicas=2, which the broker sets for all topics, is above the replication factor, which is 1',
+      'min.insync.replicas=2, which the broker sets for all topics, is above the replication factor, which is 1; lower it, or ask for more replicas',
     )
     expect(() => of(1, { 'min.insync.replicas': 'two' })).toThrow('min.insync.replicas="two" is not allowed')
   })
