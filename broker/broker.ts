@@ -236,6 +236,7 @@ class RunningBroker implements Broker {
     const isCluster = this.#options.redis !== undefined
     if (isCluster) await adoptTopics(directory, brokerId(this.#options.brokerId))
     const coordinator = await this.#startCoordinator(directory, turnWriter)
+    if (isCluster) await directory.compareStarts(coordinator.lastLifeOf(brokerId(this.#options.brokerId)))
     const { clock, timers } = this.#environment
     const delayed = new DelayedOperations({ clock, timers, countMax: this.#options.delayedOperationsMax })
     if (isCluster) this.#drainMark = new DrainMark(this.#disk, this.#dataPath)
@@ -484,6 +485,7 @@ class RunningBroker implements Broker {
     const { host, port } = this.#advertised()
     const directory = must(this.#directory, 'a broker joins with its directory open')
     const bootId = this.#disk.bootId()
+    const { incarnation: starts } = directory.startFacts
     return {
       brokerId: brokerId(this.#options.brokerId),
       incarnation: this.#incarnation,
@@ -493,6 +495,7 @@ class RunningBroker implements Broker {
       software: BROKER_SOFTWARE,
       startedAt: this.#startedAt,
       directoryId: directory.identity.directoryId,
+      ...(starts === undefined ? {} : { starts }),
       ...(bootId === undefined ? {} : { bootId }),
       ...(this.#drainMark?.isDraining === true ? { isDraining: true } : {}),
     }

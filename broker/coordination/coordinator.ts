@@ -30,6 +30,8 @@ export interface BrokerRecord {
   readonly startedAt: TimestampMs
   /** Of its data directory. A life with the same one is the successor of this life, not a stranger with the same number. */
   readonly directoryId?: string
+  /** How many starts that directory has counted, this one included; absent where it could not count. */
+  readonly starts?: number
   /** Of the operating system it runs on, drawn at every boot; absent where that cannot be known. */
   readonly bootId?: string
   /** It is to lead nothing that another can, and to be given no more replicas. */
@@ -180,6 +182,8 @@ export interface Coordinator {
   announce(self: BrokerRecord): Promise<void>
   /** The members, this one included once it has joined, by ascending id. */
   brokers(): readonly BrokerRecord[]
+  /** The newest life of the broker that anybody has told of, be it over or not; undefined when none is remembered. */
+  lastLifeOf(id: BrokerId): BrokerRecord | undefined
   /** The broker that administers topics: the same on all members, as far as they agree. */
   controller(): BrokerId | undefined
   /** The session of a broker that brokers() names: of one life from when it joined until it was lost. */

@@ -59,6 +59,10 @@ export class InProcessCoordinator implements Coordinator {
     return this.#self === undefined ? [] : [this.#self]
   }
 
+  lastLifeOf(id: BrokerId): BrokerRecord | undefined {
+    return this.#self?.brokerId === id ? this.#self : undefined
+  }
+
   controller(): BrokerId | undefined {
     return this.#self?.brokerId
   }

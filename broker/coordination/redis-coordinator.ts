@@ -191,6 +191,10 @@ class RedisCoordinator implements Coordinator {
     return this.#stopping.signal.aborted ? [] : this.#mirror.view.brokers()
   }
 
+  lastLifeOf(id: BrokerId): BrokerRecord | undefined {
+    return this.#mirror.view.members.get(id)?.broker
+  }
+
   controller(): BrokerId | undefined {
     return this.brokers()[0]?.brokerId
   }

@@ -60,7 +60,7 @@ export function memberFrom(text: string): MemberRecord {
   return reading('broker', text, () => {
     const fields = fieldsOf(JSON.parse(text))
     const broker = fieldsOf(fields['broker'])
-    const { rack, directoryId, bootId, isDraining } = broker
+    const { rack, directoryId, starts, bootId, isDraining } = broker
     return {
       session: textIn(fields, 'session'),
       broker: {
@@ -72,6 +72,7 @@ export function memberFrom(text: string): MemberRecord {
         software: textIn(broker, 'software'),
         startedAt: timestampMs(numberIn(broker, 'startedAt')),
         ...(typeof directoryId === 'string' ? { directoryId } : {}),
+        ...(typeof starts === 'number' ? { starts } : {}),
         ...(typeof bootId === 'string' ? { bootId } : {}),
         ...(isDraining === true ? { isDraining } : {}),
       },

@@ -15,6 +15,8 @@ const FORMAT_VERSION = 1
 export interface DirectoryIdentity {
   readonly formatVersion: number
   readonly directoryId: string
+  /** Those that it had before; see renewDirectoryId. */
+  readonly formerIds?: readonly string[]
   readonly cluster: string
   readonly brokerId: BrokerId
   readonly createdAt: TimestampMs
@@ -24,6 +26,9 @@ export interface DirectoryOwner {
   readonly cluster: string
   readonly brokerId: BrokerId
 }
+
+/** Only what was written under the last one may still be there. */
+const FORMER_IDS_MAX = 16
 
 /** Names that prove that a broker has written to the directory. */
 const CONTENTS = ['logs', 'topics', 'recovery-points', 'clean-shutdown'] as const
@@ -59,6 +64,23 @@ export async function claimDirectory(
   return identity
 }
 
+/**
+ * Gives another id to a directory that is older than what others remember of it, as a disk is that was put back to what it
+ * was: its replicas may have promised, and acknowledged, what they do not know any more, and nobody counts on them under the
+ * new id. Durable when it resolves. @throws DiskError
+ */
+export async function renewDirectoryId(
+  disk: Disk,
+  directory: string,
+  identity: DirectoryIdentity,
+  random: Random,
+): Promise<DirectoryIdentity> {
+  const formerIds = [...(identity.formerIds ?? []), identity.directoryId].slice(-FORMER_IDS_MAX)
+  const renewed = { ...identity, directoryId: random.uuid(), formerIds }
+  await writeCheckpoint(disk, `${directory}/identity`, renewed)
+  return renewed
+}
+
 function checkOwner(identity: DirectoryIdentity, directory: string, owner: DirectoryOwner): DirectoryIdentity {
   if (identity.cluster !== owner.cluster) {
     throw notUsable(
@@ -88,22 +110,29 @@ function decode(value: unknown, path: string): DirectoryIdentity {
   const cluster = field('cluster')
   const broker = field('brokerId')
   const createdAt = field('createdAt')
+  const formerIds = field('formerIds') ?? []
   if (
     version !== FORMAT_VERSION ||
     typeof directoryId !== 'string' ||
     typeof cluster !== 'string' ||
     typeof broker !== 'number' ||
-    typeof createdAt !== 'number'
+    typeof createdAt !== 'number' ||
+    !isTexts(formerIds)
   ) {
     throw new TidemarkError('FILE_CORRUPT', `${path} is damaged: a field is missing or of the wrong kind`)
   }
   return {
     formatVersion: version,
     directoryId,
+    ...(formerIds.length === 0 ? {} : { formerIds }),
     cluster,
     brokerId: brokerId(broker),
     createdAt: timestampMs(createdAt),
   }
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string')
 }
 
 function notUsable(message: string): TidemarkError {

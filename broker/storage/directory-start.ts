@@ -24,6 +24,7 @@ export interface DirectoryStartParts {
   readonly disk: Disk
   readonly path: string
   readonly directoryId: string
+  readonly formerIds: readonly string[] | undefined
   readonly brokerId: BrokerId
   readonly logger: Logger
   readonly topics: TopicStore
@@ -51,6 +52,7 @@ export async function examineStart(parts: DirectoryStartParts, claimed: Readonly
     disk,
     path: `${path}/promises`,
     directoryId,
+    formerIds: parts.formerIds,
     kernelLived,
     isDeleted: (id: Parameters<TopicStore['isDeleted']>[0]) => topics.isDeleted(id),
   }

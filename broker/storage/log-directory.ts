@@ -16,7 +16,7 @@ import type { Logger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import type { Clock, Timers } from '../../shared/time.ts'
 import type { DirectoryIdentity } from './directory-identity.ts'
-import { claimDirectory } from './directory-identity.ts'
+import { claimDirectory, renewDirectoryId } from './directory-identity.ts'
 import type { DirectoryStart } from './directory-start.ts'
 import { examineStart } from './directory-start.ts'
 import type { DirectoryLock, Disk } from './disk.ts'
@@ -73,6 +73,12 @@ export interface LogDirectoryOptions {
   readonly reserveBytes?: number | undefined
 }
 
+/** What others remember of a start of a data directory. */
+export interface SeenStart {
+  readonly directoryId?: string
+  readonly starts?: number
+}
+
 interface FoundLog {
   /** Of its directory. */
   readonly name: string
@@ -85,7 +91,7 @@ interface FoundLog {
 }
 
 export class LogDirectory {
-  readonly identity: DirectoryIdentity
+  #identity: DirectoryIdentity
   /** The topics of this directory; changed only through the methods here. */
   readonly topics: TopicStore
   readonly space: DiskSpace
@@ -146,7 +152,7 @@ export class LogDirectory {
     const { disk, path, timers, logger } = options
     this.#options = options
     this.#lock = lock
-    this.identity = identity
+    this.#identity = identity
     this.topics = topics
     this.#directories = directories
     this.highWatermarks = new HighWatermarks(disk, `${path}/high-watermarks`, logger)
@@ -223,7 +229,33 @@ export class LogDirectory {
 
   /** What this start has found out about the life before. */
   get startFacts(): StartFacts {
-    return must(this.#start, 'the directory is open').facts
+    const { facts } = must(this.#start, 'the directory is open')
+    return { ...facts, directoryId: this.#identity.directoryId }
+  }
+
+  get identity(): DirectoryIdentity {
+    return this.#identity
+  }
+
+  /**
+   * To be told, before any replica takes part, which start of this directory others have seen last. If it has a count that
+   * this one has not passed, the disk has been put back to an older state: the directory takes another id, so that its
+   * replicas count for nothing until they are moved here. Answers whether it was so. @throws DISK_FULL, DISK_FAILED
+   */
+  async compareStarts(seen: SeenStart | undefined): Promise<boolean> {
+    const { directoryId, incarnation } = this.startFacts
+    if (seen?.directoryId !== directoryId || seen.starts === undefined) return false
+    if (incarnation === undefined || seen.starts < incarnation) return false
+    const { disk, path, random, logger } = this.#options
+    await this.#describing(async () => {
+      this.#identity = await renewDirectoryId(disk, path, this.#identity, random)
+    })
+    const { directoryId: renewed } = this.#identity
+    logger.error(
+      { path, starts: incarnation, seen: seen.starts, directoryId, renewed },
+      'the data directory is older than what the cluster remembers of it, as after a restored snapshot: it has another id now, and its replicas count for nothing until they are moved here',
+    )
+    return true
   }
 
   /** What the replicas of this directory have promised to leaders. */
@@ -436,8 +468,8 @@ export class LogDirectory {
       (id) => this.topics.remove(id),
       clock.now(),
     )
-    const { directoryId } = this.identity
-    const parts = { ...this.#options, directoryId, topics: this.topics, directories: this.#directories }
+    const { directoryId, formerIds } = this.identity
+    const parts = { ...this.#options, directoryId, formerIds, topics: this.topics, directories: this.#directories }
     const start = await examineStart(parts, claimed)
     this.#start = start
     const { closed, points } = start

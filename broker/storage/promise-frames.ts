@@ -47,6 +47,8 @@ export interface JournalReading {
   /** Of errors. */
   readonly path: string
   readonly directoryId: string
+  /** Ids that the directory had before: the journal is written anew under the present one when it is opened. */
+  readonly formerIds?: readonly string[] | undefined
   /** Undefined when nothing is known to have been synced. */
   readonly mark: JournalMark | undefined
   /** Whether the page cache has outlived the last writer. */
@@ -117,7 +119,8 @@ function decodeHeader(bytes: Buffer, reading: JournalReading): number {
     throw new TidemarkError('DIRECTORY_FORMAT_UNKNOWN', text)
   }
   const owner = readUuid(bytes, 12)
-  if (owner !== reading.directoryId) throw corrupt(reading, `it belongs to the directory with the id ${owner}`)
+  const isOwn = owner === reading.directoryId || reading.formerIds?.includes(owner) === true
+  if (!isOwn) throw corrupt(reading, `it belongs to the directory with the id ${owner}`)
   return bytes.readUInt32BE(8)
 }
 

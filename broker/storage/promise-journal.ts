@@ -37,6 +37,8 @@ export interface PromiseJournalOptions {
   readonly disk: Disk
   readonly path: string
   readonly directoryId: string
+  /** Ids that the directory had before. */
+  readonly formerIds?: readonly string[] | undefined
   /** Whether the page cache has outlived the last writer. */
   readonly kernelLived: boolean
   /** What is proven to have been synced; see `mark`. */

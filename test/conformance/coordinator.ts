@@ -66,6 +66,8 @@ function selfRecord(incarnation: string): BrokerRecord {
     rack: undefined,
     software: 'test',
     startedAt: timestampMs(1),
+    directoryId: 'disk',
+    starts: 7,
   }
 }
 
@@ -97,9 +99,11 @@ export function describeCoordinator(name: string, open: OpenCoordinator): void {
       const coordinator = await open(context)
       await coordinator.start()
       expect(coordinator.brokers()).toEqual([])
+      expect(coordinator.lastLifeOf(SELF)).toBeUndefined()
       expect(coordinator.health().isOk).toBe(false)
       await coordinator.join(selfRecord(context.incarnation))
       expect(coordinator.brokers()).toEqual([selfRecord(context.incarnation)])
+      expect(coordinator.lastLifeOf(SELF)).toEqual(selfRecord(context.incarnation))
       expect(coordinator.controller()).toBe(SELF)
       expect(coordinator.health().isOk).toBe(true)
       expect(coordinator.sessionValidUntil()).toBeGreaterThan(systemClock.monotonic())

@@ -167,6 +167,49 @@ describe('a start', () => {
   })
 })
 
+describe('a directory that was put back to what it was', () => {
+  it('takes another id, keeps its promises and counts on under it', async () => {
+    const { disk, directory } = await started()
+    const id = directory.identity.directoryId
+    await directory.promises.record([PROMISE])
+    await directory.stop()
+    const snapshot = disk.fork()
+    const next = await open(disk)
+    const { incarnation: starts } = next.startFacts
+    expect(await next.compareStarts({ directoryId: id, starts: 1 })).toBe(false)
+    expect(await next.compareStarts({ directoryId: 'another', starts: 9 })).toBe(false)
+    expect(await next.compareStarts({ directoryId: id })).toBe(false)
+    expect(await next.compareStarts(undefined)).toBe(false)
+    // Others have heard of the start that the snapshot knows nothing of.
+    const old = await openDirectory(snapshot, new SimTime(), 2)
+    expect(await old.compareStarts({ directoryId: id, ...(starts === undefined ? {} : { starts }) })).toBe(true)
+    const renewed = old.identity.directoryId
+    expect([renewed === id, old.startFacts.directoryId]).toEqual([false, renewed])
+    await old.promises.record([{ ...PROMISE, partition: 1 }])
+    for (const ended of [snapshot.kill(), snapshot.crash({ kind: 'none' })]) {
+      const later = await open(ended)
+      expect(later.identity).toMatchObject({ directoryId: renewed, formerIds: [id] })
+      expect([later.startFacts.hasLostPromises, later.promises.get(TOPIC, 0)]).toEqual([false, PROMISE])
+      expect(later.promises.get(TOPIC, 1)?.epoch).toBe(7)
+    }
+    await old.stop()
+    const clean = await open(snapshot)
+    expect(clean.startFacts).toMatchObject({ directoryId: renewed, isClean: true, hasLostPromises: false })
+    await clean.stop()
+    const again = await open(snapshot)
+    expect(again.startFacts.hasLostPromises).toBe(false)
+  })
+
+  it('keeps its id where the new one could not be written', async () => {
+    const { disk, directory } = await started()
+    const { directoryId } = directory.identity
+    fault(disk, (operation) => (operation.path.includes('identity') ? { code: 'ENOSPC' } : undefined))
+    const compared = directory.compareStarts({ directoryId, starts: 1 })
+    await expect(compared).rejects.toMatchObject({ code: 'DISK_FULL' })
+    expect(directory.identity.directoryId).toBe(directoryId)
+  })
+})
+
 describe('the promises of a directory', () => {
   it('are there after a power loss, and gone with their topic', async () => {
     const { disk, directory } = await started()
