@@ -119,7 +119,7 @@ export interface ReplicaRequests {
   ): PendingFetch
   fence(request: RequestOf<'fence'>): Promise<ResponseOf<'fence'>>
   announceLeaders(request: RequestOf<'announceLeaders'>): Promise<ResponseOf<'announceLeaders'>>
-  suggestLeader(request: RequestOf<'suggestLeader'>): Promise<ResponseOf<'suggestLeader'>>
+  suggestLeader(request: RequestOf<'suggestLeader'>): Promise<object>
   probeBroker(request: RequestOf<'probeBroker'>): Promise<ResponseOf<'probeBroker'>>
 }
 
