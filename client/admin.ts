@@ -213,7 +213,8 @@ export class Admin {
     return this.#call('trim', options, async (scope) => {
       const done: { partition: number; logStartOffset: number }[] = []
       for (const one of wanted) {
-        const logStartOffset = await this.#cluster.retrying('trim', scope, true, () => this.#trimOne(one, scope))
+        const trim = (): Promise<number> => this.#trimOne(one, scope)
+        const logStartOffset = await this.#cluster.retrying('trim', scope, true, trim, topic)
         done.push({ partition: one.partition, logStartOffset })
       }
       return done

@@ -131,9 +131,16 @@ export class Cluster {
 
   /**
    * Repeats an attempt as long as its error may pass, the retries last and the scope goes on. An outcome that is not known
-   * is repeated only if that does no harm. @throws the last error; OUTCOME_UNKNOWN.
+   * is repeated only if that does no harm. `topic` is the one whose leaders are asked: a broker that is gone says nothing of
+   * it. @throws the last error; OUTCOME_UNKNOWN.
    */
-  async retrying<T>(what: string, scope: Scope, isRepeatable: boolean, attempt: () => Promise<T>): Promise<T> {
+  async retrying<T>(
+    what: string,
+    scope: Scope,
+    isRepeatable: boolean,
+    attempt: () => Promise<T>,
+    topic?: string,
+  ): Promise<T> {
     const { retry } = this.settings
     let last: TidemarkError | undefined
     for (let failures = 1; ; failures += 1) {
@@ -151,7 +158,8 @@ export class Cluster {
         if (!error.retriable || failures > retry.retries) throw error
         this.logger.debug({ what, failures, reason: error.message }, 'trying again')
         await this.#pauseAfter(error, failures, scope)
-        if (isMetadataStale(error.code)) await this.#refreshQuietly(error.topic === undefined ? [] : [error.topic])
+        const about = error.topic ?? topic
+        if (isMetadataStale(error.code)) await this.#refreshQuietly(about === undefined ? [] : [about])
       }
     }
   }

@@ -29,7 +29,7 @@ export async function listOffsets(
   scope: Scope,
 ): Promise<PartitionOffset[]> {
   const answers = new Map<OffsetQuestion, PartitionOffset>()
-  await cluster.retrying(`offsets of ${topic}`, scope, true, async () => {
+  const attempt = async (): Promise<void> => {
     const byLeader = new Map<number, { question: OffsetQuestion; leaderEpoch: number | undefined }[]>()
     for (const question of questions) {
       if (answers.has(question)) continue
@@ -52,7 +52,8 @@ export async function listOffsets(
       }
     })
     await Promise.all(asked)
-  })
+  }
+  await cluster.retrying(`offsets of ${topic}`, scope, true, attempt, topic)
   return questions.map((question) => answers.get(question) ?? { ...question, offset: undefined, timestamp: undefined })
 }
 

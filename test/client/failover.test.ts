@@ -221,6 +221,17 @@ describe('a client', () => {
     expect(await offsets).toMatchObject([{ partition: 0, offset: 2 }])
   })
 
+  it('asks the new leader for offsets when the old one is gone', async () => {
+    await using trio = await startTrio()
+    const [first, second] = trio.brokers
+    fill(trio.topic, ['a', 'b'])
+    await using client = clientOf([first, second])
+    await client.admin().offsets('t')
+    await first.stop()
+    trio.cluster.elect('t', 0, 1)
+    expect(await client.admin().offsets('t', { timeoutMs: 5_000 })).toMatchObject([{ partition: 0, offset: 2 }])
+  })
+
   it('does not believe a broker that has missed an election', async () => {
     await using trio = await startTrio()
     const [first, second, third] = trio.brokers
