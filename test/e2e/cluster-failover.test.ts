@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import { expect, it } from 'vitest'
+import { connect } from '../../client/client.ts'
 import { anomaliesOf, Load, readAll } from '../setup/cluster-load.ts'
 import { inSync, leaderOf } from '../setup/cluster-state.ts'
 import { makeTopic, onStage, type Stage } from '../setup/cluster-stage.ts'
@@ -79,6 +80,25 @@ describeWithRedis('a cluster of three brokers', () => {
       cluster.resume(leader)
       await load.more(300)
       await expectKept(stage, load)
+    }))
+
+  it('takes records with acks 0 again soon, of a producer that knows only the old leader', () =>
+    onStage(async (stage) => {
+      await makeTopic(stage)
+      const { client, cluster } = stage
+      await using careless = connect({ brokers: cluster.addresses })
+      const producer = careless.producer({ acks: 0 })
+      await producer.send({ topic, messages: [{ value: 'to the first leader' }] })
+      const leader = await leaderOf(client.admin(), topic)
+      cluster.pause(leader)
+      await leaderOf(client.admin(), topic, { besides: leader })
+      cluster.resume(leader)
+      const isThere = async (): Promise<boolean> => {
+        await producer.send({ topic, messages: [{ value: 'to the second leader' }] })
+        const content = await readAll(client, topic)
+        return content.get(0)?.some(({ value }) => value === 'to the second leader') === true
+      }
+      await expect.poll(isThere, { timeout: 8_000 }).toBe(true)
     }))
 
   it('is restarted broker by broker without a failed write', () =>
