@@ -462,7 +462,7 @@ export class RedisMirror {
     }
     this.#republishing = republished
     const graceSeconds = Math.ceil(sessionTtlMs / 1000) + 1
-    const args = [head.history, head.version, context.brokerId, graceSeconds, ...this.view.allBrokers()]
+    const args = [head.history, head.version, context.brokerId, graceSeconds, ...this.view.expectedBrokers()]
     const [mode] = textsOf(await link.run(REPUBLISHED, keys.fixed, args))
     if (mode !== 'normal') return
     this.#republishing = undefined

@@ -101,15 +101,18 @@ export class ClusterView {
     return hasChanged
   }
 
-  /** All brokers that are known to belong to the cluster: members, and those that replicas were given to. */
-  allBrokers(): ReadonlySet<BrokerId> {
-    const all = new Set(this.members.keys())
+  /**
+   * The brokers whose word is waited for when Redis has forgotten something: those that have a session, and those that have
+   * replicas. One that has neither may be gone for good.
+   */
+  expectedBrokers(): ReadonlySet<BrokerId> {
+    const expected = new Set(this.#sessions.keys())
     for (const { assignment } of this.topics.values()) {
       for (const replicas of assignment ?? []) {
-        for (const id of replicas) all.add(id)
+        for (const id of replicas) expected.add(id)
       }
     }
-    return all
+    return expected
   }
 }
 

@@ -359,12 +359,27 @@ describeWithRedis('a Redis that is emptied or put back', () => {
     await expect(coordinator.leaderships.claim(topicId, 0, epoch(10))).resolves.toMatchObject({ kind: 'done' })
   })
 
+  it('does not wait for brokers that have gone and have left nothing', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const others = await Promise.all([2, 3, 4].map((id) => begin({ url: redis.url, id })))
+    await one.coordinator.topics.create('r0', topicOf('own', 1, [[brokerId(1)]]))
+    await one.until(() => one.coordinator.brokers().length === 4)
+    for (const { coordinator } of others) await coordinator.stop()
+    await one.until(() => one.coordinator.brokers().length === 1)
+    await client.flushall()
+    await one.until(() => one.warnings.includes(REPUBLISHED))
+    expect((await one.coordinator.topics.create('r1', topicOf('orders'))).kind).toBe('done')
+  })
+
   it('refuses changes of topics while a broker that is known has not republished', async () => {
     const redis = await redisWith()
     const client = clientOf(redis)
     const one = await begin({ url: redis.url, id: 1 })
     const two = await begin({ url: redis.url, id: 2 })
     await one.until(() => one.coordinator.brokers().length === 2)
+    await one.coordinator.topics.create('r0', topicOf('shared', 1, [[brokerId(1), brokerId(2)]]))
     await two.coordinator.stop()
     await client.flushall()
     await one.until(() => one.warnings.includes(NOT_BELIEVED))

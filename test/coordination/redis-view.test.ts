@@ -57,10 +57,17 @@ describe('the view of a cluster', () => {
     expect(view.sessionOf(ONE)).toBeUndefined()
   })
 
-  it('counts those as brokers of the cluster that replicas were given to', () => {
+  it('waits for the word of those that have a session or replicas, and of nobody who has gone for good', () => {
     const view = new ClusterView()
+    view.keepSessions(
+      new Map([
+        [brokerId(3), 'session'],
+        [brokerId(5), ''],
+      ]),
+      false,
+    )
     view.keepTopic(topicOf('wide', 2, [[ONE, brokerId(4)], [brokerId(7)]]))
-    expect([...view.allBrokers()]).toEqual([1, 4, 7])
+    expect([...view.expectedBrokers()].toSorted((a, b) => a - b)).toEqual([1, 3, 4, 7])
   })
 })
 
