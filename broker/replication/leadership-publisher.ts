@@ -40,6 +40,8 @@ export class LeadershipPublisher {
   readonly #leaderships = new Map<Replica, News>()
   readonly #inSync = new Map<Replica, News>()
   readonly #fenced = new Set<Replica>()
+  /** What the coordinator knew no topic for. */
+  readonly #forgotten = new Map<Replica, News>()
   #isBusy = false
   #isScheduled = false
   #isStopped = false
@@ -107,6 +109,10 @@ export class LeadershipPublisher {
       this.#options.logger.debug({ error: String(error) }, 'the coordinator was not told who leads; trying again')
       return this.#pause()
     }
+    if (this.#forgotten.size > 0) {
+      this.#keep(takeAll(this.#forgotten), this.#inSync)
+      return this.#pause()
+    }
     this.#isBusy = false
     if (this.#leaderships.size + this.#inSync.size > 0) this.#schedule()
   }
@@ -142,13 +148,19 @@ export class LeadershipPublisher {
           const { topicId, partition } = replica.identity
           const { leaderships } = this.#options.coordinator
           const outcome = await leaderships.setInSyncReplicas(topicId, partition, epoch, inSyncReplicas)
-          // The coordinator has lost what it was told: it is told again.
-          const isLost = outcome.kind === 'fenced' && outcome.leadership.leaderEpoch === undefined
-          if (isLost && !this.#leaderships.has(replica)) this.#leaderships.set(replica, { epoch, inSyncReplicas })
+          this.#onInSyncOutcome(replica, { epoch, inSyncReplicas }, outcome)
         }
         inSync.delete(replica)
       }),
     )
+  }
+
+  /** A coordinator that has lost the leadership, or its topic, will hear of it from the brokers, and then of this again. */
+  #onInSyncOutcome(replica: Replica, news: News, outcome: LeadershipOutcome): void {
+    if (outcome.kind === 'missing') this.#forgotten.set(replica, news)
+    else if (outcome.kind === 'fenced' && outcome.leadership.leaderEpoch === undefined) {
+      this.#keep(new Map([[replica, news]]), this.#leaderships)
+    }
   }
 
   #onOutcome(replica: Replica, epoch: LeaderEpoch, outcome: LeadershipOutcome | undefined): void {
