@@ -18,6 +18,7 @@ import { LeadershipPublisher } from './replication/leadership-publisher.ts'
 import { ReplicaFetchRequests } from './replication/replica-fetch.ts'
 import { ReplicaFetcher } from './replication/replica-fetcher.ts'
 import { ReplicationGauges } from './replication/replication-metrics.ts'
+import type { VoterChange } from './replication/voter-changes.ts'
 import { Replication } from './replication/replication.ts'
 
 export interface ClusterParts {
@@ -116,7 +117,10 @@ export class Cluster {
   /** Why the partition is not as it should be, as its replica here sees it; undefined when it is, or has none here. */
   explain(topicId: TopicId, partition: number): string | undefined {
     const replica = this.replication.find(topicId, partition)
-    return replica === undefined ? undefined : explainReplica(replica)
+    if (replica === undefined) return undefined
+    const change = this.replication.voterChange(topicId, partition)
+    const reasons = [explainReplica(replica), change === undefined ? undefined : explainChange(change)]
+    return reasons.filter((reason) => reason !== undefined).join('; ') || undefined
   }
 
   /** Has the others lead what is led here; resolves when that is done, or has taken too long. */
@@ -146,8 +150,16 @@ function localReplica(replica: Replica): LocalReplica {
     logStartOffset,
     highWatermark: state.highWatermark,
     logEndOffset,
-    recover: () => false,
+    recover: () => replica.recover(),
   }
+}
+
+/** Of a move that is under way, as its leader sees it. */
+function explainChange({ wanted, why, behind }: VoterChange): string {
+  const ids = wanted.map(({ brokerId }) => brokerId).join(', ')
+  const way = `on its way to brokers ${ids}`
+  if (why !== 'newcomers-behind') return way
+  return `${way}: ${behind.join(', ')} ${behind.length === 1 ? 'has' : 'have'} not caught up yet`
 }
 
 function explainReplica({ stopReason, role, state, identity, leader, partition }: Replica): string | undefined {

@@ -10,6 +10,7 @@ import type { Logger } from '../../shared/logger.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { Random } from '../../shared/random.ts'
 import { sleep, type Clock, type Timer, type Timers } from '../../shared/time.ts'
+import type { VoterSet } from '../../shared/voters.ts'
 import type { ClusterChange, Coordinator, Leaderships } from '../coordination/coordinator.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { PartitionView, Vacancy } from './leader-vacancy.ts'
@@ -17,18 +18,15 @@ import type { Peers } from './peers.ts'
 import type { ReplicaIdentity } from './replica.ts'
 import type { ReplicaPromise, Role } from './replication-events.ts'
 import { ElectionSchedule, SETTLE_MS, type ElectionSight } from './election-schedule.ts'
-import { isVoter } from '../../shared/voters.ts'
 import { fenceQuorum } from './fence-quorum.ts'
 import { IsolatedLeaders, type LedAlone } from './isolated-leaders.ts'
 import { PreferredLeaders, successorOf, type LedPartition } from './preferred-leaders.ts'
+import { votersOf } from './voters.ts'
 import { SuspectedBrokers } from './suspected-brokers.ts'
 
 /** A replica as far as elections go. */
 export interface ElectableReplica {
-  readonly identity: Pick<
-    ReplicaIdentity,
-    'topic' | 'topicId' | 'partition' | 'assignment' | 'voters' | 'minInSyncReplicas' | 'directoryId'
-  >
+  readonly identity: Pick<ReplicaIdentity, 'topic' | 'topicId' | 'partition' | 'assignment'>
   readonly role: Role
   readonly leader: BrokerId | undefined
   readonly leaderEpoch: LeaderEpoch | undefined
@@ -37,6 +35,10 @@ export interface ElectableReplica {
     readonly hasHeardLeader: boolean
     readonly inSyncReplicas: readonly BrokerId[]
     readonly isFollowed: boolean
+    /** Whose word counts by its log: two sets while they change. */
+    readonly voterSets: readonly VoterSet[]
+    readonly isVoter: boolean
+    readonly isNewcomer: boolean
   }
   campaign(epochHint: LeaderEpoch | undefined): void
   handOver(to: BrokerId): void
@@ -341,10 +343,11 @@ export class LeaderElector {
     const isMember = (id: BrokerId): boolean => lifeOf(id) !== undefined && !this.#suspected.isDead(id)
     const alone: (readonly [ElectableReplica, LedAlone])[] = []
     for (const replica of replicas()) {
-      const { leaderEpoch: epoch, identity, state, role } = replica
-      if (role !== 'leader' || epoch === undefined) continue
-      const quorum = fenceQuorum(identity.voters.length, identity.minInSyncReplicas)
-      const voters = identity.voters.map(({ brokerId }) => brokerId)
+      const { leaderEpoch: epoch, state, role } = replica
+      const newest = state.voterSets.at(-1)
+      if (role !== 'leader' || epoch === undefined || newest === undefined) continue
+      const quorum = fenceQuorum(newest.voters.length, newest.minInSyncReplicas)
+      const voters = newest.voters.map(({ brokerId }) => brokerId)
       alone.push([replica, { epoch, voters, isFollowed: state.isFollowed, quorum }])
     }
     const agreedOn = ({ identity: { topicId, partition } }: ElectableReplica): BrokerId | undefined =>
@@ -406,12 +409,13 @@ export class LeaderElector {
   }
 
   #viewOf(replica: ElectableReplica, draining: ReadonlySet<BrokerId>): PartitionView {
-    const { topicId, partition, assignment, voters, directoryId } = replica.identity
+    const { topicId, partition, assignment } = replica.identity
     const { role, state } = replica
+    const others = votersOf(state.voterSets).map(({ brokerId }) => brokerId)
     return {
       role,
-      isVoter: isVoter(voters, this.#options.brokerId, directoryId),
-      assignment: preferredOrder(assignment, draining),
+      isVoter: state.isVoter && !state.isNewcomer,
+      assignment: preferredOrder([...new Set([...assignment, ...others])], draining),
       promise: state.promise,
       following: replica.leader,
       hasHeardLeader: state.hasHeardLeader,
@@ -421,7 +425,7 @@ export class LeaderElector {
 
   #sightFor(replica: ElectableReplica, now: number, lifeOf: (id: BrokerId) => string | undefined): ElectionSight {
     const { brokerId: self, peers } = this.#options
-    const { voters, minInSyncReplicas } = replica.identity
+    const { voterSets } = replica.state
     return {
       self,
       now,
@@ -429,31 +433,36 @@ export class LeaderElector {
       coordinatedSince: this.#coordinatedSince ?? now,
       lifeOf,
       isDead: (id) => this.#suspected.isDead(id),
-      isQuorumInReach: () => {
-        const inReach = voters.filter(({ brokerId }) => brokerId === self || peers.isConnected(brokerId))
-        return inReach.length >= fenceQuorum(voters.length, minInSyncReplicas)
-      },
+      isQuorumInReach: () => areEnough(voterSets, (brokerId) => brokerId === self || peers.isConnected(brokerId)),
     }
   }
 
   #witnessesOf(suspect: BrokerId): ReadonlySet<BrokerId> {
     const witnesses = new Set<BrokerId>()
-    for (const { identity } of this.#options.replicas()) {
-      if (!identity.assignment.includes(suspect)) continue
-      for (const { brokerId } of identity.voters) if (brokerId !== suspect) witnesses.add(brokerId)
+    for (const { state } of this.#options.replicas()) {
+      const voters = votersOf(state.voterSets)
+      if (!voters.some(({ brokerId }) => brokerId === suspect)) continue
+      for (const { brokerId } of voters) if (brokerId !== suspect) witnesses.add(brokerId)
     }
     return witnesses
   }
 
   #isEnough(suspect: BrokerId, witnesses: ReadonlySet<BrokerId>): boolean {
-    for (const { identity } of this.#options.replicas()) {
-      const { assignment, voters, minInSyncReplicas } = identity
-      if (!assignment.includes(suspect)) continue
-      const agreeing = voters.filter(({ brokerId }) => brokerId !== suspect && witnesses.has(brokerId))
-      if (agreeing.length >= fenceQuorum(voters.length, minInSyncReplicas)) return true
+    for (const { state } of this.#options.replicas()) {
+      const { voterSets } = state
+      if (!votersOf(voterSets).some(({ brokerId }) => brokerId === suspect)) continue
+      if (areEnough(voterSets, (brokerId) => brokerId !== suspect && witnesses.has(brokerId))) return true
     }
     return false
   }
+}
+
+/** Whether so many of each set are among them as can elect a leader. */
+function areEnough(sets: readonly VoterSet[], isAmong: (brokerId: BrokerId) => boolean): boolean {
+  return sets.every(({ voters, minInSyncReplicas }) => {
+    const count = voters.filter(({ brokerId }) => isAmong(brokerId)).length
+    return count >= fenceQuorum(voters.length, minInSyncReplicas)
+  })
 }
 
 function isLed({ role }: ElectableReplica): boolean {

@@ -84,7 +84,9 @@ export class Leadership {
     const { from, directoryId, incarnation, fetchOffset, lastFetchedEpoch } = fetch
     const known = inSync.incarnationOf(from, directoryId)
     if (this.#rules.isOldIncarnation(known, incarnation)) return { kind: 'refused', error: 'FENCED_LEADER_EPOCH' }
-    if (this.#rules.isNewIncarnation(known, incarnation)) {
+    // One that was deleted and made anew within a life of its broker holds nothing of what it has told before.
+    const isMadeAnew = fetch.isSuspect && fetchOffset < inSync.heldEndOffsetOf(from, directoryId)
+    if (this.#rules.isNewLife(known, incarnation, isMadeAnew)) {
       inSync.onNewIncarnation({ brokerId: from, directoryId }, incarnation, now)
     }
     const check = checkFetch(this.#log, fetchOffset, lastFetchedEpoch)

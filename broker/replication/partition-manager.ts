@@ -73,6 +73,7 @@ export class PartitionManager {
   async start(): Promise<void> {
     const { coordinator } = this.#options
     this.#subscription = coordinator.subscribe((change) => this.#onChange(change))
+    this.#options.replication?.onRelease((replica, deleteLog) => this.#release(replica, deleteLog))
     for (const topic of coordinator.topics.list()) this.#open(topic)
     await Promise.all([...this.#byId.values()].map(({ opening }) => opening))
   }
@@ -277,6 +278,24 @@ export class PartitionManager {
     const replica = await replication.open(definition, partition, minInSyncReplicas)
     if (this.#byId.get(definition.topicId) === topic) topic.replicas.push(replica)
     else replication.close(replica)
+  }
+
+  /** It was moved away, and its log goes: whoever waits here is answered. */
+  async #release(replica: Replica, deleteLog: () => Promise<void>): Promise<void> {
+    const { topicId, partition } = replica.identity
+    const topic = this.#byId.get(topicId)
+    this.#options.replication?.close(replica)
+    if (topic === undefined) return
+    const at = topic.replicas.indexOf(replica)
+    if (at !== -1) topic.replicas.splice(at, 1)
+    topic.partitions[partition]?.close()
+    topic.partitions[partition] = undefined
+    try {
+      await deleteLog()
+    } finally {
+      // It may be wanted again, or there still.
+      if (this.#byId.get(topicId) === topic) this.#open(topic.definition)
+    }
   }
 
   #close(topic: OpenTopic): void {

@@ -41,7 +41,7 @@ export function registerPartitionGauges(
   meter.gauge(
     'tidemark_under_replicated_partitions',
     {},
-    led(({ identity, state }) => state.inSyncReplicas.length < identity.assignment.length),
+    led(({ state, voters }) => state.inSyncReplicas.length < voters.length),
   )
   const isAlone = replication === undefined
   meter.gauge(

@@ -461,6 +461,11 @@ export class Partition implements Flushable {
     )
   }
 
+  /** Syncs what is written, though nobody waits for it; the replica hears of it. */
+  syncSoon(): void {
+    if (this.#replica !== undefined && !this.#isSyncing && !this.#isClosed) this.#syncForReplica(this.#replica)
+  }
+
   /** Appends what the leader has sent, as it is, and writes it. @throws what the log refuses it with */
   appendReplicated(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): void {
     if (!this.#space.admitsAppend()) throw new TidemarkError('DISK_FULL', `${this.#name}: too little space is left`)

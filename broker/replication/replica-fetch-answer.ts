@@ -6,9 +6,12 @@ import type { ErrorCode } from '../../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { FetchedAnswer } from './replica.ts'
 import type { FetchAnswer, FetchPosition } from './replication-events.ts'
+import type { Voter, VoterSet } from '../../shared/voters.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
 import { assertNever } from '../../shared/assert.ts'
 import { ERRORS, errorCodeOf, TidemarkError } from '../../shared/errors.ts'
 import { brokerId, leaderEpoch, offset } from '../../shared/ids.ts'
+import { isValidSet } from '../../shared/voters.ts'
 import { REPLICA_FETCH_ANSWERS } from '../../shared/protocol/peers.ts'
 
 export type ReplicaFetchMessage = RequestOf<'replicaFetch'>
@@ -33,22 +36,14 @@ const NOTHING: Omit<AnswerHead, 'index' | 'answer'> = {
   epoch: undefined,
   offset: 0,
   lossAcceptedIn: undefined,
+  votersOffset: undefined,
+  voterSets: [],
 }
 
 export function recordsMessage(index: number, facts: LeaderLogFacts): AnswerHead {
   const { highWatermark, logStartOffset, clearsSuspect, logEndOffset } = facts
   const answer = REPLICA_FETCH_ANSWERS.records
-  return {
-    index,
-    answer,
-    error: 0,
-    highWatermark,
-    logStartOffset,
-    clearsSuspect,
-    epoch: undefined,
-    offset: logEndOffset,
-    lossAcceptedIn: undefined,
-  }
+  return { ...NOTHING, index, answer, highWatermark, logStartOffset, clearsSuspect, offset: logEndOffset }
 }
 
 export function refusedMessage(index: number, error: ErrorCode): AnswerHead {
@@ -63,9 +58,10 @@ export function answerMessage(index: number, answer: Exclude<FetchAnswer, { read
       return { ...NOTHING, index, answer: REPLICA_FETCH_ANSWERS.diverging, epoch, offset: endOffset, lossAcceptedIn }
     }
     case 'log-start': {
-      const { epoch, logStartOffset, lossAcceptedIn } = answer
+      const { epoch, logStartOffset, lossAcceptedIn, votersRecord } = answer
       const kind = REPLICA_FETCH_ANSWERS.logStart
-      return { ...NOTHING, index, answer: kind, epoch, offset: logStartOffset, lossAcceptedIn }
+      const voters = votersMessage(votersRecord)
+      return { ...NOTHING, index, answer: kind, epoch, offset: logStartOffset, lossAcceptedIn, ...voters }
     }
     case 'refused':
       return refusedMessage(index, answer.error)
@@ -171,13 +167,35 @@ function answerOf(message: AnswerMessage): FetchedAnswer {
       const epoch = readEpoch(message.epoch)
       if (epoch === undefined) throw malformed('a log start without its epoch')
       const lossAcceptedIn = readEpoch(message.lossAcceptedIn)
-      return { kind: 'log-start', logStartOffset: offset(message.offset), epoch, lossAcceptedIn }
+      const votersRecord = votersFrom(message)
+      return { kind: 'log-start', logStartOffset: offset(message.offset), epoch, lossAcceptedIn, votersRecord }
     }
     case REPLICA_FETCH_ANSWERS.refused:
       return { kind: 'refused', error: errorCodeOf(message.error) }
     default:
       throw malformed(`there is no answer of kind ${message.answer}`)
   }
+}
+
+function votersMessage(record: VotersRecord | undefined): Pick<AnswerMessage, 'votersOffset' | 'voterSets'> {
+  if (record === undefined) return { votersOffset: undefined, voterSets: [] }
+  const { set, next } = record
+  return { votersOffset: record.offset, voterSets: next === undefined ? [set] : [set, next] }
+}
+
+function votersFrom({ votersOffset, voterSets }: AnswerMessage): VotersRecord | undefined {
+  if (votersOffset === undefined) return undefined
+  const [set, next] = voterSets.map(({ minInSyncReplicas, voters }): VoterSet => {
+    const read = { minInSyncReplicas, voters: voters.map(voterFrom) }
+    if (!isValidSet(read)) throw malformed('no possible set of voters')
+    return read
+  })
+  if (set === undefined) throw malformed('voters without a set of them')
+  return { offset: offset(votersOffset), set, next }
+}
+
+function voterFrom({ brokerId: id, directoryId }: { readonly brokerId: number; readonly directoryId: string }): Voter {
+  return { brokerId: brokerId(id), directoryId }
 }
 
 function readEpoch(number: number | undefined): LeaderEpoch | undefined {

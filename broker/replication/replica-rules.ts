@@ -24,8 +24,11 @@ export interface ReplicaRules {
   readonly highWatermarkAtElection: (highWatermark: Offset, epochStartOffset: Offset) => Offset
   /** Whether a fetch belongs to a life of the follower that is over. */
   readonly isOldIncarnation: (known: number, incarnation: number) => boolean
-  /** Whether a fetch is the first of a new life, of which nothing is known yet. */
-  readonly isNewIncarnation: (known: number, incarnation: number) => boolean
+  /**
+   * Whether a fetch is the first of a new life, of which nothing is known yet; also of a replica that was deleted and made
+   * anew within a life of its broker.
+   */
+  readonly isNewLife: (known: number, incarnation: number, isMadeAnew: boolean) => boolean
   /** Whether nothing is fetched before a cut is on stable storage. */
   readonly awaitsTruncation: boolean
   /** Whether nobody is told of a promise before it is on stable storage. */
@@ -55,7 +58,7 @@ export const REPLICA_RULES: ReplicaRules = {
   nextHighWatermark,
   highWatermarkAtElection: (highWatermark) => highWatermark,
   isOldIncarnation: (known, incarnation) => incarnation < known,
-  isNewIncarnation: (known, incarnation) => incarnation > known,
+  isNewLife: (known, incarnation, isMadeAnew) => isMadeAnew || incarnation > known,
   awaitsTruncation: true,
   awaitsPromise: true,
   votersInForce: (newest) => newest,

@@ -37,7 +37,6 @@ import { TRANSITIONS } from './replica-transitions.ts'
 import { RunningCampaign } from './running-campaign.ts'
 import { VotersInForce } from './voters-in-force.ts'
 
-const LAG_MS_MAX_DEFAULT = 10_000
 type Lease = 'held' | 'expired' | 'taken'
 
 export class ReplicaState {
@@ -121,6 +120,12 @@ export class ReplicaState {
   get isVoter(): boolean {
     const { brokerId, directoryId } = this.#self
     return this.#voters.mayBeVoter(brokerId, directoryId, this.#highWatermark)
+  }
+
+  /** The set that is in force alone, if what says so is known to be committed; of a leader, in its own epoch. */
+  get settledVoters(): VoterSet | undefined {
+    const isKnown = this.#leadership === undefined || this.isLatestKnown
+    return isKnown ? this.#voters.settledAt(this.#highWatermark) : undefined
   }
 
   /** Of the leadership that this replica holds, or has resigned from. */
@@ -217,7 +222,8 @@ export class ReplicaState {
       case 'records-synced':
         return this.#onLogGrown(effects)
       case 'log-truncated':
-        return this.#onTruncated(effects)
+        this.#isTruncating = false
+        return this.#maybeFetch(effects)
       case 'replica-fetched':
         return this.#onFetch(event.fetch, effects)
       case 'records-received':
@@ -227,7 +233,7 @@ export class ReplicaState {
       case 'log-start-received':
         return this.#onLogStart(event, effects)
       case 'change-voters-asked':
-        return this.#onChangeVoters(event.to, effects)
+        return this.#leadership?.changeVoters(event.to, this.#role === 'leader', this.#highWatermark, effects)
       case 'recovery-asked':
         return this.#onRecovery(effects)
       case 'tick':
@@ -585,19 +591,13 @@ export class ReplicaState {
       .some(({ voters }) => voters.some(({ brokerId }) => brokerId === candidate))
   }
 
-  #onChangeVoters(wanted: VoterSet, effects: ReplicaEffect[]): void {
-    const leadership = must(this.#leadership, 'only who leads changes the voters')
-    leadership.changeVoters(wanted, this.#role === 'leader', this.#highWatermark, effects)
-  }
-
   #maybeSettleVoters(effects: ReplicaEffect[]): void {
     const { record } = this.#voters
-    if (record === undefined || record.next !== undefined || record === this.#settled) return
-    if (record.offset >= this.#highWatermark || (this.#leadership !== undefined && !this.isLatestKnown)) return
+    const set = this.settledVoters
+    if (set === undefined || record === undefined || record === this.#settled) return
     this.#settled = record
-    const { brokerId, directoryId } = this.#self
-    const { offset: at, set } = record
-    effects.push({ kind: 'voters-settled', offset: at, set, isVoter: isVoter(set.voters, brokerId, directoryId) })
+    const isOwn = isVoter(set.voters, this.#self.brokerId, this.#self.directoryId)
+    effects.push({ kind: 'voters-settled', offset: record.offset, set, isVoter: isOwn })
   }
 
   /** Who leads and is no voter any more goes when everybody can know it, and leaves nobody without a leader. */
@@ -685,10 +685,5 @@ export class ReplicaState {
   #awaitTruncation(): void {
     this.#isTruncating = this.#rules.awaitsTruncation
     this.#leaderHighWatermark = offset(0)
-  }
-
-  #onTruncated(effects: ReplicaEffect[]): void {
-    this.#isTruncating = false
-    this.#maybeFetch(effects)
   }
 }

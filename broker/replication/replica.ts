@@ -6,8 +6,9 @@
 // before any event that may change who leads, so that the rules always see the log that the disk has.
 
 import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
-import type { Voter } from '../../shared/voters.ts'
+import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { PartitionLog } from '../storage/partition-log.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
 import type { ReplicaLog } from './divergence.ts'
 import type { Partition, PartitionReplica } from './partition.ts'
 import type { PartitionRefusal } from './pending-produce.ts'
@@ -26,7 +27,9 @@ import { assertNever, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { baseOffsetAt } from '../../shared/record-batch/header.ts'
 import { lossAcceptedIn, lossAcceptedInLog, encodeEpochStart } from './epoch-start.ts'
+import { encodeVotersRecord } from '../storage/voters-record.ts'
 import { ReplicaState } from './replica-state.ts'
+import { votersOf } from './voters.ts'
 
 /** What an answer to a fetch says of one partition, besides its records. */
 export type FetchedAnswer =
@@ -43,6 +46,8 @@ export type FenceAnswer =
   | { readonly kind: 'none' }
   | { readonly kind: 'granted'; readonly grant: FenceGrant }
   | { readonly kind: 'refused'; readonly promisedEpoch: LeaderEpoch; readonly leader: BrokerId | undefined }
+
+export type VotersChangeRefusal = ReplicaEffect & { readonly kind: 'refuse-voters-change' }
 
 /** The broker around a replica. */
 export interface ReplicaHost {
@@ -64,18 +69,22 @@ export interface ReplicaHost {
   stopFetching(replica: Replica): void
   /** Durable when it resolves. */
   truncate(replica: Replica, to: Offset): Promise<void>
-  restartLog(replica: Replica, at: Offset): Promise<void>
+  /** The voters record is in force there from then on, and durable; absent: those of the beginning. */
+  restartLog(replica: Replica, at: Offset, votersRecord: VotersRecord | undefined): Promise<void>
   noteHighWatermark(replica: Replica, to: Offset): void
   reportPossibleLoss(replica: Replica, epoch: LeaderEpoch, fromOffset: Offset): void
   onStopped(replica: Replica, reason: string): void
+  /** The voters have changed for good, as far as this replica knows. */
+  onVotersSettled(replica: Replica, set: VoterSet): void
 }
 
 export interface ReplicaIdentity {
   readonly topic: string
   readonly topicId: TopicId
   readonly partition: number
-  /** The preferred leader first. */
+  /** The preferred leader first; where the catalogue has the replicas now. */
   readonly assignment: readonly BrokerId[]
+  /** Of the beginning; whose word counts now says `Replica.voters`. */
   readonly voters: readonly Voter[]
   readonly minInSyncReplicas: number
   readonly directoryId: string
@@ -88,6 +97,7 @@ export interface ReplicaMemory {
   readonly promise: ReplicaPromise | undefined
   readonly highWatermark: Offset
   readonly isSuspect: boolean
+  readonly isNewcomer?: boolean
   readonly rules?: ReplicaRules
 }
 
@@ -107,7 +117,7 @@ const HARMLESS: ReadonlySet<ReplicaEvent['kind']> = new Set([
 ])
 
 export class Replica implements PartitionReplica {
-  readonly identity: ReplicaIdentity
+  #identity: ReplicaIdentity
   readonly partition: Partition
   readonly state: ReplicaState
   readonly #host: ReplicaHost
@@ -121,16 +131,49 @@ export class Replica implements PartitionReplica {
   #answer: FetchAnswer | undefined
   #appendFailure: TidemarkError | undefined
   #isLeaseHeld = false
+  /** Why the last change of voters that was asked for has not begun. */
+  #votersRefusal: VotersChangeRefusal | undefined
+  /** The voters record that has been told of or synced last. */
+  #votersRecord: VotersRecord | undefined
+  /** Followers wait for it, and are woken when the step is over. */
+  #hasNewVoters = false
+  #voters: readonly Voter[] = []
+  #votersOf: readonly VoterSet[] = []
   /** Why it serves nobody, for people. */
   #stopReason: string | undefined
 
   constructor(identity: ReplicaIdentity, memory: ReplicaMemory, partition: Partition, host: ReplicaHost) {
-    this.identity = identity
+    this.#identity = identity
     this.partition = partition
     this.#host = host
     this.#log = new LogView(partition.log)
     this.state = new ReplicaState({ ...identity, ...memory, self: host.brokerId, log: this.#log })
     partition.follow(this, this.state.highWatermark)
+  }
+
+  get identity(): ReplicaIdentity {
+    return this.#identity
+  }
+
+  /** The catalogue says anew where the replicas are. */
+  reassign(assignment: readonly BrokerId[]): void {
+    const isSame = assignment.join() === this.#identity.assignment.join()
+    if (!isSame) this.#identity = { ...this.#identity, assignment }
+  }
+
+  /** Whose word counts, by the log of this replica: all that one of the sets in force names. */
+  get voters(): readonly Voter[] {
+    const { voterSets } = this.state
+    if (voterSets !== this.#votersOf) {
+      this.#votersOf = voterSets
+      this.#voters = votersOf(voterSets)
+    }
+    return this.#voters
+  }
+
+  /** Why the change of voters that was asked for last has not begun; undefined if it has, or was not asked for. */
+  get votersRefusal(): VotersChangeRefusal | undefined {
+    return this.#votersRefusal
   }
 
   /** Takes part from now on. What the log holds is synced first: nobody is told of what a loss of power could take. */
@@ -188,8 +231,9 @@ export class Replica implements PartitionReplica {
     this.checkLease()
     if (this.role !== 'leader') return this.#notLeader()
     if (acks !== -1 || this.state.hasEnoughInSync) return undefined
-    const { minInSyncReplicas } = this.identity
-    const message = `${this.name}: ${this.state.inSyncReplicas.length} replicas are in sync, min.insync.replicas is ${minInSyncReplicas}`
+    const { inSyncReplicas, voterSets } = this.state
+    const needed = Math.max(...voterSets.map(({ minInSyncReplicas }) => minInSyncReplicas))
+    const message = `${this.name}: ${inSyncReplicas.length} replicas are in sync, min.insync.replicas is ${needed}`
     return { error: 'NOT_ENOUGH_REPLICAS', message }
   }
 
@@ -214,7 +258,7 @@ export class Replica implements PartitionReplica {
 
   /** Others may lead it. With none, what can be read is better than nothing. */
   onLogFailed(error: TidemarkError): void {
-    if (this.identity.assignment.length > 1 && this.role !== 'offline') this.onDiskFailed(error)
+    if (this.voters.length > 1 && this.role !== 'offline') this.onDiskFailed(error)
   }
 
   onPromisePersisted(promise: ReplicaPromise): void {
@@ -239,6 +283,22 @@ export class Replica implements PartitionReplica {
   campaign(epochHint: LeaderEpoch | undefined): void {
     this.checkLease()
     this.step({ kind: 'campaign-suggested', epochHint, now: this.#host.monotonic() })
+  }
+
+  /** To be asked for again until the voters that count are those. */
+  changeVoters(to: VoterSet): void {
+    this.#votersRefusal = undefined
+    this.step({ kind: 'change-voters-asked', to, now: this.#host.monotonic() })
+  }
+
+  /**
+   * Goes on alone, whatever others have; who asks for this accepts that what they have is lost. Answers whether that has
+   * begun: it leads when its promise is durable.
+   */
+  recover(): boolean {
+    this.checkLease()
+    this.step({ kind: 'recovery-asked', now: this.#host.monotonic() })
+    return this.role === 'candidate'
   }
 
   handOver(to: BrokerId): void {
@@ -285,8 +345,8 @@ export class Replica implements PartitionReplica {
         return undefined
       }
       case 'log-start': {
-        const { logStartOffset, epoch, lossAcceptedIn: accepted } = answer
-        this.step({ kind: 'log-start-received', echo, logStartOffset, epoch, lossAcceptedIn: accepted })
+        const { logStartOffset, epoch, lossAcceptedIn: accepted, votersRecord } = answer
+        this.step({ kind: 'log-start-received', echo, logStartOffset, epoch, lossAcceptedIn: accepted, votersRecord })
         return undefined
       }
       case 'refused':
@@ -314,6 +374,9 @@ export class Replica implements PartitionReplica {
     } finally {
       this.#isStepping = false
     }
+    if (!this.#hasNewVoters) return
+    this.#hasNewVoters = false
+    this.partition.followers.onReadable(1)
   }
 
   /** A rule or a disk has failed half way: what this replica thinks of itself is not to be trusted any more. */
@@ -378,7 +441,7 @@ export class Replica implements PartitionReplica {
         return this.#cut(host.truncate(this, effect.offset), undefined)
       case 'restart-log-at':
         this.#followHighWatermarkDown()
-        return this.#cut(host.restartLog(this, effect.offset), effect.epoch)
+        return this.#cut(host.restartLog(this, effect.offset, effect.votersRecord), effect.epoch)
       case 'advance-high-watermark':
         this.partition.advanceHighWatermark(effect.to)
         return host.noteHighWatermark(this, effect.to)
@@ -390,11 +453,13 @@ export class Replica implements PartitionReplica {
         return host.proposeInSyncReplicas(this, effect.epoch, effect.replicas)
       case 'report-possible-loss':
         return host.reportPossibleLoss(this, effect.epoch, effect.fromOffset)
-      // Not before somebody asks for a change of the voters; nobody does yet.
       case 'append-voters':
+        return this.#appendVoters(effect)
       case 'refuse-voters-change':
-      case 'voters-settled':
+        this.#votersRefusal = effect
         return undefined
+      case 'voters-settled':
+        return host.onVotersSettled(this, effect.set)
       case 'stop-partition':
         this.#stopReason = `the leader would have it cut off what consumers have read (${effect.reason})`
         return host.onStopped(this, this.#stopReason)
@@ -422,6 +487,29 @@ export class Replica implements PartitionReplica {
     this.#events.push({ kind: 'records-appended' })
   }
 
+  #appendVoters({ epoch, set, next }: ReplicaEffect & { readonly kind: 'append-voters' }): void {
+    this.partition.flush()
+    try {
+      this.partition.appendControl(encodeVotersRecord(set, next), epoch, this.#host.now())
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code === 'STORAGE_ERROR') throw error
+      // Of an election it is a part. A change is asked for again, and so is its end.
+      if (this.#effects.some(({ kind }) => kind === 'append-epoch-start')) this.#giveUpLeading(epoch)
+      return
+    }
+    this.#events.push({ kind: 'records-appended' })
+    this.#hasNewVoters = true
+    this.#syncVoters()
+  }
+
+  /** A voters record counts as held when it is durable, whatever else is synced when. */
+  #syncVoters(): void {
+    const newest = this.partition.log.votersRecords.at(-1)
+    if (newest === this.#votersRecord) return
+    this.#votersRecord = newest
+    if (newest !== undefined) this.partition.syncSoon()
+  }
+
   /** The disk is full: without its first record there is no leadership, and nobody was told of it. Another may be tried. */
   #giveUpLeading(epoch: LeaderEpoch): void {
     this.#effects.length = 0
@@ -443,6 +531,7 @@ export class Replica implements PartitionReplica {
     const accepted = lossAcceptedIn(records)
     if (accepted !== undefined) this.#log.lossAcceptedIn = accepted.epoch
     this.#events.push({ kind: 'records-appended' })
+    this.#syncVoters()
   }
 
   #cut(done: Promise<void>, assumedEpoch: LeaderEpoch | undefined): void {
@@ -506,12 +595,17 @@ class LogView implements ReplicaLog {
   }
 
   get heldEndOffset(): Offset {
-    const { config, recoveryPoint, writtenEndOffset } = this.#log
-    return config.durability === 'fsync' && recoveryPoint < writtenEndOffset ? recoveryPoint : writtenEndOffset
+    const { config, recoveryPoint, writtenEndOffset, heldEndOffset } = this.#log
+    if (config.durability !== 'fsync') return heldEndOffset
+    return recoveryPoint < writtenEndOffset ? recoveryPoint : writtenEndOffset
   }
 
   get latestEpoch(): LeaderEpoch | undefined {
     return this.#log.latestEpoch
+  }
+
+  get votersRecords(): readonly VotersRecord[] {
+    return this.#log.votersRecords
   }
 
   epochAt(at: Offset): LeaderEpoch | undefined {

@@ -51,8 +51,8 @@ export class ReplicationGauges {
 
   #greatest(follower: BrokerId, of: (lag: { readonly records: number; readonly ms: number | undefined }) => number) {
     let greatest = 0
-    for (const { role, identity, state } of this.#parts.replicas()) {
-      if (role !== 'leader' || !identity.assignment.includes(follower)) continue
+    for (const { role, voters, state } of this.#parts.replicas()) {
+      if (role !== 'leader' || !voters.some(({ brokerId }) => brokerId === follower)) continue
       const lag = state.lagOf(follower)
       if (lag !== undefined) greatest = Math.max(greatest, of(lag))
     }

@@ -5,10 +5,13 @@
 import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { Random } from '../../shared/random.ts'
 import type { Clock, Timer, Timers } from '../../shared/time.ts'
+import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { ClusterChange, Coordinator, Leadership, TopicDefinition } from '../coordination/coordinator.ts'
 import type { Meter } from '../metrics/meter.ts'
 import type { LogDirectory } from '../storage/log-directory.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
 import type { LeadershipPublisher } from './leadership-publisher.ts'
 import type { Partition } from './partition.ts'
 import type { Peers } from './peers.ts'
@@ -19,6 +22,7 @@ import { brokerId as toBrokerId, leaderEpoch, offset, partitionId, topicId as to
 import { FENCE_ANSWERS } from '../../shared/protocol/peers.ts'
 import { FenceMail } from './fence-mail.ts'
 import { Replica } from './replica.ts'
+import { isWanted, type VoterChange, VoterChanges } from './voter-changes.ts'
 
 /** How often leaders and candidates look at the time. */
 const TICK_MS = 250
@@ -50,9 +54,13 @@ export interface ReplicationOptions {
   readonly trial?: ReplicaTrial
   readonly clock: Clock
   readonly timers: Timers
+  readonly random: Random
   readonly logger: Logger
   readonly meter: Meter
 }
+
+/** Closes the partition and deletes its log; one that is not deleted after all is opened again. */
+export type Release = (replica: Replica, deleteLog: () => Promise<void>) => Promise<void>
 
 /** A fence that waits for the promise to become durable. */
 interface WaitingFence {
@@ -65,6 +73,8 @@ export class Replication implements ReplicaHost {
   readonly #options: ReplicationOptions
   readonly #replicas = new Map<TopicId, (Replica | undefined)[]>()
   readonly #mail: FenceMail
+  readonly #voterChanges: VoterChanges
+  #release: Release | undefined
   readonly #waiting = new Map<Replica, WaitingFence[]>()
   readonly #inSyncCounts = new WeakMap<Replica, { readonly epoch: LeaderEpoch; readonly count: number }>()
   #election: ElectionListener | undefined
@@ -80,6 +90,16 @@ export class Replication implements ReplicaHost {
     this.#options = options
     const { peers, timers, logger, brokerId } = options
     this.#mail = new FenceMail({ brokerId, peers, timers, logger })
+    const { coordinator, clock, random } = options
+    this.#voterChanges = new VoterChanges({
+      self: brokerId,
+      coordinator,
+      replicas: () => this.all(),
+      release: (replica) => this.#letGo(replica),
+      clock,
+      random,
+      logger,
+    })
   }
 
   start(election: ElectionListener): void {
@@ -92,6 +112,11 @@ export class Replication implements ReplicaHost {
       }),
     ]
     this.#tick()
+  }
+
+  /** Who is to let go of the partition before its log is deleted. */
+  onRelease(release: Release): void {
+    this.#release = release
   }
 
   /** All replicas take part no more. */
@@ -107,7 +132,7 @@ export class Replication implements ReplicaHost {
 
   /** Whether a partition of the topic has a replica here. */
   isReplica(topic: TopicDefinition, partition: number): boolean {
-    return topic.assignment?.[partition]?.includes(this.brokerId) === true
+    return this.#options.directory.hosts(topic.topicId, partition) || isWanted(topic, partition, this.brokerId)
   }
 
   find(topicId: TopicId, partition: number): Replica | undefined {
@@ -131,7 +156,7 @@ export class Replication implements ReplicaHost {
     const { topicId } = topic
     const number = partition.partition
     const assignment = topic.assignment?.[number] ?? [this.brokerId]
-    const voters = assignment.map((id) => ({ brokerId: id, directoryId: topic.directories?.[String(id)] ?? '' }))
+    const voters = votersOfBeginning(topic, number, assignment)
     const identity = {
       topic: topic.name,
       topicId,
@@ -149,6 +174,7 @@ export class Replication implements ReplicaHost {
       // What was written of it last may be older than a trim: a log begins nowhere above its high watermark.
       highWatermark: offset(Math.max(directory.highWatermarks.get(topicId, number) ?? 0, partition.logStartOffset)),
       isSuspect: directory.isSuspect(topicId, number),
+      isNewcomer: directory.isNewcomer(topicId, number),
       ...(trial?.rules === undefined ? {} : { rules: trial.rules }),
     }
     const replica = new Replica(identity, memory, partition, this)
@@ -281,7 +307,8 @@ export class Replication implements ReplicaHost {
   persistTrust(replica: Replica): void {
     const { directory, logger } = this.#options
     const { topicId, partition, incarnation } = replica.identity
-    directory.promises.trust([{ topicId, partition }], incarnation).catch((error: unknown) => {
+    const trusted = directory.promises.trust([{ topicId, partition }], incarnation)
+    Promise.all([trusted, directory.clearNewcomer(topicId, partition)]).catch((error: unknown) => {
       // It stays suspect after the next start, and is found complete again.
       logger.warn({ topic: replica.identity.topic, partition, error: String(error) }, 'trust could not be noted')
     })
@@ -302,11 +329,13 @@ export class Replication implements ReplicaHost {
   }
 
   publishLeadership(replica: Replica, epoch: LeaderEpoch): void {
-    const { topic, partition, assignment } = replica.identity
+    const { topic, partition } = replica.identity
     this.#options.logger.info({ topic, partition, epoch }, 'leads')
     this.#options.meter.counter('tidemark_leader_elections_total').add(1)
     this.#options.publisher.publish(replica, epoch)
-    for (const peer of assignment) if (peer !== this.brokerId) this.#mail.announce(replica, peer, epoch)
+    for (const peer of this.#audienceOf(replica)) {
+      if (peer !== this.brokerId) this.#mail.announce(replica, peer, epoch)
+    }
   }
 
   proposeInSyncReplicas(replica: Replica, epoch: LeaderEpoch, members: readonly BrokerId[]): void {
@@ -352,13 +381,13 @@ export class Replication implements ReplicaHost {
     await this.#options.directory.truncateLog(topicId, partitionId(partition), to)
   }
 
-  async restartLog(replica: Replica, at: Offset): Promise<void> {
+  async restartLog(replica: Replica, at: Offset, votersRecord: VotersRecord | undefined): Promise<void> {
     const { directory, logger } = this.#options
     const { topic, topicId, partition } = replica.identity
     const { log } = replica.partition
     logger.warn({ topic, partition, from: log.logEndOffset, at }, 'begins anew where the log of the leader begins')
     if (at < log.logEndOffset) await directory.truncateLog(topicId, partitionId(partition), log.logStartOffset)
-    await directory.skipLog(topicId, partitionId(partition), at)
+    await directory.skipLog(topicId, partitionId(partition), at, votersRecord)
   }
 
   noteHighWatermark(replica: Replica, to: Offset): void {
@@ -380,6 +409,34 @@ export class Replication implements ReplicaHost {
     this.#dropWaiting(replica)
   }
 
+  onVotersSettled(replica: Replica, { voters, minInSyncReplicas }: VoterSet): void {
+    if (replica.role !== 'leader') return
+    const { topic, partition } = replica.identity
+    const ids = voters.map(({ brokerId }) => brokerId)
+    this.#options.logger.info({ topic, partition, voters: ids, minInSyncReplicas }, 'its voters have changed')
+  }
+
+  /** Of a partition that this broker leads: the change of its voters that is wanted, and what it waits for. */
+  voterChange(topicId: TopicId, partition: number): VoterChange | undefined {
+    const replica = this.find(topicId, partition)
+    return replica === undefined ? undefined : this.#voterChanges.changeOf(replica)
+  }
+
+  /** Whoever has a replica of the partition, or is to get one. */
+  #audienceOf({ identity: { topicId, partition, assignment }, voters }: Replica): ReadonlySet<BrokerId> {
+    const moving = this.#options.coordinator.topics.get(topicId)?.moves?.[String(partition)] ?? []
+    return new Set([
+      ...assignment,
+      ...voters.map(({ brokerId }) => brokerId),
+      ...moving.map(({ brokerId }) => brokerId),
+    ])
+  }
+
+  async #letGo(replica: Replica): Promise<void> {
+    const { topicId, partition } = replica.identity
+    await this.#release?.(replica, () => this.#options.directory.releaseLog(topicId, partitionId(partition)))
+  }
+
   // What happens
 
   #onChange(change: ClusterChange): void {
@@ -395,10 +452,18 @@ export class Replication implements ReplicaHost {
         for (const replica of this.all()) replica.onLeaseTaken()
         return
       }
+      case 'topic-changed':
+        return this.#reassign(change.topic)
       case 'brokers-changed':
       case 'topic-created':
-      case 'topic-changed':
       case 'topic-deleted':
+    }
+  }
+
+  #reassign({ topicId, assignment }: TopicDefinition): void {
+    for (const replica of this.#replicas.get(topicId) ?? []) {
+      const row = replica === undefined ? undefined : assignment?.[replica.identity.partition]
+      if (row !== undefined) replica?.reassign(row)
     }
   }
 
@@ -426,12 +491,13 @@ export class Replication implements ReplicaHost {
   #tellLeaderships(peer: BrokerId): void {
     for (const replica of this.all()) {
       const { leaderEpoch: epoch } = replica
-      if (epoch !== undefined && replica.identity.assignment.includes(peer)) this.#mail.announce(replica, peer, epoch)
+      if (epoch !== undefined && this.#audienceOf(replica).has(peer)) this.#mail.announce(replica, peer, epoch)
     }
   }
 
   #tick(): void {
     for (const replica of this.all()) if (replica.role !== 'follower' && replica.role !== 'offline') replica.tick()
+    this.#voterChanges.tick()
     this.#timer = this.#options.timers.after(TICK_MS, () => this.#tick(), { background: true })
   }
 
@@ -451,6 +517,16 @@ export class Replication implements ReplicaHost {
     for (const { answer } of this.#waiting.get(replica) ?? []) answer(NO_ANSWER)
     this.#waiting.delete(replica)
   }
+}
+
+/** Whose word counted first in the partition: by its origins, where its replicas have changed since. */
+function votersOfBeginning(
+  topic: TopicDefinition,
+  partition: number,
+  assignment: readonly BrokerId[],
+): readonly Voter[] {
+  const origins = topic.origins?.[String(partition)]
+  return origins ?? assignment.map((id) => ({ brokerId: id, directoryId: topic.directories?.[String(id)] ?? '' }))
 }
 
 function fenceAnswerOf(answer: FenceAnswer): ResponseOf<'fence'>['partitions'][number] {

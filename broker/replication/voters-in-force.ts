@@ -57,6 +57,13 @@ export class VotersInForce {
     return must(this.sets.at(-1), 'some set is in force')
   }
 
+  /** The set that is in force alone, by a record below the high watermark, or from the beginning. */
+  settledAt(highWatermark: Offset): VoterSet | undefined {
+    const { record } = this
+    if (record === undefined) return this.#initial
+    return record.next === undefined && record.offset < highWatermark ? record.set : undefined
+  }
+
   isNamed(broker: BrokerId): boolean {
     return this.all.some(({ brokerId }) => brokerId === broker)
   }

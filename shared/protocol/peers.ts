@@ -4,6 +4,7 @@
 // Partitions go by topic id, never by name: a topic that was deleted and made anew is another one. Every answer stands at
 // the position of what was asked.
 
+import { VOTERS_MAX } from '../voters.ts'
 import { array, boolean, count53, int32, optional, partitionNumber, string, struct, uint32 } from './schema.ts'
 
 /** Partitions in one request between brokers; what is more goes into another one. */
@@ -64,6 +65,11 @@ export const probeBrokerResponse = struct({
   isGone: boolean,
 })
 
+const voterSet = struct({
+  minInSyncReplicas: uint32,
+  voters: array(struct({ brokerId: int32, directoryId: string }), VOTERS_MAX),
+})
+
 /** Records for a follower, waiting for them if there are none yet. Every position is an acknowledgement, too. */
 export const replicaFetchRequest = struct({
   brokerId: int32,
@@ -113,6 +119,9 @@ export const replicaFetchResponse = struct({
       /** Of records: where the leader's log ends. */
       offset: count53,
       lossAcceptedIn: optional(int32),
+      /** Where the leader's log begins: the voters record in force there, if there is one; two sets while they change. */
+      votersOffset: optional(count53),
+      voterSets: array(voterSet, 2),
     }),
     PEER_PARTITIONS_MAX,
   ),

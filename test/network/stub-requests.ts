@@ -131,6 +131,8 @@ function replicaOutcome({ index, highWatermark, records }: FetchOutcome): Replic
     epoch: undefined,
     offset: 0,
     lossAcceptedIn: undefined,
+    votersOffset: undefined,
+    voterSets: [],
   }
   return { answer, records }
 }

@@ -89,7 +89,8 @@ export class ElectionCluster {
       assignment: assignment.map((replicas) => replicas.map((id) => brokerId(id))),
       directories: Object.fromEntries(ids.map((id) => [String(id), `disk-${id}`])),
     }
-    for (const id of ids.sort((one, other) => one - other)) this.brokers.set(brokerId(id), new ElectionBroker(this, brokerId(id)))
+    for (const id of ids.sort((one, other) => one - other))
+      this.brokers.set(brokerId(id), new ElectionBroker(this, brokerId(id)))
   }
 
   broker(id: number): ElectionBroker {
@@ -362,9 +363,6 @@ export class ElectionReplica implements ElectableReplica {
       topicId: topic.topicId,
       partition,
       assignment,
-      voters,
-      minInSyncReplicas,
-      directoryId,
     }
     this.#disk = broker.diskOf(partition)
     const { log, promise } = this.#disk

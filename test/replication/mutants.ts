@@ -76,7 +76,7 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   mutant(
     'incarnations',
-    { isOldIncarnation: () => false, isNewIncarnation: () => false },
+    { isOldIncarnation: () => false, isNewLife: () => false },
     {
       options: THREE_UNSYNCED,
       scene: { script: 'acknowledged-in-an-earlier-life.txt', says: 'lost: offset 2' },

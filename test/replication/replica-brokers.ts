@@ -330,6 +330,10 @@ export class Broker implements ReplicaHost {
     await log.skipTo(at, async () => undefined)
   }
 
+  onVotersSettled(): void {
+    return undefined
+  }
+
   onStopped(replica: Replica): void {
     this.fetcher.stop(replica)
   }

@@ -78,6 +78,7 @@ describe('a follower', () => {
     three.carrier.cut(ONE)
     for (let index = 0; index < 10; index += 1) await one.produce(['x'.repeat(500)])
     await one.replica().partition.trim(8)
+    one.replica().tick()
     three.carrier.connect(ONE)
     await brokers.until(() => three.log().writtenEndOffset === 11)
     expect(three.log().logStartOffset).toBe(8)
