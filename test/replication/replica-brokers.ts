@@ -10,7 +10,9 @@ import type { FenceAnswer, ReplicaHost } from '../../broker/replication/replica.
 import type { ReplicaPromise } from '../../broker/replication/replication-events.ts'
 import type { ReadSlice } from '../../broker/storage/hot-tail.ts'
 import type { ConfigEntries } from '../../broker/storage/log-config.ts'
+import type { LogConfig } from '../../broker/storage/log-config.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
+import type { VotersRecord } from '../../broker/storage/voters-history.ts'
 import type { StorageContextOptions } from '../../broker/storage/storage-context.ts'
 import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { DelayedOperations } from '../../broker/replication/delayed-operations.ts'
@@ -23,6 +25,7 @@ import { TopicTraffic } from '../../broker/replication/topic-traffic.ts'
 import { TurnWriter } from '../../broker/replication/turn-writer.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
+import { recoverLog } from '../../broker/storage/recovery.ts'
 import { createLog } from '../../broker/storage/log-opening.ts'
 import { createStorageContext, type StorageContext } from '../../broker/storage/storage-context.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -43,6 +46,8 @@ export interface BrokersOptions {
   readonly brokers?: number
   readonly partitions?: number
   readonly minInSyncReplicas?: number
+  /** How many of the brokers have a voice at the beginning; the others are newcomers. All unless given. */
+  readonly voters?: number
   readonly entries?: ConfigEntries
   readonly storage?: StorageContextOptions
   readonly catchUpBytesPerSecond?: number
@@ -108,7 +113,7 @@ export class Broker implements ReplicaHost {
   readonly id: BrokerId
   readonly replicas: Replica[] = []
   readonly requests: ReplicaFetchRequests
-  readonly fetcher: ReplicaFetcher
+  fetcher: ReplicaFetcher
   readonly carrier: Carrier
   readonly context: StorageContext
   readonly lines: { readonly level: string; readonly fields: object; readonly message: string }[] = []
@@ -117,6 +122,11 @@ export class Broker implements ReplicaHost {
   readonly delayed: DelayedOperations
   readonly #brokers: Brokers
   readonly #turnWriter: TurnWriter
+  #incarnation = 1
+  /** What the disk remembers besides the logs, by partition. */
+  readonly #promises: (ReplicaPromise | undefined)[] = []
+  readonly #highWatermarks: Offset[] = []
+  #isNewcomer: boolean
 
   constructor(brokers: Brokers, id: BrokerId) {
     const { time } = brokers
@@ -131,15 +141,21 @@ export class Broker implements ReplicaHost {
       delayed: this.delayed,
       clock: time,
     })
-    const { catchUpBytesPerSecond } = brokers.options
-    this.fetcher = new ReplicaFetcher({
-      brokerId: id,
-      directoryId: `disk-${id}`,
-      incarnation: 1,
+    this.fetcher = this.#newFetcher()
+    this.#isNewcomer = id > (brokers.options.voters ?? id)
+  }
+
+  #newFetcher(): ReplicaFetcher {
+    const { time, options } = this.#brokers
+    const { catchUpBytesPerSecond } = options
+    return new ReplicaFetcher({
+      brokerId: this.id,
+      directoryId: `disk-${this.id}`,
+      incarnation: this.#incarnation,
       peers: this.carrier,
       clock: time,
       timers: time,
-      random: seededRandom(id),
+      random: seededRandom(this.id),
       logger: this.#logger(),
       ...(catchUpBytesPerSecond === undefined ? {} : { catchUpBytesPerSecond }),
     })
@@ -147,7 +163,33 @@ export class Broker implements ReplicaHost {
 
   async open(): Promise<void> {
     for (let number = 0; number < this.#brokers.partitions; number += 1) {
-      const replica = this.#replica(number)
+      const replica = this.#replica(number, createLog(this.context, `data/${number}`, this.#config()))
+      this.replicas.push(replica)
+      await replica.open()
+    }
+  }
+
+  /** The process ends as it is, and another one begins on what it has written. */
+  async restart(): Promise<void> {
+    const replicas = this.replicas.splice(0)
+    this.close()
+    for (const replica of replicas) {
+      replica.stop()
+      replica.partition.close()
+      replica.partition.log.close()
+    }
+    this.#incarnation += 1
+    this.fetcher = this.#newFetcher()
+    for (const number of replicas.keys()) {
+      const { log } = await recoverLog({
+        context: this.context,
+        directory: `data/${number}`,
+        config: this.#config(),
+        recoveryPoint: undefined,
+        kernelLived: true,
+        now: this.now(),
+      })
+      const replica = this.#replica(number, log)
       this.replicas.push(replica)
       await replica.open()
     }
@@ -201,9 +243,12 @@ export class Broker implements ReplicaHost {
     return `${count} bytes, ${digest.digest('hex')}`
   }
 
-  #replica(number: number): Replica {
+  #config(): LogConfig {
+    return parseTopicConfig(this.#brokers.options.entries ?? {})
+  }
+
+  #replica(number: number, log: PartitionLog): Replica {
     const { options, ids } = this.#brokers
-    const log = createLog(this.context, `data/${number}`, parseTopicConfig(options.entries ?? {}))
     this.#countSlices(log)
     const partition = new Partition({
       topic: 't',
@@ -214,19 +259,24 @@ export class Broker implements ReplicaHost {
       space: { admitsAppend: () => true, onAppendFailure: () => undefined, noteAppended: () => undefined },
       logger: this.#logger(),
     })
-    const voters = ids.map((id) => ({ brokerId: id, directoryId: `disk-${id}` }))
+    const voters = ids.slice(0, options.voters).map((id) => ({ brokerId: id, directoryId: `disk-${id}` }))
     const identity = {
       topic: 't',
       topicId: TOPIC,
       partition: number,
-      assignment: ids,
+      assignment: ids.slice(0, options.voters),
       voters,
       minInSyncReplicas: options.minInSyncReplicas ?? 1,
       directoryId: `disk-${this.id}`,
-      incarnation: 1,
+      incarnation: this.#incarnation,
       withoutLease: 'serve' as const,
     }
-    const memory = { promise: undefined, highWatermark: offset(0), isSuspect: false }
+    const memory = {
+      promise: this.#promises[number],
+      highWatermark: this.#highWatermarks[number] ?? offset(0),
+      isSuspect: false,
+      isNewcomer: this.#isNewcomer,
+    }
     return new Replica(identity, memory, partition, this)
   }
 
@@ -281,10 +331,15 @@ export class Broker implements ReplicaHost {
   }
 
   persistPromise(replica: Replica, promise: ReplicaPromise): void {
-    queueMicrotask(() => replica.onPromisePersisted(promise))
+    queueMicrotask(() => {
+      this.#promises[replica.identity.partition] = promise
+      replica.onPromisePersisted(promise)
+    })
   }
 
-  persistTrust(): void {}
+  persistTrust(): void {
+    this.#isNewcomer = false
+  }
 
   sendFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch): void {
     this.#tell(replica, to, (other) => other.step({ kind: 'fence-received', candidate: this.id, epoch }))
@@ -308,8 +363,16 @@ export class Broker implements ReplicaHost {
 
   proposeInSyncReplicas(): void {}
   onCampaignAbandoned(): void {}
-  suggestSuccessor(): void {}
-  noteHighWatermark(): void {}
+
+  suggestSuccessor(replica: Replica, to: BrokerId, epochSeen: LeaderEpoch): void {
+    if (to === this.id) queueMicrotask(() => replica.campaign(epochSeen))
+    else this.#tell(replica, to, (other) => other.campaign(epochSeen))
+  }
+
+  noteHighWatermark(replica: Replica, to: Offset): void {
+    this.#highWatermarks[replica.identity.partition] = to
+  }
+
   reportPossibleLoss(): void {}
 
   startFetching(replica: Replica, leader: BrokerId): void {
@@ -324,10 +387,10 @@ export class Broker implements ReplicaHost {
     await replica.partition.log.truncateTo(to, this.now(), async () => undefined)
   }
 
-  async restartLog(replica: Replica, at: Offset): Promise<void> {
+  async restartLog(replica: Replica, at: Offset, votersRecord: VotersRecord | undefined): Promise<void> {
     const { log } = replica.partition
     if (at < log.logEndOffset) await this.truncate(replica, log.logStartOffset)
-    await log.skipTo(at, async () => undefined)
+    await log.skipTo(at, async () => undefined, votersRecord)
   }
 
   onVotersSettled(): void {
@@ -341,7 +404,10 @@ export class Broker implements ReplicaHost {
   #tell(replica: Replica, to: BrokerId, tell: (other: Replica) => void): void {
     const { partition } = replica.identity
     if (!this.carrier.isConnected(to)) return
-    queueMicrotask(() => tell(this.#brokers.of(to).replica(partition)))
+    queueMicrotask(() => {
+      const other = this.#brokers.of(to).replicas[partition]
+      if (other !== undefined) tell(other)
+    })
   }
 }
 
