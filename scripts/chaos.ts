@@ -42,10 +42,10 @@ async function play(name: string, scenario: Scenario, server: RedisServer, asked
   await mkdir(root, { recursive: true })
   const history = new History(join(root, 'history.jsonl'))
   const random = seededRandom(asked.seed)
-  const hasNetwork = scenario.hasNetwork === true
+  const { hasNetwork = false, brokers = 3 } = scenario
   let isSound = false
   {
-    await using stage = await ChaosStage.open({ server, history, random, root, hasNetwork })
+    await using stage = await ChaosStage.open({ server, history, random, root, hasNetwork, brokers })
     try {
       await playRounds(stage, scenario, asked)
       await stage.finish()

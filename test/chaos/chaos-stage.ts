@@ -9,7 +9,7 @@ import type { History } from './history.ts'
 import { connect } from '../../client/client.ts'
 import { ProcessCluster } from '../setup/cluster.ts'
 import { pause, within } from '../setup/cluster-load.ts'
-import { leaderOf, stateOf } from '../setup/cluster-state.ts'
+import { leaderOf, type PartitionState, stateOf } from '../setup/cluster-state.ts'
 import { leaderChanges } from './checker.ts'
 import { Network } from './network.ts'
 import { RedisControl } from './redis-control.ts'
@@ -33,6 +33,7 @@ export interface ChaosStageOptions {
   readonly root: string
   /** Whether brokers and Redis have networks of their own, that can be cut. */
   readonly hasNetwork: boolean
+  readonly brokers: number
 }
 
 export class ChaosStage {
@@ -70,14 +71,16 @@ export class ChaosStage {
 
   /** Resolves when records are being acknowledged. */
   static async open(options: ChaosStageOptions): Promise<ChaosStage> {
-    const { server, root, hasNetwork } = options
-    const network = hasNetwork ? await Network.make([1, 2, 3, 'redis']) : undefined
+    const { server, root, hasNetwork, brokers } = options
+    const ids = Array.from({ length: brokers }, (_, index) => index + 1)
+    const network = hasNetwork ? await Network.make([...ids, 'redis']) : undefined
     const place = (one: number | 'redis') => {
       return network === undefined ? undefined : { host: network.host(one), within: network.within(one) }
     }
     const redis = await RedisControl.start(server, root, place('redis'))
     const cluster = await ProcessCluster.start({
       redis: redis.url,
+      brokers,
       args: ['--session-timeout-ms', `${LEASE_MS}ms`],
       ...(network === undefined
         ? {}
@@ -152,17 +155,34 @@ export class ChaosStage {
 
   /** Until every partition takes records, and all replicas keep up that can. @throws when that does not come about. */
   async whole(): Promise<void> {
-    const wanted = this.cluster.ids.length - this.lost.size
     await this.workload.progress(HEALED_WITHIN_MS)
     const deadline = performance.now() + HEALED_WITHIN_MS
     for (let partition = 0; partition < PARTITIONS;) {
       const state = await stateOf(this.#client.admin(), TOPIC, partition).catch(String)
-      const isWhole = typeof state !== 'string' && state.inSyncReplicas.length >= wanted && state.leader !== undefined
-      if (isWhole) partition += 1
+      if (typeof state !== 'string' && this.#isWhole(state)) partition += 1
       else if (performance.now() > deadline)
         throw new Error(`partition ${partition} is not whole after ${HEALED_WITHIN_MS} ms: ${JSON.stringify(state)}`)
       else await pause(50)
     }
+  }
+
+  #isWhole({ leader, replicas, inSyncReplicas, movingTo = [] }: PartitionState): boolean {
+    const wanted = replicas.filter((id) => !this.lost.has(id))
+    return leader !== undefined && movingTo.length === 0 && wanted.every((id) => inSyncReplicas.includes(id))
+  }
+
+  /** Begins to give a partition these replicas; what has been begun is done when it is whole again. */
+  async move(partition: number, replicas: readonly number[]): Promise<void> {
+    this.tell(`partition ${partition} moves to brokers ${replicas.join(', ')}`)
+    await this.#client.admin().movePartitions({ moves: [{ topic: TOPIC, partition, replicas: [...replicas] }] })
+  }
+
+  async replicasOf(partition: number): Promise<readonly number[]> {
+    return (await stateOf(this.#client.admin(), TOPIC, partition)).replicas
+  }
+
+  get partitions(): readonly number[] {
+    return Array.from({ length: PARTITIONS }, (_, partition) => partition)
   }
 
   /** What brokers have said since the last time: who led when. Answers how often another one has come to lead. */
@@ -199,8 +219,8 @@ export class ChaosStage {
 
   /** Followers may need a moment for the last bytes. */
   async #compareReplicas(): Promise<void> {
-    const voters = this.cluster.ids.filter((id) => !this.lost.has(id))
     for (let partition = 0; partition < PARTITIONS; partition += 1) {
+      const voters = (await this.replicasOf(partition)).filter((id) => !this.lost.has(id))
       const held = () =>
         voters.map((broker) => {
           const bytes = this.cluster.logBytes(broker, this.#topicId, partition) ?? Buffer.of()

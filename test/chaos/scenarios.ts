@@ -7,6 +7,8 @@ export interface Scenario {
   readonly about: string
   /** Whether ways between brokers, Redis and clients are cut. */
   readonly hasNetwork?: boolean
+  /** Default 3. */
+  readonly brokers?: number
   /** Leaders that must have changed, if not as many as everywhere. */
   readonly leaderChangesMin?: number
   /** Before the rounds. */
@@ -267,8 +269,50 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       stage.lost.add(id)
       await stage.start(id)
     },
-    // One of two is needed for everything: what is killed comes back.
-    round: killLeader,
+    // Both of the others are needed for everything: only who is stopped in order can hand over.
+    async round(stage) {
+      const leader = await stage.someLeader()
+      if (stage.random.integer(3) === 0) await stage.kill(leader)
+      else await stage.stop(leader)
+      await stage.wait(0, 1_000)
+      await stage.start(leader)
+    },
+  },
+
+  'replaced-disk': {
+    about: 'a broker comes back with an empty directory and gets its replicas anew, while others are killed',
+    async round(stage) {
+      const id = stage.oneOf(stage.cluster.ids)
+      await stage.kill(id)
+      stage.tell(`broker ${id} loses its disk`)
+      await stage.cluster.wipe(id)
+      await stage.start(id)
+      for (const partition of stage.partitions) await stage.move(partition, await stage.replicasOf(partition))
+      await stage.wait(0, 2_000)
+      const leader = await stage.someLeader()
+      const other = leader === id ? stage.oneOf(stage.others(id)) : leader
+      await stage.kill(other)
+      await stage.wait(0, 2_000)
+      await stage.start(other)
+    },
+  },
+
+  moving: {
+    about: 'partitions move between four brokers, while leaders are killed',
+    brokers: 4,
+    async round(stage) {
+      for (const partition of stage.partitions) {
+        const before = await stage.replicasOf(partition)
+        const away = stage.oneOf(before)
+        const newcomer = stage.oneOf(stage.cluster.ids.filter((id) => !before.includes(id)))
+        await stage.move(
+          partition,
+          before.map((id) => (id === away ? newcomer : id)),
+        )
+      }
+      await stage.wait(0, 1_500)
+      await killLeader(stage)
+    },
   },
 
   'cut-off': {

@@ -6,7 +6,10 @@ import { pause } from './cluster-load.ts'
 export interface PartitionState {
   readonly leader: number | undefined
   readonly leaderEpoch: number | undefined
+  readonly replicas: readonly number[]
   readonly inSyncReplicas: readonly number[]
+  /** Where its replicas go to; undefined or empty when they stay. */
+  readonly movingTo?: readonly number[] | undefined
   readonly state: string
   readonly reason: string | undefined
 }
