@@ -4,6 +4,7 @@
 //
 // Invariant: once loaded, all cover everything up to the log end offset.
 
+import { assert } from '../../shared/assert.ts'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
 import { baseOffsetAt, leaderEpochAt, producerIdAt } from '../../shared/record-batch/header.ts'
 import { writeCheckpoint, writeCheckpointCached } from './checkpoint-file.ts'
@@ -89,6 +90,18 @@ export class BatchHistory {
     this.#epochs.assign(epoch, startOffset)
     this.#hasUnsavedEpochs = true
     this.#context.events.onNewEpoch?.(this.#directory, epoch, startOffset)
+  }
+
+  /**
+   * The log is empty, and what comes before its end, which is not 0, was written in this epoch: what was known of another
+   * beginning is not of this log. It begins below the log start, so that the first epoch that writes does not replace it.
+   */
+  assumeEpoch(epoch: LeaderEpoch, endOffset: Offset): void {
+    assert(this.#writtenEpochs === undefined, 'nothing is staged when a log goes on elsewhere')
+    assert(endOffset > 0, 'something comes before the end')
+    this.#epochs = new LeaderEpochCache()
+    this.#epochs.assign(epoch, (endOffset - 1) as Offset)
+    this.#hasUnsavedEpochs = true
   }
 
   /** Takes note of a batch that is staged. */

@@ -162,9 +162,12 @@ export class PartitionLog {
     return this.#history.voters.heldEndOffset(this.#writtenEndOffset, this.#recoveryPoint.offset)
   }
 
-  /** What stands before the end was written in this epoch, although none of it is here: for a log that has moved on. */
+  /**
+   * What stands before the end was written in this epoch, although none of it is here: for an empty log that has moved on.
+   * Durable with the next sync.
+   */
   assumeEpoch(epoch: LeaderEpoch): void {
-    this.#history.assignEpoch(epoch, this.#writtenEndOffset)
+    this.#history.assumeEpoch(epoch, this.#writtenEndOffset)
   }
 
   /**
