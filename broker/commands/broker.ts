@@ -14,6 +14,8 @@ import { printValue } from './output.ts'
 const WATCH_INTERVAL_MS = 250
 /** A broker that goes is asked again by then what is left of it, so that nothing that came meanwhile is forgotten. */
 const PLAN_INTERVAL_MS = 1_000
+/** As often as it is looked again when neither a move nor its end is to be seen. */
+const ELSEWHERE_LOOKS_MAX = 12
 
 export async function drainBroker(context: CommandContext): Promise<number> {
   const { arguments: args, output, signal } = context
@@ -64,7 +66,7 @@ export async function movePartition(context: CommandContext): Promise<number> {
       await print(validateOnly ? `would be ${outcome}` : outcome)
       return 0
     }
-    const replicasNow = await untilThere(context, session, topic, partition)
+    const replicasNow = await untilThere(context, session, { topic, partition, to: replicas })
     const isThere = replicas.length === 0 || replicasNow.join(',') === replicas.join(',')
     await print(isThere ? 'done' : `somebody else wants ${replicasNow.join(', ')}`)
     return isThere ? 0 : 1
@@ -94,15 +96,21 @@ export async function decommissionBroker(context: CommandContext): Promise<numbe
 async function untilThere(
   context: CommandContext,
   session: BrokerSession,
-  topic: string,
-  partition: number,
+  move: { readonly topic: string; readonly partition: number; readonly to: readonly number[] },
 ): Promise<readonly number[]> {
+  const { topic, partition, to } = move
   let shown: string | undefined
+  let waits = 0
   for (;;) {
     const one = await whileBrokersGo(context, async () =>
       partitionOf(await session.admin.describeTopic(topic), partition),
     )
-    if (one !== undefined && one.movingTo === undefined) return one.replicas
+    const isElsewhere = one?.movingTo === undefined && one?.replicas.join(',') !== to.join(',')
+    if (one !== undefined && one.movingTo === undefined) {
+      // The broker that was asked may not have heard of the move yet.
+      waits += 1
+      if (!isElsewhere || waits > ELSEWHERE_LOOKS_MAX) return one.replicas
+    } else waits = 0
     const state = one?.reason ?? 'on its way'
     if (one !== undefined && state !== shown) context.note(`${topic}-${partition}: ${state}`)
     shown = state

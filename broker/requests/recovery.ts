@@ -11,8 +11,8 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { votersOf as allVotersOf } from '../replication/voters.ts'
 import { fenceQuorum } from '../replication/fence-quorum.ts'
 import { candidates, loadOf } from './assignment.ts'
-import { whenLed } from './bounded-wait.ts'
-import { leadershipOf, liveBrokers } from './leadership.ts'
+import { within } from './bounded-wait.ts'
+import { leadershipOf, liveBrokers, minInSyncReplicas } from './leadership.ts'
 import { replaceReplica } from './placement.ts'
 import { directoriesNow } from './replaced-disks.ts'
 
@@ -38,8 +38,7 @@ export async function recoverPartition(
   services.logger.warn({ topic: topic.name, partition, notes, ...facts }, 'a partition is recovered with loss accepted')
   await want(services, topic, partition, wanted)
   if (!replica.recover()) throw refused(`${nameOf(request)} cannot be recovered at this moment; ask again`)
-  await whenLed(services, new Map([[topic.topicId, new Set([partition])]]), LEADING_MS_MAX)
-  const isDone = services.localReplica?.(topic.topicId, partition)?.isLeading === true
+  const isDone = await whenLeading(services, topic, partition)
   const ids = wanted.map(({ brokerId }) => brokerId).join(', ')
   const after = isDone
     ? `broker ${services.brokerId} leads ${nameOf(request)} with what it has; it is on its way to brokers ${ids}`
@@ -62,11 +61,13 @@ function find(
   const replica = localReplica(topic.topicId, request.partition)
   if (replica === undefined) throw refused(`broker ${brokerId} has no replica of ${name}`)
   if (!replica.isOpen) throw refused(`the log of ${name} on broker ${brokerId} is not open; its log says why`)
-  const leader = leadershipOf(services, topic.topicId, request.partition)?.leader
-  if (leader !== undefined || replica.isLeading) {
-    throw refused(`broker ${leader ?? brokerId} leads ${name}: there is nothing to recover`)
-  }
-  return { topic, replica }
+  const live = liveBrokers(services)
+  const { leader, inSyncReplicas = [] } = leadershipOf(services, topic.topicId, request.partition, live) ?? {}
+  if (leader === undefined) return { topic, replica }
+  const inSync = inSyncReplicas.filter((id) => live.has(id)).length
+  if (inSync >= minInSyncReplicas(topic)) throw refused(`broker ${leader} leads ${name}: there is nothing to recover`)
+  if (leader === brokerId) return { topic, replica }
+  throw refused(`broker ${leader} leads ${name}, and nothing is missing but others to confirm it: ask broker ${leader}`)
 }
 
 /** What would be lost, as far as anybody here can know. */
@@ -86,14 +87,18 @@ function whatIsKnown(
       ? `all voters are there: ${listOf(voters)}`
       : `of the voters ${listOf(voters)} these are missing: ${missing.map((one) => describeMissing(one, directories)).join(', ')}`,
   )
-  const canElect = replica.voterSets.every(({ voters: set, minInSyncReplicas }) => {
+  const canElect = replica.voterSets.every(({ voters: set, minInSyncReplicas: minimum }) => {
     const there = set.filter(({ brokerId, directoryId }) => directories.get(brokerId) === directoryId)
-    return there.length >= fenceQuorum(set.length, minInSyncReplicas)
+    return there.length >= fenceQuorum(set.length, minimum)
   })
   if (canElect)
     notes.push('enough voters are there to elect a leader by themselves: wait, unless waiting has not helped')
   const agreed = coordinator.leaderships.of(topic.topicId, partition)
-  if (agreed?.leaderEpoch !== undefined) {
+  if (replica.isLeading) {
+    notes.push(
+      `broker ${self} leads, so that it has all that was acknowledged; too few others are there to confirm more`,
+    )
+  } else if (agreed?.leaderEpoch !== undefined) {
     const { inSyncReplicas, leaderEpoch } = agreed
     notes.push(
       inSyncReplicas.includes(self)
@@ -135,6 +140,21 @@ function wantedAfterwards(services: RequestServices, topic: TopicDefinition, par
     const directoryId = directories.get(brokerId)
     return directoryId === undefined ? [] : [{ brokerId, directoryId }]
   })
+}
+
+/** Whether it leads, after some time at the latest. What was agreed on before may name it still. */
+async function whenLeading(services: RequestServices, topic: TopicDefinition, partition: number): Promise<boolean> {
+  const isLeading = (): boolean => services.localReplica?.(topic.topicId, partition)?.isLeading === true
+  let subscription: { remove(): void } | undefined
+  const led = new Promise<void>((resolve) => {
+    subscription = services.coordinator.subscribe(() => {
+      if (isLeading()) resolve()
+    })
+    if (isLeading()) resolve()
+  })
+  await within(services.delayed, LEADING_MS_MAX, led)
+  subscription?.remove()
+  return isLeading()
 }
 
 async function want(

@@ -2,6 +2,8 @@
 
 import { type Client, connect } from '../../client/client.ts'
 import { ProcessCluster } from './cluster.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { pause } from './cluster-load.ts'
 import { inSync } from './cluster-state.ts'
 import type { PrivateRedis, PrivateRedisOptions } from './private-redis.ts'
 import { startRedis } from './redis.ts'
@@ -34,7 +36,20 @@ export async function makeTopic(
   config: Readonly<Record<string, string>> = {},
 ): Promise<string> {
   const request = { topics: [{ topic: 't', numPartitions, replicationFactor: 3, config }] }
-  const [created] = await client.admin().createTopics(request)
+  const [created] = await whenAllAreThere(() => client.admin().createTopics(request))
   for (let partition = 0; partition < numPartitions; partition += 1) await inSync(client.admin(), 't', 3, partition)
   return created?.topicId ?? ''
+}
+
+/** Whoever administers may hear of the last broker a moment after that one has said that it is ready. */
+async function whenAllAreThere<T>(create: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await create()
+    } catch (error) {
+      const isEarly = error instanceof TidemarkError && error.code === 'INVALID_REPLICATION_FACTOR'
+      if (!isEarly || attempt >= 50) throw error
+      await pause(100)
+    }
+  }
 }
