@@ -32,7 +32,7 @@ export interface VoterChange {
 
 export interface VoterChangesOptions {
   readonly self: BrokerId
-  readonly coordinator: Coordinator
+  readonly coordinator: Pick<Coordinator, 'topics'>
   readonly replicas: () => Iterable<Replica>
   /** Lets go of a replica and its log, durably. */
   readonly release: (replica: Replica) => Promise<void>

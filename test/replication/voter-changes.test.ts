@@ -1,0 +1,203 @@
+// What the catalogue wants of a partition's voters, carried out over real logs by whoever leads; and what the catalogue is told.
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { InProcessCoordinator } from '../../broker/coordination/in-process-coordinator.ts'
+import type { TopicChange, TopicDefinition } from '../../broker/coordination/coordinator.ts'
+import { isWanted, settle, VoterChanges } from '../../broker/replication/voter-changes.ts'
+import type { BrokerId } from '../../shared/ids.ts'
+import { brokerId, timestampMs } from '../../shared/ids.ts'
+import { silentLogger } from '../../shared/logger.ts'
+import { seededRandom } from '../../shared/random.ts'
+import type { Voter } from '../../shared/voters.ts'
+import { type Broker, Brokers, settle as settleAll, TOPIC } from './replica-brokers.ts'
+
+const [ONE, TWO, THREE, FOUR] = [1, 2, 3, 4].map(brokerId)
+
+function voters(...ids: readonly number[]): Voter[] {
+  return ids.map((id) => ({ brokerId: brokerId(id), directoryId: `disk-${id}` }))
+}
+
+function topicOf(changes: Partial<TopicDefinition> = {}): TopicDefinition {
+  return {
+    topicId: TOPIC,
+    name: 't',
+    partitions: 1,
+    replicationFactor: 3,
+    config: {},
+    assignment: [[1, 2, 3].map(brokerId)],
+    directories: { '1': 'disk-1', '2': 'disk-2', '3': 'disk-3' },
+    version: 1,
+    createdAt: timestampMs(0),
+    ...changes,
+  }
+}
+
+describe('what a topic becomes when partitions have other voters', () => {
+  const assignment = [[1, 2, 3].map(brokerId), [2, 3, 1].map(brokerId)]
+  const topic = topicOf({ partitions: 2, assignment, moves: { '0': voters(4, 2, 3), '1': voters(4, 5, 6) } })
+
+  it('names their brokers, remembers the voters of the beginning, and wants nothing of them any more', () => {
+    expect(settle(topic, new Map([[0, voters(4, 2, 3)]]))).toEqual({
+      assignment: [[4, 2, 3], assignment[1]],
+      origins: { '0': voters(1, 2, 3) },
+      moves: { '1': voters(4, 5, 6) },
+    })
+  })
+
+  it('keeps the beginning that it knows already', () => {
+    const origins = { '0': voters(7, 8) }
+    expect(settle({ ...topic, origins }, new Map([[0, voters(1)]])).origins).toEqual(origins)
+  })
+
+  it('is wanted by a broker that has a replica, and by one that is to get one', () => {
+    expect([1, 4, 6].map((id) => isWanted(topic, 0, brokerId(id)))).toEqual([true, true, false])
+  })
+})
+
+describe('the voters of a partition', () => {
+  let brokers: Brokers
+  let catalogue: InProcessCoordinator
+  let changes: VoterChanges[]
+  let released: BrokerId[]
+
+  beforeEach(async () => {
+    brokers = await Brokers.start({ brokers: 4, voters: 3, minInSyncReplicas: 2 })
+    const kept = topicOf()
+    catalogue = new InProcessCoordinator({
+      cluster: 'test',
+      brokerId: brokerId(1),
+      incarnation: 'life',
+      store: { list: () => [kept], put: async () => undefined, remove: async () => undefined },
+      clock: brokers.time,
+      timers: brokers.time,
+      random: seededRandom(1),
+      logger: silentLogger,
+    })
+    await catalogue.start()
+    released = []
+    changes = brokers.list.map((broker, at) => {
+      return new VoterChanges({
+        self: broker.id,
+        coordinator: catalogue,
+        replicas: () => broker.replicas,
+        release: async (replica) => {
+          released.push(broker.id)
+          replica.stop()
+          broker.replicas.splice(0)
+        },
+        clock: brokers.time,
+        random: seededRandom(10 + at),
+        logger: silentLogger,
+      })
+    })
+    newcomer().carrier.cut(brokerId(1))
+    await brokers.elect(brokerId(1))
+    const epoch = leader().replica().leaderEpoch
+    if (epoch !== undefined) leader().publishLeadership(leader().replica(), epoch)
+    await settleAll()
+  })
+
+  afterEach(async () => {
+    brokers.close()
+    await catalogue.stop()
+  })
+
+  /** It does not reach the leader at first. */
+  function newcomer(): Broker {
+    return brokers.of(brokerId(4))
+  }
+
+  function leader(): Broker {
+    const found = brokers.list.find(({ replicas }) => replicas[0]?.role === 'leader')
+    if (found === undefined) throw new Error('nobody leads')
+    return found
+  }
+
+  function topic(): TopicDefinition {
+    const found = catalogue.topics.get(TOPIC)
+    if (found === undefined) throw new Error('there is no topic')
+    return found
+  }
+
+  async function want(change: TopicChange): Promise<void> {
+    await catalogue.topics.change(`r${topic().version}`, TOPIC, topic().version, change)
+  }
+
+  async function pass(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 50) {
+      await settleAll()
+      brokers.time.advance(50)
+      for (const broker of brokers.list) broker.replicas[0]?.tick()
+      for (const change of changes) change.tick()
+    }
+    await settleAll()
+  }
+
+  it('become those that are wanted, and the old one deletes its log', async () => {
+    newcomer().carrier.connect(brokerId(1))
+    await leader().produce(['a'])
+    await want({ moves: { '0': voters(2, 3, 4) } })
+    await pass(8_000)
+    const { assignment, moves, origins } = topic()
+    expect({ assignment, moves, origins }).toEqual({ assignment: [[2, 3, 4]], origins: { '0': voters(1, 2, 3) } })
+    expect(released).toEqual([ONE])
+    expect([TWO, THREE, FOUR]).toContain(leader().id)
+    expect((await leader().produce(['b'])).refusal).toBeUndefined()
+  })
+
+  it('do not change before a newcomer has caught up, and it is said who is behind', async () => {
+    await want({ moves: { '0': voters(2, 3, 4) } })
+    await pass(3_000)
+    const replica = leader().replica()
+    expect(changes[0]?.changeOf(replica)).toEqual({
+      wanted: voters(2, 3, 4),
+      voters: voters(1, 2, 3),
+      why: 'newcomers-behind',
+      behind: [4],
+    })
+    await want({ moves: {} })
+    expect(changes[0]?.changeOf(replica)).toBeUndefined()
+    newcomer().carrier.connect(brokerId(1))
+    await pass(8_000)
+    expect(topic().assignment).toEqual([[1, 2, 3]])
+    // It was never named by the log, and nobody wants it.
+    expect(released).toEqual([FOUR])
+  })
+
+  it('are what the log says, where the catalogue has forgotten it', async () => {
+    newcomer().carrier.connect(brokerId(1))
+    await want({ moves: { '0': voters(1, 2, 4) } })
+    await pass(8_000)
+    expect(topic().assignment).toEqual([[1, 2, 4]])
+    expect(released).toEqual([THREE])
+    await want({ assignment: [[1, 2, 3].map(brokerId)] })
+    await pass(4_000)
+    expect(topic().assignment).toEqual([[1, 2, 4]])
+  })
+
+  it('are one alone when an operator has it go on, and those that are wanted again afterwards', async () => {
+    await leader().produce(['a'])
+    await want({ moves: { '0': voters(2, 3, 4) } })
+    await pass(500)
+    for (const id of [1, 3, 4]) brokers.of(brokerId(id)).close()
+    const two = brokers.of(brokerId(2))
+    for (const id of [1, 3, 4]) two.carrier.cut(brokerId(id))
+    expect(two.replica().recover()).toBe(true)
+    await pass(1_000)
+    expect(two.replica().role).toBe('leader')
+    expect(two.replica().voters).toEqual(voters(2))
+    expect((await two.produce(['b'])).refusal).toBeUndefined()
+    await pass(2_000)
+    expect(changes[1]?.changeOf(two.replica())?.behind).toEqual([3, 4])
+    for (const id of [1, 3, 4]) {
+      two.carrier.connect(brokerId(id))
+      await brokers.of(brokerId(id)).restart()
+    }
+    const { leaderEpoch } = two.replica()
+    if (leaderEpoch !== undefined) two.publishLeadership(two.replica(), leaderEpoch)
+    await pass(8_000)
+    expect(topic().assignment).toEqual([[2, 3, 4]])
+    expect(two.replica().state.voterSets).toEqual([{ voters: voters(2, 3, 4), minInSyncReplicas: 2 }])
+    expect(await brokers.of(brokerId(3)).bytes()).toBe(await two.bytes())
+  })
+})
