@@ -12,7 +12,7 @@ import { notDelayed } from './delayed-operations.ts'
 import { ANSWER_BYTES_MAX, ANSWER_BYTES_MIN, nextWantedBytes } from './replica-fetch-batch.ts'
 
 /** Further behind than this its catching up goes by a budget. Several answers: who keeps up is never as far behind. */
-export const FAR_BYTES = 16 * ANSWER_BYTES_MAX
+const FAR_BYTES = 16 * ANSWER_BYTES_MAX
 
 /**
  * `idle` it goes with the next requests; `asked` it is in one; `backing-off` after a failure; `held-back` by the budget or by a

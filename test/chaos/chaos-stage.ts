@@ -15,7 +15,7 @@ import { Network } from './network.ts'
 import { RedisControl } from './redis-control.ts'
 import { Workload } from './workload.ts'
 
-export const TOPIC = 'chaos'
+const TOPIC = 'chaos'
 const PARTITIONS = 3
 /** Brokers without a word of Redis for so long hold no lease any more. */
 export const LEASE_MS = 2_000
