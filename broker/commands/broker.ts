@@ -1,4 +1,4 @@
-// `tidemark broker drain`, `move` and `decommission`: which brokers lead and hold what. What takes long goes on in the
+// `tidemark broker drain`, `move`, `readmit` and `decommission`: which brokers lead and hold what. What takes long goes on in the
 // brokers, whether or not somebody waits for it; --wait watches, and outlives brokers that go.
 
 import type { TopicDescription } from '../../client/admin.ts'
@@ -14,8 +14,9 @@ import { printValue } from './output.ts'
 const WATCH_INTERVAL_MS = 250
 /** A broker that goes is asked again by then what is left of it, so that nothing that came meanwhile is forgotten. */
 const PLAN_INTERVAL_MS = 1_000
+const MOVES_AT_ONCE = 1_000
 /** As often as it is looked again when neither a move nor its end is to be seen. */
-const ELSEWHERE_LOOKS_MAX = 12
+const QUIET_LOOKS = 8
 
 export async function drainBroker(context: CommandContext): Promise<number> {
   const { arguments: args, output, signal } = context
@@ -92,6 +93,38 @@ export async function decommissionBroker(context: CommandContext): Promise<numbe
   })
 }
 
+/** A move to the brokers where a partition is already: to the disks that they have now. */
+export async function readmitBroker(context: CommandContext): Promise<number> {
+  const { arguments: args, output, signal } = context
+  const broker = brokerOperand(context)
+  return await withBrokers(context, async (session) => {
+    const topics = await session.admin.describeTopics(undefined, { signal })
+    const moves = topics.flatMap(({ topic, partitions }) => {
+      const strange = partitions.filter(({ replicas, movingTo }) => replicas.includes(broker) && movingTo === undefined)
+      return strange.map(({ partition, replicas }) => ({ topic, partition, replicas }))
+    })
+    for (let from = 0; from < moves.length; from += MOVES_AT_ONCE) {
+      const some = moves.slice(from, from + MOVES_AT_ONCE)
+      await session.admin.movePartitions({ moves: some }, { signal })
+    }
+    if (args.isOn('wait')) await untilNothingMoves(context, session)
+    const outcome = args.isOn('wait') ? 'done' : 'on its way'
+    const rows = moves.map(({ topic, partition, replicas }) => ({ topic, partition, replicas, outcome }))
+    await printValue(output, rows, args.required('format'))
+    return 0
+  })
+}
+
+async function untilNothingMoves(context: CommandContext, session: BrokerSession): Promise<void> {
+  // Each time perhaps another broker is asked, which may not have heard of the moves yet.
+  for (let quiet = 0; quiet < QUIET_LOOKS;) {
+    const topics = await whileBrokersGo(context, () => session.admin.describeTopics())
+    const isQuiet = topics?.every(({ partitions }) => partitions.every(({ movingTo }) => movingTo === undefined))
+    quiet = isQuiet === true ? quiet + 1 : 0
+    await sleep(systemTimers, WATCH_INTERVAL_MS, context.signal)
+  }
+}
+
 /** Resolves with the replicas when no move is under way any more. */
 async function untilThere(
   context: CommandContext,
@@ -109,7 +142,7 @@ async function untilThere(
     if (one !== undefined && one.movingTo === undefined) {
       // The broker that was asked may not have heard of the move yet.
       waits += 1
-      if (!isElsewhere || waits > ELSEWHERE_LOOKS_MAX) return one.replicas
+      if (!isElsewhere || waits > QUIET_LOOKS) return one.replicas
     } else waits = 0
     const state = one?.reason ?? 'on its way'
     if (one !== undefined && state !== shown) context.note(`${topic}-${partition}: ${state}`)

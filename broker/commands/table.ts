@@ -317,6 +317,14 @@ export const COMMANDS: readonly CommandRow[] = [
     load: async () => (await import('./broker.ts')).movePartition,
   },
   {
+    path: ['broker', 'readmit'],
+    about: 'Have the replicas of a broker count again that has come with another data directory',
+    positionals: [BROKER],
+    flags: [...ASKING, { name: 'wait', alias: 'w', type: 'switch', about: 'Wait until they do' }],
+    examples: [['tidemark broker readmit 2 --wait', 'Broker 2 has got a new disk']],
+    load: async () => (await import('./broker.ts')).readmitBroker,
+  },
+  {
     path: ['broker', 'decommission'],
     about: 'Take everything away from a broker, for good; it may be gone already',
     positionals: [BROKER],

@@ -89,8 +89,8 @@ function describeDisks(strange: ReadonlyMap<number, readonly string[]>): string 
   const each = [...strange].map(([id, names]) => {
     return `broker ${id} has another data directory than ${namedOf(names)} ${names.length === 1 ? 'was' : 'were'} made with`
   })
-  const say = 'its copies count for nothing until `tidemark broker move --topic T --partition P --to …` names it again'
-  return `${each.join('; ')}: ${say}`
+  const calls = [...strange.keys()].map((id) => `\`tidemark broker readmit ${id}\``)
+  return `${each.join('; ')}: its copies count for nothing until ${calls.join(', ')}`
 }
 
 function verdict(bad: readonly string[], all: number, what: string): { isOk: boolean; detail: string } {

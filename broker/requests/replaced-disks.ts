@@ -36,11 +36,11 @@ export function replacedDisks(
 
 /** What to do about it, for whoever looks at the partition. */
 export function describeReplaced(topic: TopicDefinition, partition: number, replaced: readonly BrokerId[]): string {
-  const [first] = replaced
-  const all = topic.assignment?.[partition] ?? replaced
   const name = `${topic.name}-${partition}`
-  const call = `tidemark broker move --topic ${topic.name} --partition ${partition} --to ${all.join(',')}`
-  return `broker ${replaced.length > 1 ? replaced.join(', ') : first} has another data directory than ${name} was made with, so its copy counts for nothing: \`${call}\` makes it count`
+  const each = replaced.map((id) => {
+    return `broker ${id} has another data directory than ${name} was made with, so its copy counts for nothing; \`tidemark broker readmit ${id}\` makes it count`
+  })
+  return each.join('; ')
 }
 
 /**
