@@ -581,16 +581,22 @@ export class LogDirectory {
     this.#checkRoom(definition, added.length)
     const logs = new Map<number, PartitionLog>()
     const { failedSyncs } = this.#directories
+    let hasLeft = false
     try {
       for (const partition of added) {
         const name = partitionDirectoryName(topicId, partition)
         // Left over from an attempt that failed: it holds nothing, for nobody could append to it.
-        this.#options.disk.removeTree(this.#directories.pathOf(name))
+        this.#directories.remove(name)
         if (newcomers.includes(partition)) await this.#directories.makeNewcomer(name)
         logs.set(partition, createLog(this.context, this.#directories.pathOf(name), config))
         if (logs.size % LOGS_PER_TURN === 0) await this.#nextTurn()
       }
-      if (added.length > 0) await this.#directories.sync(failedSyncs)
+      // What such an attempt has left of partitions that are others' now would be taken for logs that were given to them.
+      for (let partition = before?.partitions ?? Infinity; partition < definition.partitions; partition += 1) {
+        const isOthers = !added.includes(partition)
+        if (isOthers && this.#directories.remove(partitionDirectoryName(topicId, partition))) hasLeft = true
+      }
+      if (added.length > 0 || hasLeft) await this.#directories.sync(failedSyncs)
       // From here on the definition may be durable, whatever it answers: the directories stay.
       await this.topics.put(definition)
     } catch (error) {

@@ -75,6 +75,13 @@ export class PartitionDirectories {
     return this.#disk.stat(this.pathOf(name)) !== undefined
   }
 
+  /** Removes a directory that holds nothing, for good with the next sync. Answers whether it was there. */
+  remove(name: string): boolean {
+    if (!this.exists(name)) return false
+    this.#disk.removeTree(this.pathOf(name))
+    return true
+  }
+
   /** How many syncs have failed so far: to be asked before a directory is made, for `sync`. */
   get failedSyncs(): number {
     return this.#failedSyncs

@@ -19,7 +19,13 @@ interface Life {
   readonly operations: SimOperation[]
 }
 
-async function live(seed: number, fault?: (operation: SimOperation) => SimFault | undefined): Promise<Life> {
+interface LifeOptions {
+  readonly fault?: (operation: SimOperation) => SimFault | undefined
+  /** Some topics have replicas on other brokers, and they come and go. */
+  readonly assigns?: boolean
+}
+
+async function live(seed: number, { fault, assigns = false }: LifeOptions = {}): Promise<Life> {
   const time = new SimTime()
   const operations: SimOperation[] = []
   const disk = new SimDisk({
@@ -29,7 +35,7 @@ async function live(seed: number, fault?: (operation: SimOperation) => SimFault 
     },
     fault,
   })
-  const workload = new CrashWorkload(disk, time, seed)
+  const workload = new CrashWorkload(disk, time, seed, { assigns })
   await workload.start()
   for (let step = 0; step < STEPS; step++) await workload.step()
   disk.options = { clock: time }
@@ -53,17 +59,18 @@ async function failEach(
   kinds: readonly SimOperationKind[],
   failure: (operation: SimOperation) => SimFault,
   judge: (life: Life) => Promise<string[]>,
+  assigns = false,
 ): Promise<{ lives: number; faults: string[] }> {
-  const { operations } = await live(seed)
+  const { operations } = await live(seed, { assigns })
   // A directory that cannot be opened at all at first is another matter.
   const first = operations.findIndex(({ kind }) => kind === 'append')
   const targets = operations.slice(first).filter(({ kind }) => kinds.includes(kind))
   const faults: string[] = []
   for (const { index, kind, path } of targets) {
-    const life = await live(seed, (operation) =>
-      operation.index === index && kinds.includes(operation.kind) ? failure(operation) : undefined,
-    )
-    for (const fault of await judge(life)) faults.push(`seed ${seed}, ${kind} ${path} fails (${index}): ${fault}`)
+    const fault = (operation: SimOperation): SimFault | undefined =>
+      operation.index === index && kinds.includes(operation.kind) ? failure(operation) : undefined
+    const life = await live(seed, { fault, assigns })
+    for (const what of await judge(life)) faults.push(`seed ${seed}, ${kind} ${path} fails (${index}): ${what}`)
   }
   return { lives: targets.length, faults }
 }
@@ -108,4 +115,14 @@ describe('a disk that fails once', () => {
     expect(faults).toEqual([])
     expect(lives).toBeGreaterThan(30)
   })
+
+  it.each([1, 3, 5, 9])(
+    'fails at any operation while replicas come and go: none counts for more (seed %i)',
+    async (seed) => {
+      const kinds = [...WRITES, ...REMOVALS, ...SYNCS]
+      const { lives, faults } = await failEach(seed, kinds, () => ({ code: 'EIO' }), faultsOf, true)
+      expect(faults).toEqual([])
+      expect(lives).toBeGreaterThan(30)
+    },
+  )
 })

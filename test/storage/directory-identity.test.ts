@@ -32,7 +32,8 @@ describe('the identity of a data directory', () => {
     await claim(disk, 'shop', 1)
     await expect(claim(disk, 'bank', 1)).rejects.toMatchObject({
       code: 'DIRECTORY_NOT_USABLE',
-      message: '/d belongs to cluster shop, and this broker to cluster bank; correct cluster, or start on another data-dir',
+      message:
+        '/d belongs to cluster shop, and this broker to cluster bank; correct cluster, or start on another data-dir',
     })
     await expect(claim(disk, 'shop', 2)).rejects.toMatchObject({
       code: 'DIRECTORY_NOT_USABLE',

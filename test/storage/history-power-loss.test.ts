@@ -226,5 +226,5 @@ describe('after a power loss or a kill, and another one', () => {
       }
     }
     expect(states).toBeGreaterThan(1_000)
-  })
+  }, 120_000)
 })

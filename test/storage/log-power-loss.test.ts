@@ -146,5 +146,5 @@ describe('after a power loss', () => {
       }
     }
     expect(recoveries).toBeGreaterThan(500)
-  })
+  }, 120_000)
 })
