@@ -1,9 +1,11 @@
 // The record that a new leader writes first: a control record of type leaderChange. Owns its value: who leads (int32), and
 // the newest epoch whose election accepted a loss (int32, -1 for none). Foreign clients skip control records.
 
-import type { BrokerId, LeaderEpoch } from '../../shared/ids.ts'
+import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
+import type { ReadSlice } from '../storage/hot-tail.ts'
 import type { ControlRecord } from '../storage/log-appender.ts'
 import type { PartitionLog } from '../storage/partition-log.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import { leaderEpoch, offset } from '../../shared/ids.ts'
 import { controlTypeOf, forEachRecord } from '../../shared/record-batch/decode.ts'
 import { CONTROL_BIT } from '../../shared/record-batch/format.ts'
@@ -38,12 +40,23 @@ export async function lossAcceptedInLog(log: PartitionLog): Promise<LeaderEpoch 
   const before = latest === 0 ? undefined : log.epochEndOffset(leaderEpoch(latest - 1))
   const start = before?.endOffset ?? log.logStartOffset
   if (start < log.logStartOffset || start >= log.writtenEndOffset) return undefined
-  const slice = await log.read(offset(start), READ_BYTES, log.writtenEndOffset)
+  const slice = await readOrNothing(log, offset(start))
+  if (slice === undefined) return undefined
   try {
     const isControl = slice.bytes.length > 0 && (attributesAt(slice.bytes, 0) & CONTROL_BIT) !== 0
     return isControl ? readAt(slice.bytes, 0)?.epoch : undefined
   } finally {
     slice.release()
+  }
+}
+
+/** A damaged batch must not keep the others from being served: not to know of a loss only makes whoever follows more careful. */
+async function readOrNothing(log: PartitionLog, at: Offset): Promise<ReadSlice | undefined> {
+  try {
+    return await log.read(at, READ_BYTES, log.writtenEndOffset)
+  } catch (error) {
+    if (error instanceof TidemarkError) return undefined
+    throw error
   }
 }
 

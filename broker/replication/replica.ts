@@ -535,11 +535,15 @@ export class Replica implements PartitionReplica {
   }
 
   #cut(done: Promise<void>, assumedEpoch: LeaderEpoch | undefined): void {
-    done.then(
-      () => {
-        if (assumedEpoch !== undefined) this.partition.log.assumeEpoch(assumedEpoch)
-        this.step({ kind: 'log-truncated' })
-      },
+    const cut = async (): Promise<void> => {
+      await done
+      if (assumedEpoch === undefined) return
+      // Durable before anybody is told: a log without it would seem to be another leader's.
+      this.partition.log.assumeEpoch(assumedEpoch)
+      await this.partition.log.sync()
+    }
+    cut().then(
+      () => this.step({ kind: 'log-truncated' }),
       (error: unknown) => {
         this.onDiskFailed(error instanceof TidemarkError ? error : new TidemarkError('STORAGE_ERROR', String(error)))
       },

@@ -219,6 +219,8 @@ export class Replication implements ReplicaHost {
   #fenceOne(replica: Replica, candidate: BrokerId, epoch: LeaderEpoch): FenceAnswer | Promise<FenceAnswer> {
     const answered = this.#capture(() => replica.step({ kind: 'fence-received', candidate, epoch }))
     if (answered !== undefined) return answered
+    // A newcomer keeps its promise and says nothing: whoever asked for more partitions must not wait for it.
+    if (replica.state.isNewcomer) return NO_ANSWER
     const { promise } = replica.state
     if (promise?.epoch !== epoch || promise.leader !== candidate || replica.role !== 'follower') return NO_ANSWER
     return new Promise((answer) => {
