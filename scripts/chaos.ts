@@ -46,13 +46,13 @@ async function play(name: string, scenario: Scenario, server: RedisServer, asked
   let isSound = false
   {
     await using stage = await ChaosStage.open({ server, history, random, root, hasNetwork, brokers })
-    try {
-      await playRounds(stage, scenario, asked)
-      await stage.finish()
-    } catch (error) {
-      stage.gatherLeaders()
+    const note = (error: unknown): void => {
       history.add({ op: 'trouble', kind: 'not-recovered', what: String(error) })
     }
+    await playRounds(stage, scenario, asked).catch(note)
+    // What is still there tells what is wrong, too.
+    await stage.finish().catch(note)
+    stage.gatherLeaders()
     isSound = check(history.events).anomalies.length === 0
     if (!isSound || asked.keep) await cp(stage.cluster.root, join(root, 'brokers'), { recursive: true })
   }
