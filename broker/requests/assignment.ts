@@ -1,13 +1,11 @@
 // Who gets the replicas of a new topic or of added partitions, from what the cluster looks like now. Owns which brokers may be
 // given any; how they are spread is placement.ts.
 //
-// Invariant: the directory of a broker in a definition is the one that it had when it first became a replica there. Where the
-// broker has come back with another, its old replicas are lost and the new directory must not be taken for them, so
-// it gets no further partition of that topic.
+// Invariant: a new partition begins with the directories that its brokers have now, and what was said of the voters that
+// others began with stays true: where a broker has come back with another directory, those are named one by one first.
 
 import type { BrokerId } from '../../shared/ids.ts'
-import type { Coordinator, TopicDefinition } from '../coordination/coordinator.ts'
-import { TidemarkError } from '../../shared/errors.ts'
+import type { Coordinator, TopicDefinition, VotersByPartition } from '../coordination/coordinator.ts'
 import type { Assignment, BrokerLoad, PlacementRequest } from './placement.ts'
 import { checkReplicationFactor, countLoad, extendPlacement } from './placement.ts'
 
@@ -50,23 +48,33 @@ export function assign(
 /** With partitions added to those of the topic. @throws INVALID_REPLICATION_FACTOR */
 export function assignMore(
   coordinator: Coordinator,
-  topic: Pick<TopicDefinition, 'name' | 'replicationFactor'>,
+  topic: Pick<TopicDefinition, 'replicationFactor' | 'origins'>,
   before: Replicas,
   partitions: number,
   startAt: number,
-): Replicas {
-  const { replicationFactor, name } = topic
-  const all = candidates(coordinator)
-  const brokers = all.filter(({ brokerId, directoryId }) => {
-    return (before.directories[brokerId] ?? directoryId) === directoryId
-  })
-  if (brokers.length < replicationFactor && all.length >= replicationFactor) {
-    const replaced = all.filter((one) => !brokers.includes(one)).map(({ brokerId }) => brokerId)
-    const text = `topic ${name} has ${replicationFactor} replicas of each partition, and only ${brokers.length} brokers can take one: the data directory of broker ${replaced.join(', ')} is not the one that its replicas were in`
-    throw new TidemarkError('INVALID_REPLICATION_FACTOR', text)
-  }
+): Replicas & Pick<TopicDefinition, 'origins'> {
+  const { replicationFactor } = topic
+  const brokers = candidates(coordinator)
   checkReplicationFactor(replicationFactor, brokers.length, drained(coordinator))
-  return extend(before, { brokers, load: loadOf(coordinator), partitions, replicationFactor, startAt })
+  const request = { brokers, load: loadOf(coordinator), partitions, replicationFactor, startAt }
+  const { assignment, directories } = extend(before, request)
+  const replaced = Object.keys(directories).filter(
+    (id) => (before.directories[id] ?? directories[id]) !== directories[id],
+  )
+  return replaced.length === 0
+    ? { assignment, directories }
+    : { assignment, directories, origins: { ...originsOf(before, replaced), ...topic.origins } }
+}
+
+/** The voters that the partitions on these brokers began with, by the directories that were right until now. */
+function originsOf({ assignment, directories }: Replicas, replaced: readonly string[]): VotersByPartition {
+  const named = [...assignment.entries()].filter(([, row]) => row.some((id) => replaced.includes(String(id))))
+  return Object.fromEntries(
+    named.map(([partition, row]) => {
+      const voters = row.map((brokerId) => ({ brokerId, directoryId: directories[String(brokerId)] ?? '' }))
+      return [String(partition), voters]
+    }),
+  )
 }
 
 function extend(before: Replicas, request: CandidateRequest): Replicas {
@@ -74,7 +82,7 @@ function extend(before: Replicas, request: CandidateRequest): Replicas {
   const used = new Set(assignment.slice(before.assignment.length).flat())
   const added = request.brokers.filter(({ brokerId }) => used.has(brokerId))
   const directories = Object.fromEntries(added.map(({ brokerId, directoryId }) => [String(brokerId), directoryId]))
-  return { assignment, directories: { ...directories, ...before.directories } }
+  return { assignment, directories: { ...before.directories, ...directories } }
 }
 
 export function loadOf({ topics }: Coordinator): Map<BrokerId, BrokerLoad> {

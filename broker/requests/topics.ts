@@ -178,7 +178,7 @@ export class TopicRequests {
   }
 
   /** Nothing for a topic that one broker has alone. */
-  #assignMore(topic: TopicDefinition, partitions: number): Partial<Replicas> {
+  #assignMore(topic: TopicDefinition, partitions: number): Partial<Replicas> & Pick<TopicChange, 'origins'> {
     const { assignment, directories = {} } = topic
     if (assignment === undefined) return {}
     const { coordinator, random } = this.#services

@@ -242,6 +242,9 @@ describeWithRedis('a disk that was replaced', () => {
       expect(code).toBe(0)
       await expect.poll(disks, { timeout: 5_000 }).toContain('every broker is on')
       await inSync(admin, topic, 3)
+      // What is added begins on the new disk.
+      await admin.addPartitions({ topic, partitions: 2 })
+      await inSync(admin, topic, 3, 1)
       // Two of three: the new one is needed.
       await cluster.kill(3)
       await load.more(100)

@@ -168,7 +168,7 @@ describeWithRedis('topics of a cluster', () => {
     expect(cluster.delayed.count).toBe(0)
   })
 
-  it('get more partitions on the brokers that have the fewest, and never on a broker whose disk was replaced', async () => {
+  it('get more partitions on the brokers that have the fewest, on the disks that they have now', async () => {
     const cluster = await startCluster(redis.url)
     await cluster.create({ partitions: 2, replicationFactor: 1 })
     const { assignment = [], directories = {} } = cluster.topic()
@@ -195,7 +195,15 @@ describeWithRedis('topics of a cluster', () => {
       partitions: 9,
       assignment: [...(cluster.topic().assignment ?? []), ...Array.from({ length: 6 }, () => [SELF])],
     })
-    expect(await placedOn(cluster, 12)).not.toContain(2)
+    const began = cluster.topic()
+    const onTwo = [...(began.assignment ?? []).entries()].find(([, row]) => row.includes(brokerId(2)))?.[0] ?? -1
+    expect(await placedOn(cluster, 12)).toContain(2)
+    const after = cluster.topic()
+    expect(after.directories?.['2']).toBe(newId())
+    // The one that was there before goes by the voter that it began with.
+    expect(after.origins).toEqual({
+      [onTwo]: [{ brokerId: 2, directoryId: began.directories?.['2'] }],
+    })
   })
 
   it('have no leader while the one that was agreed on is away', async () => {

@@ -8,7 +8,7 @@ import { SlotMeter } from '../../broker/metrics/meter.ts'
 import { DelayedOperations } from '../../broker/replication/delayed-operations.ts'
 import { PartitionManager } from '../../broker/replication/partition-manager.ts'
 import { TurnWriter } from '../../broker/replication/turn-writer.ts'
-import type { LocalLeadership, RequestServices } from '../../broker/requests/request-services.ts'
+import type { LocalLeadership, LocalReplica, RequestServices } from '../../broker/requests/request-services.ts'
 import { RequestRouter } from '../../broker/requests/request-router.ts'
 import { LogDirectory } from '../../broker/storage/log-directory.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
@@ -75,6 +75,7 @@ export async function startCluster(url: string, { others = 2, partitionsMax = 10
   await partitions.start()
   const delayed = new DelayedOperations({ clock: systemClock, timers: systemTimers, countMax: 100 })
   const local = new Map<string, LocalLeadership>()
+  const replicas = new Map<string, LocalReplica>()
   const services: RequestServices = {
     ...common,
     partitions,
@@ -83,6 +84,7 @@ export async function startCluster(url: string, { others = 2, partitionsMax = 10
     isCluster: true,
     limits: { fetchMaxBytes: 1_000, autoCreateTopics: true, defaultPartitions: 1, defaultReplicationFactor: 3 },
     localLeadership: (id, partition) => local.get(`${id}:${partition}`),
+    localReplica: (id, partition) => replicas.get(`${id}:${partition}`),
     checks: () => [],
   }
   const router = new RequestRouter(services)
@@ -120,7 +122,21 @@ export async function startCluster(url: string, { others = 2, partitionsMax = 10
     return error === 0 ? 'created' : `${errorCodeOf(error)}: ${message}`
   }
   const topic = (name = 'a') => must(coordinator.topics.byName(name), 'the topic is there')
-  return { name: cluster, coordinator, directory, delayed, lives, until, join, ask, create, topic, local, directoryId }
+  return {
+    name: cluster,
+    coordinator,
+    directory,
+    delayed,
+    lives,
+    until,
+    join,
+    ask,
+    create,
+    topic,
+    local,
+    replicas,
+    directoryId,
+  }
 }
 
 type NewTopic = RequestOf<'createTopics'>['topics'][number]
