@@ -69,8 +69,11 @@ export class ModelNode implements Watched {
     this.log = new ModelLog(durability)
   }
 
+  /** How often the log was made anew on this disk. */
+  retired = 0
+
   get life(): string {
-    return `${this.id}.${this.directoryId}.${this.incarnation}`
+    return `${this.id}.${this.directoryId}.${this.incarnation}.${this.retired}`
   }
 }
 
@@ -167,9 +170,18 @@ export class ClusterModel {
     node.highWatermark = offset(0)
   }
 
-  /** The replica is not wanted any more: its log is deleted, what it has promised is not. It may be made anew. */
-  retire(node: ModelNode): void {
-    this.kill(node)
+  /**
+   * The replica is not wanted any more: its log is deleted, what it has promised is not. It may be made anew, within the same
+   * life of its broker, whose connections bring nothing of the old replica behind that of the new one.
+   */
+  retire(node: ModelNode, isSameLife = false): void {
+    this.kill(node, isSameLife)
+    node.retired += 1
+    if (isSameLife) {
+      node.incarnation -= 1
+      const kept = this.messages.filter(({ from, event }) => from !== node.id || event.kind !== 'replica-fetched')
+      this.messages.splice(0, this.messages.length, ...kept)
+    }
     node.log = new ModelLog(this.#options.durability)
     node.isSuspect = false
     node.isNewcomer = true

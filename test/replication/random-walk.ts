@@ -138,7 +138,8 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(rates.sync)) return model.sync(node)
   const records = node.log.logEndOffset - node.log.logStartOffset
   if (replica.leaderEpoch !== undefined && is(rates.change)) return change(model, random, node)
-  if (replica.following !== undefined && !replica.isVoter && is(rates.retire)) return model.retire(node)
+  if (replica.following !== undefined && !replica.isVoter && is(rates.retire))
+    return model.retire(node, model.now % 2 === 0)
   if (replica.role === 'leader' && is(20)) return void (records < 24 && model.produce(node))
   if (replica.following !== undefined && is(25))
     return void (model.messages.length < MESSAGES_MAX / 2 && model.fetch(node))
