@@ -7,7 +7,7 @@
 
 import type { Counter } from '../metrics/meter.ts'
 import type { ConnectionLimits } from './connection-limits.ts'
-import type { FrameBufferPool } from './frame-buffer-pool.ts'
+import type { FrameBufferPool } from '../../shared/protocol/frame-buffer-pool.ts'
 import type { BudgetWaiter, MemoryBudget } from './memory-budget.ts'
 import type { CloseReason, ProtocolAdapter, ProtocolConnection, ProtocolSession } from './protocol-adapter.ts'
 import type { TransportSocket } from './transport.ts'

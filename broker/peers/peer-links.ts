@@ -9,7 +9,7 @@ import type { BrokerRecord, Coordinator } from '../coordination/coordinator.ts'
 import type { Meter, Registration } from '../metrics/meter.ts'
 import type { PeerAnswer, PeerAskOptions, PeerRequest, Peers } from '../replication/peers.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import { FrameBufferPool } from '../network/frame-buffer-pool.ts'
+import { FrameBufferPool } from '../../shared/protocol/frame-buffer-pool.ts'
 import { PeerLink, type PeerLinkHost } from './peer-link.ts'
 import { isRefusing } from './refusal-check.ts'
 

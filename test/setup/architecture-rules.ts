@@ -75,6 +75,8 @@ export const ALLOWED_IMPORTS = {
     'broker/coordination',
     'broker/network',
     'broker/metrics',
+    // The type of what a test may change of its rules.
+    'broker/replication/replica.ts',
     'broker/log.ts',
     'broker/logger.ts',
     'broker/config.ts',

@@ -1,7 +1,7 @@
 // Buffers for frames that arrive in pieces, used again and again: a fresh one for each frame costs a page fault for every
 // 4 KiB. Owns the free ones only. Invariant: they are never more than freeBytesMax together.
 
-import type { FrameBuffers } from '../../shared/protocol/frame-decoder.ts'
+import type { FrameBuffers } from './frame-decoder.ts'
 
 const CLASS_BYTES_MIN = 16 * 1024
 const CLASS_BYTES_MAX = 2 * 1024 * 1024

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { FrameBufferPool } from '../../broker/network/frame-buffer-pool.ts'
+import { FrameBufferPool } from '../../../shared/protocol/frame-buffer-pool.ts'
 
 const KIB = 1024
 
