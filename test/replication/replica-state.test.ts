@@ -245,7 +245,7 @@ describe('the transition table', () => {
       ),
     )
     expect(untaken).toEqual([])
-  })
+  }, 120_000)
 })
 
 describe('a fence', () => {
