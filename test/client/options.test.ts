@@ -165,3 +165,39 @@ describe('a serializer', () => {
     expect(call).toThrow(/expected|cannot|bytes/)
   })
 })
+
+describe('what an admin is asked for', () => {
+  const client = connect({ brokers })
+  const admin = client.admin()
+
+  it.each<[string, () => Promise<unknown>, string]>([
+    ['no moves', () => admin.movePartitions({ moves: [] }), 'movePartitions: moves must be an array that is not empty'],
+    [
+      'brokers by name',
+      () => admin.movePartitions({ moves: [{ topic: 't', partition: 0, replicas: ['b1' as never] }] }),
+      'movePartitions: a move: replicas must be an array of broker ids',
+    ],
+    [
+      'a partition below 0',
+      () => admin.movePartitions({ moves: [{ topic: 't', partition: -1, replicas: [1] }] }),
+      'movePartitions: a move: partition must be an integer from 0 on, not -1',
+    ],
+    ['half a broker', () => admin.drainBroker(1.5), 'drainBroker: brokerId must be an integer from 0 on, not 1.5'],
+    ['a broker below 0', () => admin.undrainBroker(-1), 'undrainBroker: brokerId must be an integer from 0 on, not -1'],
+    [
+      'no number',
+      () => admin.decommissionBroker(Number.NaN),
+      'decommissionBroker: brokerId must be an integer from 0 on, not NaN',
+    ],
+    [
+      'a loss that is half accepted',
+      () => admin.recoverPartition({ topic: 't', partition: 0, brokerId: 1, isLossAccepted: 'yes' as never }),
+      'recoverPartition: isLossAccepted must be true or false, not "yes"',
+    ],
+  ])('is refused at the door: %s', async (_what, call, message) => {
+    await expect(call()).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+      message: expect.stringContaining(message) as string,
+    })
+  })
+})
