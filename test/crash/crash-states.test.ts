@@ -24,7 +24,7 @@ describe('a data directory after a crash', () => {
     process.stdout.write(`${states} crash states: ${counts}\n`)
     expect(states).toBeGreaterThanOrEqual(10_000)
     for (const step of STEPS) expect(byStep.get(step) ?? 0).toBeGreaterThan(10)
-  }, 120_000)
+  }, 240_000)
 
   it('has logs of its own partitions alone, also when replicas come and go, and knows the newcomers', async () => {
     const byStep = new Map<string, number>()
@@ -38,5 +38,5 @@ describe('a data directory after a crash', () => {
       (step) => !((byStep.get(step) ?? 0) > 5),
     )
     expect(rare, JSON.stringify([...byStep])).toEqual([])
-  }, 60_000)
+  }, 120_000)
 })

@@ -116,7 +116,7 @@ describe('a disk that fails once', () => {
     expect(lives).toBeGreaterThan(30)
   })
 
-  it.each([1, 3, 5, 9])(
+  it.each([1, 5, 7, 9])(
     'fails at any operation while replicas come and go: none counts for more (seed %i)',
     async (seed) => {
       const kinds = [...WRITES, ...REMOVALS, ...SYNCS]

@@ -60,7 +60,7 @@ export const STEPS = [
 ] as const
 
 /** Where replicas come and go. */
-export const REPLICA_STEPS = ['move', 'move', 'move', 'release', 'release', 'trust', 'trust', 'trust'] as const
+export const REPLICA_STEPS = ['move', 'move', 'move', 'release', 'release', 'trust', 'trust'] as const
 
 export type Step = (typeof STEPS)[number] | (typeof REPLICA_STEPS)[number]
 
@@ -317,6 +317,8 @@ export class CrashWorkload {
   }
 
   async #trust(): Promise<void> {
+    const isNewcomer = (): boolean => [...this.#liveLogs()].some(([, { newcomer }]) => newcomer === 'yes')
+    for (let tries = 0; tries < 3 && !isNewcomer(); tries++) await this.#move()
     for (const [log, model, topic, partition] of this.#liveLogs()) {
       if (model.newcomer !== 'yes') continue
       const end = model.writtenEnd

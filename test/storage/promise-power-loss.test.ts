@@ -194,5 +194,5 @@ describe('after a power loss or a kill', () => {
       }
     }
     expect(states).toBeGreaterThan(3_000)
-  })
+  }, 120_000)
 })
