@@ -30,8 +30,12 @@ export interface ClusterSimulationOptions {
   /** For tests of the simulation itself: what a broker is given may be bent. */
   readonly bend?: SimBroker['bend']
   readonly onlyFaults?: readonly ClusterFault[]
+  /** After so many broken promises nothing more is played. */
+  readonly faultsMax?: number
   /** For tests of the simulation itself: the rules that all replicas go by. */
   readonly rules?: ReplicaRules
+  /** For tests of the simulation itself: a Redis that comes back with older data, and does not let it be noticed. */
+  readonly hidesRollbacks?: boolean
 }
 
 export interface ClusterSimulationResult {
@@ -47,6 +51,8 @@ export interface ClusterSimulationResult {
   readonly read: number
   readonly lives: number
   readonly leaderEpochs: number
+  /** At replicas, past everything that brokers say of themselves. */
+  readonly looks: number
   readonly begun: ReadonlyMap<ClusterFault, number>
   readonly outcomes: ReadonlyMap<string, number>
 }
@@ -97,17 +103,22 @@ class ClusterSimulation {
       seededRandom(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b))
     const plan = clusterPlanOf(stream(1))
     this.#plan = plan
-    const stage = new Stage(options.isTraced)
+    const stage = new Stage(options.isTraced, options.faultsMax)
     this.#stage = stage
     const { scheduler } = stage
     const fail = (fault: string): void => stage.fail('correctness', fault)
     this.#oracle = new ClusterOracle(() => scheduler.nowMs, fail)
-    const watch = new ReplicaWatch(fail)
+    const faults = options.onlyFaults ?? plan.faults
+    const isLossy = faults.some((fault) => fault.startsWith('power-loss') || fault === 'failed-sync')
+    const watch = new ReplicaWatch(fail, (name) => {
+      return isLossy && plan.workload.topics.find((topic) => topic.name === name)?.durability !== 'fsync'
+    })
     this.#watch = watch
     scheduler.afterEvent = () => watch.afterEvent()
     const onEvent = (who: string, what: string, details: string): void => stage.note(who, what, details)
     this.#network = new SimNetwork({ scheduler, random: stream(2), profile: plan.network, onEvent })
     this.#redis = new SimRedisServer({ scheduler, random: stream(7), onEvent })
+    this.#redis.redis.hidesRollbacks = options.hidesRollbacks === true
     const processes: ProcessHost = {
       scheduler,
       random: stream(3),
@@ -138,7 +149,7 @@ class ClusterSimulation {
       redis: this.#redis,
       brokers: this.#brokers,
       clients: this.#machines,
-      faults: options.onlyFaults ?? plan.faults,
+      faults,
       everyMs: plan.faultEveryMs,
       troubleMsMax: plan.troubleMsMax,
       lossesMax: plan.lossesMax,
@@ -163,6 +174,7 @@ class ClusterSimulation {
       read: this.#oracle.readCount,
       lives: this.#brokers.reduce((sum, { lives }) => sum + lives, 0),
       leaderEpochs: this.#watch.leaderEpochMax,
+      looks: this.#watch.looks,
       begun: this.#nemesis.begun,
       outcomes: this.#workload.outcomes,
     }

@@ -3,18 +3,21 @@
 //
 // - An epoch of a partition has one leader.
 // - In one life of a replica its high watermark and its log start never fall, and log start <= high watermark <= log end.
+// - Nothing is appended behind a cut that a loss of power could undo.
 // - Two logs that hold a batch at the same offset in the same epoch hold the same bytes, behind the same batch.
 // - What is below the high watermark of any replica is the same everywhere below high watermarks, for ever.
+// - What comes below a high watermark stands on as many disks as min.insync.replicas says, where no disk may lose it.
+// - No leader counts replicas for records of older epochs.
 // - Who leads has all that was committed in earlier epochs.
 //
 // Knows nothing of clients; a promise to one of them is judged by the other oracle, with what is committed told from here.
 
 import type { Replica } from '../../broker/replication/replica.ts'
 import { crc32c } from '../../shared/crc32c.ts'
-import { offset } from '../../shared/ids.ts'
+import { leaderEpoch, offset } from '../../shared/ids.ts'
 import { baseOffsetAt, batchBytes, endOffsetAt, leaderEpochAt } from '../../shared/record-batch/header.ts'
 import { DATA_DIRECTORY, type SimBroker } from './sim-broker.ts'
-import type { SimDisk } from './sim-disk.ts'
+import type { SimAppend, SimDisk } from './sim-disk.ts'
 
 interface CommittedBatch {
   readonly base: number
@@ -55,6 +58,7 @@ const LOG_PATH = /^(.*\/logs\/([0-9a-f-]{36})-(\d+))\/\d+\.log$/
 
 export class ReplicaWatch {
   readonly #fail: (fault: string) => void
+  readonly #mayBeLost: (topic: string) => boolean
   readonly #histories = new Map<string, PartitionHistory>()
   readonly #watched = new Map<SimBroker, Watched[]>()
   readonly #dirty = new Set<SimBroker>()
@@ -64,14 +68,16 @@ export class ReplicaWatch {
   looks = 0
   leaderEpochMax = 0
 
-  constructor(fail: (fault: string) => void) {
+  /** mayBeLost: what replicas of the topic have told that they hold may be gone a moment later. */
+  constructor(fail: (fault: string) => void, mayBeLost: (topic: string) => boolean) {
     this.#fail = fail
+    this.#mayBeLost = mayBeLost
   }
 
   /** Follows a broker through all of its lives. */
   follow(broker: SimBroker): void {
     this.#watched.set(broker, [])
-    broker.onAppended = (path, position, bytes) => this.#onAppended(broker, path, position, bytes)
+    broker.onAppended = (append) => this.#onAppended(broker, append)
   }
 
   /** A replica of a new life, or one that was opened again. */
@@ -136,8 +142,10 @@ export class ReplicaWatch {
     const { replica, history, broker } = watched
     if (replica.role === 'offline' || isBeingReplaced(replica)) return
     this.looks += 1
-    const { partition } = replica
-    const { highWatermark, log } = partition
+    const { partition, state } = replica
+    const { log } = partition
+    // What a leader tells its followers may be ahead of what it has told its consumers.
+    const highWatermark = replica.role === 'leader' ? state.highWatermark : partition.highWatermark
     const { logStartOffset, writtenEndOffset } = log
     if (highWatermark !== watched.highWatermark || logStartOffset !== watched.logStartOffset || !watched.isSeen) {
       if (watched.isSeen && highWatermark < watched.highWatermark) {
@@ -146,6 +154,7 @@ export class ReplicaWatch {
       if (watched.isSeen && logStartOffset < watched.logStartOffset) {
         this.#say(watched, `the log start falls from ${watched.logStartOffset} to ${logStartOffset}`)
       }
+      if (watched.isSeen) this.#checkCommitOfOwn(watched, highWatermark)
       watched.isSeen = true
       watched.highWatermark = highWatermark
       watched.logStartOffset = logStartOffset
@@ -167,6 +176,15 @@ export class ReplicaWatch {
     }
     history.leaders.set(leadsIn, `${who} ${broker.lives}`)
     this.#checkComplete(watched, leadsIn)
+  }
+
+  /** Records of older epochs become committed by one of the leader's own behind them, never by being counted themselves. */
+  #checkCommitOfOwn({ replica, history, broker, leadsIn }: Watched, highWatermark: number): void {
+    if (leadsIn === undefined || replica.leaderEpoch !== leadsIn || leadsIn === 0) return
+    const start = replica.partition.log.epochEndOffset(leaderEpoch(leadsIn - 1))?.endOffset ?? 0
+    if (highWatermark > start || highWatermark <= history.committedEnd) return
+    const where = `${history.name} at ${broker.host} in life ${broker.lives}`
+    this.#fail(`${where}: epoch ${leadsIn} begins at ${start}, and ${highWatermark} was committed by counting`)
   }
 
   /** What became committed in an earlier epoch is in the log of whoever leads. */
@@ -196,6 +214,7 @@ export class ReplicaWatch {
         if (batch.base < history.committedEnd && this.#isCovered(history, batch.base, batch.end)) {
           this.#say(watched, `the batch at ${batch.base} stands where others were committed`)
         }
+        this.#countHolders(watched, batch)
         history.committed.set(batch.base, { ...batch, committedIn: epoch })
         history.committedEnd = Math.max(history.committedEnd, batch.end)
       } else if (known.crc !== batch.crc || known.end !== batch.end || known.epoch !== batch.epoch) {
@@ -206,15 +225,28 @@ export class ReplicaWatch {
     watched.checkedEnd = from
   }
 
+  #countHolders(watched: Watched, batch: Omit<CommittedBatch, 'committedIn'>): void {
+    const { topic, minInSyncReplicas } = watched.replica.identity
+    if (this.#mayBeLost(topic)) return
+    let holders = 0
+    for (const { disk } of this.#watched.keys()) {
+      const [found] = batchesOnDisk(disk, watched.directory, batch.base, batch.end)
+      if (found?.crc === batch.crc) holders += 1
+    }
+    if (holders >= minInSyncReplicas) return
+    this.#say(watched, `the batch at ${batch.base} is committed, and ${holders} of ${minInSyncReplicas} disks have it`)
+  }
+
   #isCovered(history: PartitionHistory, base: number, end: number): boolean {
     for (const batch of history.committed.values()) if (batch.base < end && batch.end > base) return true
     return false
   }
 
-  #onAppended(broker: SimBroker, path: string, position: number, bytes: Uint8Array): void {
+  #onAppended(broker: SimBroker, { path, position, bytes, isOverCut }: SimAppend): void {
     const [, , topicId, partition] = LOG_PATH.exec(path) ?? []
     if (topicId === undefined) return
     const history = this.#historyOf(topicId, Number(partition), `${topicId}-${partition}`)
+    if (isOverCut) this.#fail(`${history.name} at ${broker.host}: appends at ${position} before a cut is synced`)
     const tails = this.#tails.get(broker.disk) ?? new Map<string, { length: number; last: string }>()
     this.#tails.set(broker.disk, tails)
     const tail = tails.get(path)

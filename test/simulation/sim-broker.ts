@@ -12,7 +12,7 @@ import { SYNC_FAILED_FILE } from '../../broker/storage/file-names.ts'
 import type { Logger } from '../../shared/logger.ts'
 import type { ResponseOf } from '../../shared/protocol/api.ts'
 import type { Random } from '../../shared/random.ts'
-import { type CrashChoice, SimDisk, type SimFault, type SimOperation } from './sim-disk.ts'
+import { type CrashChoice, type SimAppend, SimDisk, type SimFault, type SimOperation } from './sim-disk.ts'
 import { brokerEnvironment } from './sim-environment.ts'
 import type { SimNetwork } from './sim-network.ts'
 import { type ProcessHost, SimProcess } from './sim-process.ts'
@@ -55,7 +55,7 @@ export class SimBroker {
   operationsToLive = Infinity
   onDoomed: () => void = () => undefined
   onSynced: (path: string, beganMs: number) => void = () => undefined
-  onAppended: (path: string, position: number, bytes: Uint8Array) => void = () => undefined
+  onAppended: (append: SimAppend) => void = () => undefined
   readonly #syncs = new Map<string, number[]>()
   /** For tests of the simulation: what the broker is given may be bent before. */
   bend: (environment: ReturnType<typeof brokerEnvironment>) => ReturnType<typeof brokerEnvironment> = (same) => same
@@ -202,7 +202,7 @@ export class SimBroker {
       clock: process,
       latency: { timers: process, syncMs: () => this.mood.syncMs(), readMs: () => this.mood.readMs() },
       fault: (operation) => this.mood.fault(operation),
-      onAppended: (path, position, bytes) => this.onAppended(path, position, bytes),
+      onAppended: (append) => this.onAppended(append),
       onOperation: (operation) => {
         if (this.disk !== disk || operation.kind === 'read' || operation.kind === 'open') return
         network.note(this.host, operation.kind, `${operation.path} ${operation.content?.length ?? ''}`)

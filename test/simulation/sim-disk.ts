@@ -48,13 +48,21 @@ export interface SimFault {
   readonly bytesDone?: number
 }
 
+export interface SimAppend {
+  readonly path: string
+  readonly position: number
+  readonly bytes: Uint8Array
+  /** A loss of power may bring back what stood here on stable storage and has been cut off. */
+  readonly isOverCut: boolean
+}
+
 export interface SimDiskOptions {
   readonly clock: Clock
   /** Seen before each operation is done; the disk may be forked in it. */
   readonly onOperation?: ((operation: SimOperation, disk: SimDisk) => void) | undefined
   readonly fault?: ((operation: SimOperation) => SimFault | undefined) | undefined
   /** Told of every append that has been done as a whole. */
-  readonly onAppended?: ((path: string, position: number, bytes: Uint8Array) => void) | undefined
+  readonly onAppended?: ((append: SimAppend) => void) | undefined
   /** How long a sync takes, and a read that is waited for; none unless given. */
   readonly latency?:
     { readonly timers: Timers; readonly syncMs: () => number; readonly readMs?: () => number } | undefined
@@ -410,7 +418,11 @@ export class SimDisk implements Disk {
       node.modifiedMs = this.options.clock.now()
       const sizeAfter = node.current.length
       node.effects.push({ number: this.#effects++, bytes: done, position, sizeAfter, isLost: false })
-      if (fault === undefined && kind === 'append') this.options.onAppended?.(path, position, done)
+      if (fault === undefined && kind === 'append') {
+        const { length } = node.durable
+        const isOverCut = node.effects.some((effect) => effect.bytes === undefined && effect.position < length)
+        this.options.onAppended?.({ path, position, bytes: done, isOverCut })
+      }
     }
     if (fault !== undefined) throw new DiskError(fault.code, kind, path)
   }

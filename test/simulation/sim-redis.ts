@@ -46,6 +46,8 @@ export class SimRedis {
   readonly #random: Random
   /** What is told to whoever listens on a channel. */
   onPublished: (channel: string, message: string) => void = () => undefined
+  /** For tests of the simulation: a restart looks as if there had been none. */
+  hidesRollbacks = false
   #life: string
   #data: RedisSnapshot = new Map()
 
@@ -79,8 +81,17 @@ export class SimRedis {
 
   /** Another run over the data it has, over older data, or over none. */
   restart(data: RedisSnapshot = this.#data): void {
-    this.#life = this.#random.uuid()
+    if (this.hidesRollbacks) {
+      for (const [prefix, { meta }] of data) meta.set('version', String(this.#versionOf(prefix)))
+    } else {
+      this.#life = this.#random.uuid()
+    }
     this.#data = data
+  }
+
+  #versionOf(prefix: string): number {
+    const data = this.#data.get(prefix)
+    return data === undefined ? 0 : versionOf(data)
   }
 
   /** As FLUSHALL: the run goes on, and all data is gone. */

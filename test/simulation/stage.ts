@@ -18,14 +18,17 @@ export class Stage {
   readonly faults: string[] = []
   kind: VerdictKind = 'kept'
   readonly #isTraced: boolean
+  /** With so many nothing more is played. */
+  readonly #faultsMax: number
 
-  constructor(isTraced = false) {
+  constructor(isTraced = false, faultsMax = FAULTS_MAX) {
     this.#isTraced = isTraced
+    this.#faultsMax = faultsMax
     this.trace = new Trace(isTraced)
   }
 
   get isOver(): boolean {
-    return this.faults.length >= FAULTS_MAX
+    return this.faults.length >= this.#faultsMax
   }
 
   note(who: string, what: string, details = ''): void {
