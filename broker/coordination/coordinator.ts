@@ -83,8 +83,11 @@ export type ClusterChange =
   | { readonly kind: 'topic-deleted'; readonly topic: TopicDefinition }
   | { readonly kind: 'brokers-changed' }
   | { readonly kind: 'leadership-changed'; readonly topicId: TopicId; readonly partition: number }
-  /** This broker's session is over. It is taken anew as soon as that is possible: sessionValidUntil tells. */
-  | { readonly kind: 'session-lost' }
+  /**
+   * This broker's session is over. It is taken anew as soon as that is possible: sessionValidUntil tells. Told once more,
+   * with `isTaken`, where another life has this broker's number meanwhile.
+   */
+  | { readonly kind: 'session-lost'; readonly isTaken: boolean }
 
 export type TopicOutcome =
   | { readonly kind: 'done'; readonly topic: TopicDefinition }

@@ -141,7 +141,7 @@ class RedisCoordinator implements Coordinator {
       mirror: this.#mirror,
       ttlMs,
       renewEveryMs,
-      onLost: () => this.#notify({ kind: 'session-lost' }),
+      onLost: (isTaken) => this.#notify({ kind: 'session-lost', isTaken }),
     })
     this.topics = new RedisCatalogue(this.#mirror)
     this.#leaderships = new RedisLeaderships(context, this.#keys, this.#mirror, this.#session)

@@ -24,7 +24,7 @@ export interface SessionOptions {
   readonly mirror: RedisMirror
   readonly ttlMs: number
   readonly renewEveryMs: number
-  readonly onLost: () => void
+  readonly onLost: (isTaken: boolean) => void
 }
 
 type Taking =
@@ -194,7 +194,9 @@ export class RedisSession {
         'another broker has this number',
       )
     }
+    const isNews = this.#successor === undefined
     this.#successor = taking.holder ?? self
+    if (isNews) this.#options.onLost(true)
   }
 
   async #take(self: BrokerRecord, replaces: string): Promise<Taking> {
@@ -239,7 +241,7 @@ export class RedisSession {
     const { clock } = this.#options.context
     if (this.#stopping.signal.aborted || !this.lease.takeLoss(clock.monotonic())) return
     this.#losses?.add()
-    this.#options.onLost()
+    this.#options.onLost(false)
   }
 }
 

@@ -224,7 +224,8 @@ export class Replica implements PartitionReplica {
   }
 
   get isLatestKnown(): boolean {
-    return this.state.isLatestKnown
+    this.checkLease()
+    return this.role === 'leader' && this.state.isLatestKnown
   }
 
   whyNotAppend(acks: number): PartitionRefusal | undefined {
@@ -274,7 +275,7 @@ export class Replica implements PartitionReplica {
     this.step(isHeld ? { kind: 'lease-held', now } : { kind: 'lease-lost', reason: 'expired', now })
   }
 
-  /** The coordinator says that the session is over. */
+  /** The coordinator says that another life has this broker's session. */
   onLeaseTaken(): void {
     this.#isLeaseHeld = false
     this.step({ kind: 'lease-lost', reason: 'taken', now: this.#host.monotonic() })

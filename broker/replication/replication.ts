@@ -450,8 +450,7 @@ export class Replication implements ReplicaHost {
       }
       case 'session-lost': {
         // One that could not be renewed runs out by the clock, and its leader may go on while its followers follow.
-        if (!this.#options.coordinator.health().isOk) return
-        for (const replica of this.all()) replica.onLeaseTaken()
+        if (change.isTaken) for (const replica of this.all()) replica.onLeaseTaken()
         return
       }
       case 'topic-changed':

@@ -142,6 +142,8 @@ describeWithRedis('a session', () => {
     const second = await begin({ url: redis.url, disk })
     await first.until(() => first.changes.some(({ kind }) => kind === 'session-lost'))
     await first.until(() => first.coordinator.health().detail.includes('has taken the number of this one'))
+    const losses = first.changes.filter((change) => change.kind === 'session-lost')
+    expect(losses.map(({ isTaken }) => isTaken)).toEqual([false, true])
     expect(first.coordinator.sessionValidUntil()).toBe(0)
     expect(second.coordinator.health().isOk).toBe(true)
     const orders = topicOf('orders')
@@ -162,6 +164,7 @@ describeWithRedis('a session', () => {
     await two.until(() => two.changes.some(({ kind }) => kind === 'session-lost'))
     await one.until(() => ![undefined, session].includes(one.coordinator.sessionOf(TWO)))
     expect(await one.coordinator.endSession(TWO, session)).toBe('moved-on')
+    expect(two.changes.filter((change) => change.kind === 'session-lost' && change.isTaken)).toEqual([])
     expect(two.coordinator.sessionValidUntil()).toBeGreaterThan(systemClock.monotonic())
   })
 
