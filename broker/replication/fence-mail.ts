@@ -9,6 +9,7 @@ import type { Timers } from '../../shared/time.ts'
 import type { PeerAnswer, PeerRequest, Peers } from './peers.ts'
 import type { Replica } from './replica.ts'
 import { brokerId as toBrokerId, leaderEpoch, offset } from '../../shared/ids.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import { FENCE_ANSWERS, PEER_PARTITIONS_MAX } from '../../shared/protocol/peers.ts'
 
 /** A promise is one write and one sync; a peer that takes longer is of no use to a campaign. */
@@ -87,7 +88,8 @@ export class FenceMail {
   }
 
   #sendFences(from: BrokerId, letters: readonly Letter[]): void {
-    this.#ask(from, 'fence', { brokerId: this.#options.brokerId, partitions: letters.map(partitionOf) }, ({ body }) => {
+    const request = { brokerId: this.#options.brokerId, partitions: letters.map(partitionOf) }
+    const onAnswer = ({ body }: PeerAnswer<'fence'>): void => {
       for (const [index, { replica, epoch }] of letters.entries()) {
         const answer = body.partitions[index]
         if (answer?.answer === FENCE_ANSWERS.refused && answer.promisedEpoch !== undefined) {
@@ -103,7 +105,14 @@ export class FenceMail {
         const grant = { from, epoch, directoryId, isSuspect, position }
         replica.step({ kind: 'fence-granted', grant, now: replica.monotonic() })
       }
-    })
+    }
+    // Who cannot be reached will not answer: a campaign that needs it is over now, not when its time is.
+    const onLost = (): void => {
+      for (const { replica, epoch } of letters) {
+        this.#refuse(replica, { from, epoch, promisedEpoch: epoch, leader: undefined })
+      }
+    }
+    this.#ask(from, 'fence', request, onAnswer, onLost)
   }
 
   /** A broker may hear of a new topic a moment after the candidate. */
@@ -153,12 +162,16 @@ export class FenceMail {
     name: Name,
     request: RequestOf<Name>,
     onAnswer: (answer: PeerAnswer<Name>) => void,
+    onLost: () => void = () => undefined,
   ): void {
     const { peers, logger } = this.#options
     peers
       .ask(to, name, request, { timeoutMs: ANSWER_MS_MAX })
-      .then(onAnswer)
-      .catch((error: unknown) => logger.debug({ peer: to, what: name, error: String(error) }, 'a peer was not reached'))
+      .then(onAnswer, (error: unknown) => {
+        logger.debug({ peer: to, what: name, error: String(error) }, 'a peer was not reached')
+        if (error instanceof TidemarkError && error.code === 'CONNECTION_FAILED') onLost()
+      })
+      .catch((error: unknown) => logger.error({ peer: to, what: name, error: String(error) }, 'an answer was lost'))
   }
 }
 

@@ -97,7 +97,7 @@ const DELAYS: Readonly<Record<VacancyReason, Delay>> = {
   own: { baseMs: 0, perRankMs: 0, jitterMs: 0 },
   begun: { baseMs: 0, perRankMs: 0, jitterMs: JITTER_MS },
   vacant: { baseMs: 0, perRankMs: NEWS_MS, jitterMs: 0 },
-  dead: { baseMs: 0, perRankMs: 100, jitterMs: 20 },
+  dead: { baseMs: 0, perRankMs: TURN_MS, jitterMs: 20 },
   expired: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
   restarted: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },
   unserved: { baseMs: LOCK_DELAY_MS, perRankMs: TURN_MS, jitterMs: JITTER_MS },

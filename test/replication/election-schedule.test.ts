@@ -174,7 +174,7 @@ describe('nothing is tried', () => {
     world.isInReach = false
     expect(world.triedAfter(NEVER_LED, 5_000)).toBeUndefined()
     world.isInReach = true
-    expect(world.triedAfter({ ...NEVER_LED, assignment: [three, two, one] })).toBe(100)
+    expect(world.triedAfter({ ...NEVER_LED, assignment: [three, two, one] })).toBe(300)
   })
 })
 
