@@ -128,7 +128,10 @@ export class VoterChanges {
     const { self, release, logger } = this.#options
     const { state, partition, identity } = replica
     if (state.isVoter || !state.hasHeardLeader || isWanted(topic, identity.partition, self)) return
-    if (state.highWatermark < partition.log.logEndOffset || state.settledVoters === undefined) return
+    if (state.settledVoters === undefined) return
+    // A committed record says it. What comes behind it is of no matter, and while others write there is always something.
+    const isSaid = partition.log.votersRecords.length > 0
+    if (!isSaid && state.highWatermark < partition.log.logEndOffset) return
     if (this.#releasing.has(replica)) return
     this.#releasing.add(replica)
     const fields = { topic: topic.name, partition: identity.partition }
