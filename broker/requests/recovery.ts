@@ -79,7 +79,7 @@ function whatIsKnown(
 ): readonly string[] {
   const { coordinator, brokerId: self } = services
   const directories = directoriesNow(coordinator)
-  const voters = allVotersOf(replica.voterSets)
+  const voters = allVotersOf(replica.voterSets).toSorted((one, other) => one.brokerId - other.brokerId)
   const missing = voters.filter(({ brokerId, directoryId }) => directories.get(brokerId) !== directoryId)
   const notes: string[] = []
   notes.push(
