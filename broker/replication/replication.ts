@@ -26,6 +26,8 @@ import { isWanted, type VoterChange, VoterChanges } from './voter-changes.ts'
 
 /** How often leaders and candidates look at the time. */
 const TICK_MS = 250
+/** How often leaders look whether the coordinator knows what it was told. */
+const CORRECT_EVERY_TICKS = 12
 /** A full disk may have room again. */
 const PROMISE_RETRY_MS = 1_000
 const NO_ANSWER: FenceAnswer = { kind: 'none' }
@@ -82,6 +84,7 @@ export class Replication implements ReplicaHost {
   #promises = new Map<Replica, ReplicaPromise>()
   #subscriptions: { remove(): void }[] = []
   #timer: Timer | undefined
+  #ticks = 0
   /** The answer of the step under way to whoever has sent what led to it. */
   #captured: FenceAnswer | undefined
   #isCapturing = false
@@ -480,6 +483,14 @@ export class Replication implements ReplicaHost {
     this.#capture(() => replica.step({ kind: 'leader-announced', leader, epoch }))
   }
 
+  /** What the coordinator has forgotten without a word is seen by looking. */
+  #correctOwn(replica: Replica): void {
+    if (replica.role !== 'leader') return
+    const { topicId, partition } = replica.identity
+    const known = this.#options.coordinator.leaderships.of(topicId, partition)
+    if (known?.leader === this.brokerId) this.#correctInSync(replica, known)
+  }
+
   /** A coordinator that has forgotten something is told again what the leader knows. */
   #correctInSync(replica: Replica, { leaderEpoch: epoch, inSyncReplicas: told }: Leadership): void {
     if (replica.role !== 'leader' || epoch === undefined || epoch !== replica.leaderEpoch) return
@@ -498,6 +509,8 @@ export class Replication implements ReplicaHost {
 
   #tick(): void {
     for (const replica of this.all()) if (replica.role !== 'follower' && replica.role !== 'offline') replica.tick()
+    this.#ticks += 1
+    if (this.#ticks % CORRECT_EVERY_TICKS === 0) for (const replica of this.all()) this.#correctOwn(replica)
     this.#voterChanges.tick()
     this.#timer = this.#options.timers.after(TICK_MS, () => this.#tick(), { background: true })
   }
