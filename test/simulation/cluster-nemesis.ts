@@ -50,6 +50,10 @@ const SETTLED_AFTER_MS = 200
 
 export class ClusterNemesis {
   readonly begun = new Map<ClusterFault, number>()
+  /** The broker that has got an empty disk. */
+  replaced: SimBroker | undefined
+  /** Those that have lost their power some time. */
+  readonly #withoutPower = new Set<SimBroker>()
   readonly #parts: ClusterNemesisParts
   readonly #troubles = new Map<SimBroker, DiskTrouble>()
   readonly #lossy = new Map<SimBroker, number>()
@@ -211,6 +215,11 @@ export class ClusterNemesis {
         }
         return true
       }
+      case 'replaced-disk': {
+        const [first] = this.#parts.brokers
+        if (first !== undefined) this.#replaceDisk(first)
+        return true
+      }
       case 'slow-disk':
         trouble.syncMs = this.#ms(3_000)
         trouble.readMs = this.#ms(500)
@@ -291,6 +300,9 @@ export class ClusterNemesis {
   #powerLoss(broker: SimBroker): void {
     if (!broker.process.isAlive) return
     const { scheduler, lossesMax, onPowerLoss } = this.#parts
+    // Nobody may lose anything more.
+    if (this.replaced !== undefined) return this.#kill(broker)
+    this.#withoutPower.add(broker)
     onPowerLoss()
     this.#forgive()
     const isAllowed = this.#lossy.has(broker) || this.#lossy.size < lossesMax
@@ -298,6 +310,19 @@ export class ClusterNemesis {
     broker.powerLoss(isAllowed ? this.#survival() : { kind: 'all' })
     if (isAllowed) this.#lossy.set(broker, scheduler.nowMs)
     broker.startAfter(this.#downMs())
+  }
+
+  /** Once, and always of the same broker: its replicas are no voters any more, and so much is lost for good. */
+  #replaceDisk(broker: SimBroker): void {
+    const { scheduler, diskLossesMax, onPowerLoss } = this.#parts
+    // Replicas that may have lost something count as little as one that is gone.
+    const isSuspect = [...this.#withoutPower].some((one) => one !== broker)
+    if (this.replaced !== undefined || diskLossesMax === 0 || isSuspect || !broker.process.isAlive) return
+    onPowerLoss()
+    this.replaced = broker
+    broker.kill()
+    broker.replaceDisk()
+    scheduler.after(0, () => broker.startAfter(this.#downMs()))
   }
 
   /** Who has everything again has lost nothing. */

@@ -39,6 +39,7 @@ export const CLUSTER_FAULTS = [
   'redis-emptied',
   'redis-key-lost',
   'sessions-lost',
+  'replaced-disk',
 ] as const
 
 export type ClusterFault = (typeof CLUSTER_FAULTS)[number]
@@ -78,7 +79,7 @@ export function clusterPlanOf(random: Random): ClusterPlan {
   })
   const lossesOf = (some: readonly WorkloadTopic[]): number =>
     Math.min(...some.map(({ replication: { minInSync } = { minInSync: 1 } }) => minInSync - 1))
-  return {
+  const plan: ClusterPlan = {
     brokers,
     clients: 1 + random.integer(3),
     workload: {
@@ -102,13 +103,15 @@ export function clusterPlanOf(random: Random): ClusterPlan {
       logLevel: 'silent',
     },
     network: clusterNetworkOf(random),
-    faults: isLikely(0.95) ? CLUSTER_FAULTS.filter(() => isLikely(0.2)) : [],
+    faults: isLikely(0.95) ? CLUSTER_FAULTS.filter((fault) => fault !== 'replaced-disk' && isLikely(0.2)) : [],
     faultEveryMs: pick(500, 1_500, 4_000),
     faultsEndMs,
     troubleMsMax: Math.max(5_000, 3 * sessionTimeoutMs),
     lossesMax: lossesOf(topics.filter(({ durability }) => durability === 'os')),
     diskLossesMax: Math.min(lossesOf(topics), ...topics.map(spareReplicas)),
   }
+  const replaces = plan.faults.length > 0 && isLikely(0.15)
+  return replaces ? { ...plan, faults: [...plan.faults, 'replaced-disk'] } : plan
 }
 
 /** How many replicas there are beyond those that must hold a record. */

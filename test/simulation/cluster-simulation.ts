@@ -111,7 +111,10 @@ class ClusterSimulation {
     const faults = options.onlyFaults ?? plan.faults
     const isLossy = faults.some((fault) => fault.startsWith('power-loss') || fault === 'failed-sync')
     const watch = new ReplicaWatch(fail, (name) => {
-      return isLossy && plan.workload.topics.find((topic) => topic.name === name)?.durability !== 'fsync'
+      return (
+        faults.includes('replaced-disk') ||
+        (isLossy && plan.workload.topics.find((topic) => topic.name === name)?.durability !== 'fsync')
+      )
     })
     this.#watch = watch
     scheduler.afterEvent = () => watch.afterEvent()
@@ -234,6 +237,11 @@ class ClusterSimulation {
     return false
   }
 
+  /** Its disk was replaced: its replicas are no voters before somebody makes them that. */
+  #isExcused(broker: SimBroker): boolean {
+    return this.#nemesis.replaced === broker
+  }
+
   /** As whoever watches the health of brokers would: one that is not well for a while is started anew. */
   #supervise(): void {
     const unwell = this.#brokers.filter(
@@ -261,9 +269,10 @@ class ClusterSimulation {
         for (const { partition, leader, inSyncReplicas, replicas, state, reason } of topic?.partitions ?? []) {
           const where = `${name}-${partition} at ${broker.host}`
           const isHosted = replicas.some((id) => this.#brokerOf(id) === broker)
+          if (this.#isExcused(broker)) continue
           if (isHosted && state !== 'online') ill.push(`${where} is ${state}: ${reason}`)
           if (leader === undefined) ill.push(`${where} has no leader`)
-          else if (inSyncReplicas.length < replicas.length) {
+          else if (replicas.some((id) => !inSyncReplicas.includes(id) && !this.#isExcused(this.#brokerOf(id)))) {
             ill.push(`${where} has in sync ${inSyncReplicas.join(',')} of ${replicas.join(',')}, led by ${leader}`)
           }
         }
@@ -312,7 +321,8 @@ class ClusterSimulation {
     const differences: string[] = []
     for (const { topic, topicId, partitions } of this.#topicsShown()) {
       for (const { partition, replicas } of partitions) {
-        const logs = replicas.map((id) => {
+        const kept = replicas.filter((id) => !this.#isExcused(this.#brokerOf(id)))
+        const logs = kept.map((id) => {
           const { disk, host } = this.#brokerOf(id)
           return { host, log: readLog(disk, DATA_DIRECTORY, topicId ?? '', partition) }
         })

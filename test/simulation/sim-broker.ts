@@ -133,6 +133,12 @@ export class SimBroker {
     this.disk = left
   }
 
+  /** An empty one in its place; for a broker that is not running. */
+  replaceDisk(): void {
+    this.#parts.network.note(this.host, 'new disk', '')
+    this.disk = new SimDisk({ clock: this.process })
+  }
+
   powerLoss(choice: CrashChoice): void {
     if (!this.process.isAlive) return
     this.#isWanted = false
