@@ -137,6 +137,6 @@ describe('the simulation of a cluster notices', () => {
     async ({ says, ...mutant }) => {
       expect(await firstFault(mutant)).toMatch(says)
     },
-    120_000,
+    300_000,
   )
 })

@@ -44,7 +44,7 @@ describe('several brokers, their Redis, their clients and everything that may go
     expect(totals.lives).toBeGreaterThan(SEEDS * 5)
     expect(totals.leaderEpochs).toBeGreaterThan(SEEDS * 2)
     expect(totals.looks).toBeGreaterThan(SEEDS * 10_000)
-  }, 120_000)
+  }, 300_000)
 
   it.each(regressions())(
     'seed $seed: $story',
