@@ -211,6 +211,8 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       await stage.wait(LONG_MS)
       stage.tell('Redis starts')
       await stage.redis.restart()
+      // Who is back at once leads again.
+      await stage.wait(0, LONG_MS)
       await stage.start(leader)
     },
   },
