@@ -14,6 +14,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { MOVES_MAX } from '../../shared/protocol/operations.ts'
 import { isSameSet, isVoter, VOTERS_MAX } from '../../shared/voters.ts'
 import { candidates, drained, loadOf } from './assignment.ts'
+import { minInSyncReplicas } from './leadership.ts'
 import { NO_ERROR, outcomeOf } from './outcome.ts'
 import { countMove, type BrokerLoad, replaceReplica } from './placement.ts'
 import { votersOf } from './replaced-disks.ts'
@@ -138,13 +139,14 @@ export class MoveRequests {
     if (replicas.length > VOTERS_MAX) throw illegal(`a partition has at most ${VOTERS_MAX} replicas`)
     const twice = replicas.find((id, at) => replicas.indexOf(id) !== at)
     if (twice !== undefined) throw illegal(`broker ${twice} is there twice for ${name}`)
+    const current = votersOf(this.#services, topic, partition)
+    checkEnough(topic, partition, replicas.length, Math.min(assigned.length, current.length || assigned.length))
     const to = replicas.map((id) => this.#voterFor(topic, partition, brokerId(id)))
     if (underWay !== undefined) {
       if (isSameRow(underWay, to)) return undefined
       const ids = underWay.map((voter) => voter.brokerId).join(', ')
       throw illegal(`${name} is on its way to brokers ${ids}; wait until it is there, or call that off first`)
     }
-    const current = votersOf(this.#services, topic, partition)
     const isInOrder = assigned.length === to.length && assigned.every((id, at) => id === to[at]?.brokerId)
     if (isInOrder && isSameSet({ voters: current, minInSyncReplicas: 1 }, { voters: to, minInSyncReplicas: 1 })) {
       return undefined
@@ -264,6 +266,20 @@ function illegal(text: string): TidemarkError {
   return new TidemarkError('INVALID_REPLICA_ASSIGNMENT', text)
 }
 
+/**
+ * What is acknowledged is to be held by as many as the topic says, also afterwards. One that has fewer already, because it
+ * went on alone, may keep what it has, or get more.
+ * @throws INVALID_REPLICA_ASSIGNMENT
+ */
+function checkEnough(topic: TopicDefinition, partition: number, wanted: number, now: number): void {
+  const minimum = minInSyncReplicas(topic)
+  if (wanted >= Math.min(minimum, now)) return
+  const count = wanted === 1 ? '1 replica is' : `${wanted} replicas are`
+  throw illegal(
+    `${count} too few for ${topic.name}-${partition}: min.insync.replicas of topic ${topic.name} is ${minimum}, and cannot be lowered; name at least ${minimum} brokers`,
+  )
+}
+
 function tooFew(
   topic: TopicDefinition,
   partition: number,
@@ -273,6 +289,7 @@ function tooFew(
 ): TidemarkError {
   const others = drainedToo.filter((id) => id !== leaving && !row.includes(id))
   const besides = others.length === 0 ? '' : ` besides ${others.join(', ')}, which get none while they are drained`
-  const text = `broker ${leaving} cannot be left out: ${topic.name}-${partition} has ${row.length} ${row.length === 1 ? 'replica' : 'replicas'}, and there is no broker that has none of it${besides}; add a broker first, or move the partition to fewer`
+  const orFewer = row.length > minInSyncReplicas(topic) ? ', or move the partition to fewer' : ''
+  const text = `broker ${leaving} cannot be left out: ${topic.name}-${partition} has ${row.length} ${row.length === 1 ? 'replica' : 'replicas'}, and there is no broker that has none of it${besides}; add a broker first${orFewer}`
   return new TidemarkError('INVALID_REPLICATION_FACTOR', text)
 }

@@ -4,7 +4,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { placeReplicas, replaceReplica } from '../../broker/requests/placement.ts'
 import { errorCodeOf } from '../../shared/errors.ts'
-import { brokerId } from '../../shared/ids.ts'
+import { brokerId, offset } from '../../shared/ids.ts'
 import type { PrivateRedis } from '../setup/private-redis.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
 import { type Cluster, SELF, startCluster } from './one-of-a-cluster.ts'
@@ -69,11 +69,27 @@ describeWithRedis('moving partitions', () => {
     const cluster = await fiveBrokers()
     expect(
       await move(cluster, [
-        [0, [1]],
+        [0, [1, 2]],
         [1, [1, 2, 3, 4, 5]],
       ]),
     ).toEqual(['ok', 'ok'])
-    expect(wanted(cluster)).toEqual({ 0: [1], 1: [1, 2, 3, 4, 5] })
+    expect(wanted(cluster)).toEqual({ 0: [1, 2], 1: [1, 2, 3, 4, 5] })
+  })
+
+  it('keeps as many replicas as must hold what is acknowledged, unless it has fewer already', async () => {
+    const cluster = await fiveBrokers()
+    expect(await move(cluster, [[0, [1]]])).toEqual([
+      'INVALID_REPLICA_ASSIGNMENT: 1 replica is too few for a-0: min.insync.replicas of topic a is 2, and cannot be lowered; name at least 2 brokers',
+    ])
+    expect(wanted(cluster)).toEqual({})
+    const { topicId, assignment: [alone = []] = [] } = cluster.topic()
+    const voters = alone.slice(0, 1).map((id) => ({ brokerId: id, directoryId: directoryOf(cluster, id) ?? '' }))
+    const facts = { logStartOffset: offset(0), highWatermark: offset(0), logEndOffset: offset(0) }
+    const voterSets = [{ voters, minInSyncReplicas: 1 }]
+    const replica = { isOpen: true, isLeading: true, voterSets, isSuspect: false, ...facts, recover: () => false }
+    cluster.replicas.set(`${topicId}:0`, replica)
+    expect(await move(cluster, [[0, [alone[0] ?? 1]]], true)).toEqual(['ok'])
+    expect(await move(cluster, [[0, [1, 2]]])).toEqual(['ok'])
   })
 
   it('only checks when it is told so', async () => {
@@ -182,6 +198,14 @@ describeWithRedis('moving partitions', () => {
     )
     expect(wanted(cluster)).toEqual({})
     expect(cluster.coordinator.controller()).toBe(SELF)
+  })
+
+  it('advises no move to fewer replicas than must hold what is acknowledged', async () => {
+    const cluster = await startCluster(redis.url, { others: 2 })
+    await cluster.create({ partitions: 1, config: [['min.insync.replicas', '3']], replicationFactor: 3 })
+    await expect(cluster.ask('decommissionBroker', { broker: 3, validateOnly: false })).rejects.toThrow(
+      /add a broker first$/,
+    )
   })
 })
 
