@@ -140,11 +140,12 @@ export class Cluster {
 }
 
 function localReplica(replica: Replica): LocalReplica {
-  const { role, state, partition } = replica
+  const { role, state, partition, leader } = replica
   const { logStartOffset, logEndOffset } = partition.log
   return {
     isOpen: role !== 'offline',
     isLeading: role === 'leader',
+    isLeaderless: role === 'candidate' || (role === 'follower' && leader === undefined),
     voterSets: state.voterSets,
     isSuspect: state.isSuspect,
     logStartOffset,

@@ -6,7 +6,7 @@ import type { BrokerId } from '../../shared/ids.ts'
 import type { RequestServices } from './request-services.ts'
 import { offset } from '../../shared/ids.ts'
 import { isHosted } from '../storage/hosted-partitions.ts'
-import { explainPartition, leadershipOf, liveBrokers } from './leadership.ts'
+import { type KnownLeadership, explainPartition, leadershipSeen, liveBrokers } from './leadership.ts'
 import { NO_ERROR, refused } from './outcome.ts'
 
 type DescribedTopic = ResponseOf<'describeTopics'>['topics'][number]
@@ -57,7 +57,7 @@ function describePartition(
   partition: number,
   live: ReadonlySet<BrokerId>,
 ): DescribedPartition {
-  const leadership = leadershipOf(services, topic.topicId, partition, live)
+  const leadership = leadershipSeen(services, topic.topicId, partition, live)
   const found = services.partitions.find(topic.name, topic.topicId, partition)
   const facts = found?.describe()
   return {
@@ -74,10 +74,24 @@ function describePartition(
     bytes: facts?.bytes ?? 0,
     ...(facts === undefined
       ? stateElsewhere(services, topic, partition, live)
-      : { state: facts.state, reason: facts.reason ?? explainPartition(services, topic, partition, live) }),
+      : {
+          state: isLost(services, topic, partition, leadership) ? 'offline' : facts.state,
+          reason: facts.reason ?? explainPartition(services, topic, partition, live),
+        }),
     quarantined: facts?.quarantined ?? [],
     movingTo: topic.moves?.[partition]?.map(({ brokerId }) => brokerId),
   }
+}
+
+/** Nobody leads it, and a former leader of it, which could still be read from, is not here either. */
+function isLost(
+  { localLeadership }: RequestServices,
+  { assignment, topicId }: TopicDefinition,
+  partition: number,
+  leadership: KnownLeadership | undefined,
+): boolean {
+  if (assignment === undefined || leadership?.leader !== undefined) return false
+  return localLeadership?.(topicId, partition) === undefined
 }
 
 function stateElsewhere(
@@ -90,6 +104,6 @@ function stateElsewhere(
     const { message } = services.partitions.whyNotFound(topic.name, topic.topicId, partition)
     return { state: 'offline', reason: message }
   }
-  const isLed = leadershipOf(services, topic.topicId, partition, live)?.leader !== undefined
+  const isLed = leadershipSeen(services, topic.topicId, partition, live)?.leader !== undefined
   return { state: isLed ? 'online' : 'offline', reason: explainPartition(services, topic, partition, live) }
 }

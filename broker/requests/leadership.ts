@@ -2,12 +2,13 @@
 // believed: what the brokers have agreed on, or what the replica on this broker knows itself. Decides nothing.
 
 import type { BrokerId, TopicId } from '../../shared/ids.ts'
+import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { Leadership, TopicDefinition } from '../coordination/coordinator.ts'
 import { fenceQuorum } from '../replication/fence-quorum.ts'
 import { isHosted } from '../storage/hosted-partitions.ts'
 import { minInSyncReplicasOf } from '../storage/log-config.ts'
 import type { LocalLeadership, RequestServices } from './request-services.ts'
-import { describeReplaced, directoriesNow, replacedDisks } from './replaced-disks.ts'
+import { describeReplaced, directoriesNow, replacedDisks, votersOf } from './replaced-disks.ts'
 
 export type KnownLeadership = Omit<Leadership, 'version'>
 
@@ -35,7 +36,24 @@ export function leadershipOf(
   const isLocalNewer = local !== undefined && isNewer(local, agreed, services.brokerId)
   const { leader, leaderEpoch, inSyncReplicas } = isLocalNewer ? local : agreed
   const isReachable = leader !== undefined && live.has(leader)
-  return { leader: isReachable ? leader : undefined, leaderEpoch, replicas, inSyncReplicas }
+  // One that was started again is named until another one leads.
+  const isNotAnyMore = leader === services.brokerId && services.localReplica?.(id, partition)?.isLeading === false
+  return { leader: isReachable && !isNotAnyMore ? leader : undefined, leaderEpoch, replicas, inSyncReplicas }
+}
+
+/**
+ * As leadershipOf, for people: a leader of which the replica here knows nothing is left out as well. It may only be that
+ * this broker is cut off, so clients are told nevertheless.
+ */
+export function leadershipSeen(
+  services: RequestServices,
+  id: TopicId,
+  partition: number,
+  live: LiveBrokers = liveBrokers(services),
+): KnownLeadership | undefined {
+  const known = leadershipOf(services, id, partition, live)
+  const isUnseen = services.localReplica?.(id, partition)?.isLeaderless === true
+  return known === undefined || !isUnseen ? known : { ...known, leader: undefined }
 }
 
 /** Of its own leadership nobody knows more than the replica that has it. */
@@ -51,6 +69,13 @@ export function explainPartition(
   partition: number,
   live: LiveBrokers = liveBrokers(services),
 ): string | undefined {
+  if (
+    topic.assignment !== undefined &&
+    leadershipSeen(services, topic.topicId, partition, live)?.leader === undefined
+  ) {
+    const never = whyNoElection(services, topic, partition)
+    if (never !== undefined) return never
+  }
   const reason = explainReplicas(services, topic, partition, live)
   const replaced = replacedDisks(services, topic, partition, directoriesNow(services.coordinator))
   if (replaced.length === 0) return reason
@@ -66,7 +91,7 @@ function explainReplicas(
 ): string | undefined {
   const explained = services.explain?.(topic.topicId, partition)
   if (explained !== undefined || topic.assignment === undefined) return explained
-  const known = leadershipOf(services, topic.topicId, partition, live)
+  const known = leadershipSeen(services, topic.topicId, partition, live)
   if (known === undefined) return undefined
   const { leader, replicas, inSyncReplicas } = known
   const minimum = minInSyncReplicas(topic)
@@ -76,6 +101,40 @@ function explainReplicas(
   }
   if (!isHosted(topic, partition, services.brokerId)) return `broker ${leader} leads; this broker has no replica`
   return leader === services.brokerId ? undefined : `broker ${leader} leads`
+}
+
+/** Where an election has to wait for somebody who does not come by waiting; undefined if enough are there, or it is not known. */
+function whyNoElection(services: RequestServices, topic: TopicDefinition, partition: number): string | undefined {
+  const now = directoriesNow(services.coordinator)
+  const isThere = ({ brokerId, directoryId }: Voter): boolean => now.get(brokerId) === directoryId
+  for (const { voters, minInSyncReplicas: minimum } of voterSetsOf(services, topic, partition)) {
+    const there = voters.filter(isThere)
+    const needed = fenceQuorum(voters.length, minimum)
+    if (there.length >= needed) continue
+    const missing = voters.filter((voter) => !isThere(voter))
+    const each = missing.map(
+      ({ brokerId }) => `broker ${brokerId} ${now.has(brokerId) ? 'has another disk' : 'is away'}`,
+    )
+    const [one] = missing
+    const isAway = missing.every(({ brokerId }) => !now.has(brokerId))
+    const it = missing.length === 1 ? 'it' : 'them'
+    const old = missing.length === 1 ? 'the old one' : 'the old ones'
+    const what = isAway || one === undefined ? `start ${it}` : `start ${it} with ${old}`
+    const few =
+      there.length === 0
+        ? `no voter is there, and an election needs ${needed}`
+        : `only ${there.length} of the ${needed} voters that an election needs are there`
+    return `${few}: ${each.join(', ')}; ${what}, or see tidemark topic recover ${topic.name} -p ${partition}`
+  }
+  return undefined
+}
+
+/** None where nobody here knows. */
+function voterSetsOf(services: RequestServices, topic: TopicDefinition, partition: number): readonly VoterSet[] {
+  const local = services.localReplica?.(topic.topicId, partition)
+  if (local?.isOpen === true) return local.voterSets
+  const voters = votersOf(services, topic, partition)
+  return voters.length === 0 ? [] : [{ voters, minInSyncReplicas: Math.min(voters.length, minInSyncReplicas(topic)) }]
 }
 
 function noLeader(replicas: readonly BrokerId[], live: LiveBrokers, minimum: number): string {

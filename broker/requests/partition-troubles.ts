@@ -5,7 +5,7 @@ import type { TopicId } from '../../shared/ids.ts'
 import type { Clock } from '../../shared/time.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
-import { leadershipOf, liveBrokers, minInSyncReplicas } from './leadership.ts'
+import { leadershipSeen, liveBrokers, minInSyncReplicas } from './leadership.ts'
 
 export type Trouble = 'leaderless' | 'behind' | 'unwritable'
 
@@ -90,7 +90,7 @@ function healthOf(
   partition: number,
   live: ReturnType<typeof liveBrokers>,
 ): PartitionHealth {
-  const known = leadershipOf(services, topic.topicId, partition, live)
+  const known = leadershipSeen(services, topic.topicId, partition, live)
   const { leader, replicas = [], inSyncReplicas = [] } = known ?? {}
   const inSync = inSyncReplicas.filter((id) => live.has(id)).length
   return { isLed: leader !== undefined, replicas: replicas.length, inSync, minimum: minInSyncReplicas(topic) }

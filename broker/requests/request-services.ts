@@ -31,6 +31,8 @@ export interface LocalReplica {
   /** Whether its log is open; if not, nothing else here is of any worth. */
   readonly isOpen: boolean
   readonly isLeading: boolean
+  /** It takes part, and knows nobody who leads. */
+  readonly isLeaderless: boolean
   /** Whose word counts, by its log; two sets while a change is under way, the older one first. */
   readonly voterSets: readonly VoterSet[]
   /** It may lack records that it has confirmed. */

@@ -6,7 +6,7 @@ import { beforeAll, expect, it } from 'vitest'
 import type { ResponseOf } from '../../shared/protocol/api.ts'
 import { must } from '../../shared/assert.ts'
 import { ERRORS, errorCodeOf } from '../../shared/errors.ts'
-import { brokerId } from '../../shared/ids.ts'
+import { brokerId, offset } from '../../shared/ids.ts'
 import { begin, DiskOfABroker, epoch } from '../coordination/redis-lives.ts'
 import type { PrivateRedis } from '../setup/private-redis.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
@@ -220,8 +220,50 @@ describeWithRedis('topics of a cluster', () => {
     const described = await describeOne(cluster)
     expect(described[partition]).toMatchObject({
       state: 'offline',
-      reason: 'no leader: 0 of 1 replicas are reachable, 1 is needed',
+      reason: `no voter is there, and an election needs 1: broker 2 is away; start it, or see tidemark topic recover a -p ${partition}`,
     })
+  })
+
+  it('have no leader where the one that is named does not lead, or knows of none, and say what an election waits for', async () => {
+    const cluster = await startCluster(redis.url, { others: 2 })
+    await cluster.create({ partitions: 1, replicationFactor: 3 })
+    const { topicId: id, assignment: [row = []] = [], directories = {} } = cluster.topic()
+    await cluster.coordinator.leaderships.claim(id, 0, epoch(5))
+    await cluster.until(() => cluster.coordinator.leaderships.of(id, 0)?.leader === SELF)
+    const voters = row.map((one) => ({ brokerId: one, directoryId: directories[one] ?? '' }))
+    const facts = { logStartOffset: offset(0), highWatermark: offset(0), logEndOffset: offset(0) }
+    const is = (isLeading: boolean, isLeaderless: boolean): void => {
+      const replica = { isOpen: true, isLeading, isLeaderless, isSuspect: false, ...facts, recover: () => false }
+      cluster.replicas.set(`${id}:0`, { ...replica, voterSets: [{ voters, minInSyncReplicas: 2 }] })
+    }
+    const leaders = async () => (await cluster.ask('clusterInfo', {})).checks.find(({ name }) => name === 'leaders')
+    is(true, false)
+    expect(await leaders()).toMatchObject({ isOk: true })
+    expect((await describeOne(cluster))[0]).toMatchObject({ leader: SELF, state: 'online' })
+    is(false, true)
+    expect(await leaders()).toMatchObject({ isOk: false })
+    expect((await partitionsOf(cluster))[0]).toMatchObject({ leader: undefined })
+    expect((await describeOne(cluster))[0]).toMatchObject({ leader: undefined, state: 'offline' })
+
+    const [two] = cluster.lives
+    await two?.coordinator.leaderships.claim(id, 0, epoch(6))
+    await cluster.until(() => cluster.coordinator.leaderships.of(id, 0)?.leader === 2)
+    expect(await leaders()).toMatchObject({ isOk: false })
+    // Clients may know better.
+    expect((await partitionsOf(cluster))[0]).toMatchObject({ leader: 2 })
+    is(false, false)
+    expect(await leaders()).toMatchObject({ isOk: true })
+
+    is(false, true)
+    await two?.coordinator.announce({ ...two.record, directoryId: 'another' })
+    await cluster.lives[1]?.coordinator.stop({ immediately: true })
+    await cluster.until(() => cluster.coordinator.brokers().length === 2)
+    await cluster.until(() => cluster.coordinator.brokers().some(({ directoryId }) => directoryId === 'another'))
+    const [described] = await describeOne(cluster)
+    expect(described).toMatchObject({ leader: undefined, state: 'offline' })
+    expect(described?.reason).toMatch(
+      /^only 1 of the 2 voters that an election needs are there: (broker 2 has another disk, broker 3 is away|broker 3 is away, broker 2 has another disk); start them with the old ones, or see tidemark topic recover a -p 0$/,
+    )
   })
 
   it('are led as the replica here knows, where that is newer', async () => {

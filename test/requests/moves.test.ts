@@ -86,7 +86,15 @@ describeWithRedis('moving partitions', () => {
     const voters = alone.slice(0, 1).map((id) => ({ brokerId: id, directoryId: directoryOf(cluster, id) ?? '' }))
     const facts = { logStartOffset: offset(0), highWatermark: offset(0), logEndOffset: offset(0) }
     const voterSets = [{ voters, minInSyncReplicas: 1 }]
-    const replica = { isOpen: true, isLeading: true, voterSets, isSuspect: false, ...facts, recover: () => false }
+    const replica = {
+      isOpen: true,
+      isLeading: true,
+      isLeaderless: false,
+      voterSets,
+      isSuspect: false,
+      ...facts,
+      recover: () => false,
+    }
     cluster.replicas.set(`${topicId}:0`, replica)
     expect(await move(cluster, [[0, [alone[0] ?? 1]]], true)).toEqual(['ok'])
     expect(await move(cluster, [[0, [1, 2]]])).toEqual(['ok'])

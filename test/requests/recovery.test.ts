@@ -25,6 +25,7 @@ function replicaOf(cluster: Cluster, options: Partial<LocalReplica> = {}): Local
   const replica: LocalReplica = {
     isOpen: true,
     isLeading: false,
+    isLeaderless: false,
     voterSets: [{ voters, minInSyncReplicas: 2 }],
     isSuspect: false,
     ...facts,
