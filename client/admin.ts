@@ -72,6 +72,8 @@ export interface MovedPartition {
   readonly from: readonly number[]
   /** What is wanted now; it takes as long as the copying of the records does. */
   readonly to: readonly number[]
+  /** There was nothing to do. */
+  readonly isThere: boolean
 }
 
 export interface Decommission {
@@ -422,8 +424,8 @@ function toMove(move: PartitionMove): RequestOf<'movePartitions'>['moves'][numbe
   return { topic, partition, replicas }
 }
 
-function movedFrom({ topic, partition, from, to }: MovedPartition): MovedPartition {
-  return { topic, partition, from, to }
+function movedFrom({ topic, partition, from, to, isThere }: MovedPartition): MovedPartition {
+  return { topic, partition, from, to, isThere }
 }
 
 function toPairs(config: TopicToCreate['config']): (readonly [string, string])[] {

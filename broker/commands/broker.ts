@@ -1,11 +1,11 @@
 // `tidemark broker drain`, `move`, `readmit` and `decommission`: which brokers lead and hold what. What takes long goes on in the
 // brokers, whether or not somebody waits for it; --wait watches, and outlives brokers that go.
 
-import type { TopicDescription } from '../../client/admin.ts'
+import type { MovedPartition, TopicDescription } from '../../client/admin.ts'
 import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import { sleep, systemTimers } from '../../shared/time.ts'
+import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import { withBrokers } from './broker-session.ts'
 import { UsageError } from './command.ts'
 import { describeError } from './error-lines.ts'
@@ -17,6 +17,10 @@ const PLAN_INTERVAL_MS = 1_000
 const MOVES_AT_ONCE = 1_000
 /** As often as it is looked again when neither a move nor its end is to be seen. */
 const QUIET_LOOKS = 8
+/** Whoever waits so long for nothing is told why. */
+const PATIENCE_MS = 10_000
+const LINES_MAX = 20
+const NOTHING_TO_DO = 'nothing to do'
 
 export async function drainBroker(context: CommandContext): Promise<number> {
   const { arguments: args, output, signal } = context
@@ -58,15 +62,21 @@ export async function movePartition(context: CommandContext): Promise<number> {
   return await withBrokers(context, async (session) => {
     const moves = [{ topic, partition, replicas }]
     const [moved] = await session.admin.movePartitions({ moves, validateOnly }, { signal })
-    const { from = [], to = [] } = moved ?? {}
+    const { from = [], to = [], isThere: isNothingToDo = false } = moved ?? {}
     const print = async (outcome: string): Promise<void> => {
       await printValue(output, [{ topic, partition, from, to, outcome }], args.required('format'))
+    }
+    if (isNothingToDo) {
+      await print(NOTHING_TO_DO)
+      return 0
     }
     if (validateOnly || !args.isOn('wait')) {
       const outcome = replicas.length === 0 ? 'called off' : 'on its way'
       await print(validateOnly ? `would be ${outcome}` : outcome)
       return 0
     }
+    if (replicas.length > 0)
+      context.note(`${topic}-${partition} is on its way from ${from.join(', ')} to ${to.join(', ')}`)
     const replicasNow = await untilThere(context, session, { topic, partition, to: replicas })
     const isThere = replicas.length === 0 || replicasNow.join(',') === replicas.join(',')
     await print(isThere ? 'done' : `somebody else wants ${replicasNow.join(', ')}`)
@@ -103,26 +113,89 @@ export async function readmitBroker(context: CommandContext): Promise<number> {
       const strange = partitions.filter(({ replicas, movingTo }) => replicas.includes(broker) && movingTo === undefined)
       return strange.map(({ partition, replicas }) => ({ topic, partition, replicas }))
     })
+    const moved: MovedPartition[] = []
     for (let from = 0; from < moves.length; from += MOVES_AT_ONCE) {
       const some = moves.slice(from, from + MOVES_AT_ONCE)
-      await session.admin.movePartitions({ moves: some }, { signal })
+      moved.push(...(await session.admin.movePartitions({ moves: some }, { signal })))
     }
-    if (args.isOn('wait')) await untilNothingMoves(context, session)
-    const outcome = args.isOn('wait') ? 'done' : 'on its way'
-    const rows = moves.map(({ topic, partition, replicas }) => ({ topic, partition, replicas, outcome }))
-    await printValue(output, rows, args.required('format'))
+    const begun = moved.filter(({ isThere }) => !isThere)
+    const isWaiting = args.isOn('wait')
+    if (begun.length === 0) {
+      context.note(`${NOTHING_TO_DO}: what broker ${broker} has counts, or is on its way already`)
+    } else if (isWaiting) {
+      const lines = begun.map(({ topic, partition, to }) => `${topic}-${partition} is on its way to ${to.join(', ')}`)
+      noteSome(context, lines)
+      await untilNoneMoves(context, session, begun)
+    }
+    const rows = moved.map(({ topic, partition, to: replicas, isThere }) => {
+      const outcome = isThere ? NOTHING_TO_DO : isWaiting ? 'done' : 'on its way'
+      return { topic, partition, replicas, outcome }
+    })
+    if (rows.length > 0 || args.required('format') !== 'table') {
+      await printValue(output, rows, args.required('format'))
+    }
     return 0
   })
 }
 
-async function untilNothingMoves(context: CommandContext, session: BrokerSession): Promise<void> {
+/** Until the partitions are where they were sent. */
+async function untilNoneMoves(
+  context: CommandContext,
+  session: BrokerSession,
+  begun: readonly MovedPartition[],
+): Promise<void> {
+  const mine = new Set(begun.map(({ topic, partition }) => `${topic}-${partition}`))
+  const patience = new Patience(context)
   // Each time perhaps another broker is asked, which may not have heard of the moves yet.
   for (let quiet = 0; quiet < QUIET_LOOKS;) {
-    const topics = await whileBrokersGo(context, () => session.admin.describeTopics())
-    const isQuiet = topics?.every(({ partitions }) => partitions.every(({ movingTo }) => movingTo === undefined))
-    quiet = isQuiet === true ? quiet + 1 : 0
+    const described = await whileBrokersGo(context, () => session.admin.describeTopics())
+    const left = described?.flatMap(({ topic, partitions }) => {
+      const moving = partitions.filter(({ movingTo }) => movingTo !== undefined)
+      return moving.flatMap(({ partition, reason = 'its records are copied' }) => {
+        const name = `${topic}-${partition}`
+        return mine.has(name) ? [{ name, why: `${name} waits: ${reason}` }] : []
+      })
+    })
+    quiet = left?.length === 0 ? quiet + 1 : 0
+    if (left !== undefined && left.length > 0) {
+      const names = left.map(({ name }) => name).join()
+      patience.look(
+        names,
+        left.map(({ why }) => why),
+      )
+    }
     await sleep(systemTimers, WATCH_INTERVAL_MS, context.signal)
   }
+}
+
+/** Says what is waited for, and why, when that has been the same for some time; the same only once. */
+class Patience {
+  readonly #context: CommandContext
+  #state: string | undefined
+  #since = 0
+  #said: string | undefined
+
+  constructor(context: CommandContext) {
+    this.#context = context
+  }
+
+  look(state: string, lines: readonly string[]): void {
+    const now = systemClock.monotonic()
+    if (state !== this.#state) {
+      this.#state = state
+      this.#since = now
+    }
+    if (now - this.#since < PATIENCE_MS) return
+    this.#since = now
+    const said = lines.join('\n')
+    if (said !== this.#said) noteSome(this.#context, lines)
+    this.#said = said
+  }
+}
+
+function noteSome({ note }: CommandContext, lines: readonly string[]): void {
+  for (const line of lines.slice(0, LINES_MAX)) note(line)
+  if (lines.length > LINES_MAX) note(`and ${lines.length - LINES_MAX} others`)
 }
 
 /** Resolves with the replicas when no move is under way any more. */
@@ -132,8 +205,9 @@ async function untilThere(
   move: { readonly topic: string; readonly partition: number; readonly to: readonly number[] },
 ): Promise<readonly number[]> {
   const { topic, partition, to } = move
-  let shown: string | undefined
+  let shown = 'on its way'
   let waits = 0
+  const patience = new Patience(context)
   for (;;) {
     const one = await whileBrokersGo(context, async () =>
       partitionOf(await session.admin.describeTopic(topic), partition),
@@ -144,9 +218,10 @@ async function untilThere(
       waits += 1
       if (!isElsewhere || waits > QUIET_LOOKS) return one.replicas
     } else waits = 0
-    const state = one?.reason ?? 'on its way'
-    if (one !== undefined && state !== shown) context.note(`${topic}-${partition}: ${state}`)
+    const state = one?.reason ?? shown
+    if (state !== shown) context.note(`${topic}-${partition}: ${state}`)
     shown = state
+    if (one !== undefined) patience.look(state, [`${topic}-${partition} waits: ${state}`])
     await sleep(systemTimers, WATCH_INTERVAL_MS, context.signal)
   }
 }

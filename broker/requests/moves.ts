@@ -100,7 +100,8 @@ export class MoveRequests {
           if (plan !== undefined) plans.push(plan)
           const to = (plan?.to ?? []).map((voter) => voter.brokerId)
           const wanted = to.length > 0 ? to : (topic?.assignment?.[move.partition] ?? [])
-          return { asked: move, moved: { ...answerOf(topic, move), ...NO_ERROR, to: wanted } }
+          const isThere = plan === undefined && topic?.moves?.[move.partition] === undefined
+          return { asked: move, moved: { ...answerOf(topic, move), ...NO_ERROR, to: wanted, isThere } }
         } catch (error) {
           return { asked: move, moved: { ...answerOf(topic, move), ...outcomeOf(error, logger) } }
         }
@@ -249,7 +250,7 @@ function answerOf(
   { topic: name, partition }: AskedMove,
 ): Omit<MovedPartition, 'error' | 'message'> {
   const from = topic?.assignment?.[partition] ?? []
-  return { topic: name, partition, from, to: from }
+  return { topic: name, partition, from, to: from, isThere: false }
 }
 
 function movedOf(
@@ -259,7 +260,7 @@ function movedOf(
   outcome: typeof NO_ERROR,
 ): MovedPartition {
   const from = topic.assignment?.[partition] ?? []
-  return { topic: topic.name, partition, ...outcome, from, to: to.map((voter) => voter.brokerId) }
+  return { topic: topic.name, partition, ...outcome, from, to: to.map((voter) => voter.brokerId), isThere: false }
 }
 
 function illegal(text: string): TidemarkError {

@@ -37,6 +37,8 @@ const movedPartition = struct({
   from: array(int32),
   /** What is wanted now; the same as `from` where there is nothing to do. */
   to: array(int32),
+  /** Nothing was to be done: its replicas are there, in that order, on the disks that those brokers have now. */
+  isThere: boolean,
 })
 
 export const movePartitionsResponse = struct({ partitions: array(movedPartition, MOVES_MAX) })

@@ -241,6 +241,9 @@ describeWithRedis('a disk that was replaced', () => {
       expect(stdout).toMatch(/^t +0 +\d,\d,\d +done$/m)
       expect(code).toBe(0)
       await expect.poll(disks, { timeout: 5_000 }).toContain('every broker is on')
+      const again = await run(['broker', 'readmit', '2', '--wait', '-b', cluster.address(1)])
+      expect(again.stderr).toContain('nothing to do')
+      expect(again.code).toBe(0)
       await inSync(admin, topic, 3)
       // What is added begins on the new disk.
       await admin.addPartitions({ topic, partitions: 2 })

@@ -158,12 +158,13 @@ describeWithRedis('moving partitions', () => {
   it('has nothing to do where all is as wanted, and something where a disk is another one', async () => {
     const cluster = await fiveBrokers()
     const row = [...(cluster.topic().assignment?.[0] ?? [])]
-    expect(await move(cluster, [[0, row]])).toEqual(['ok'])
+    const asked = { moves: [{ topic: 'a', partition: 0, replicas: row }], validateOnly: false }
+    expect((await cluster.ask('movePartitions', asked)).partitions).toMatchObject([{ error: 0, isThere: true }])
     expect(wanted(cluster)).toEqual({})
     const [two] = cluster.lives
     await two?.coordinator.announce({ ...two.record, directoryId: 'another' })
     await cluster.until(() => directoryOf(cluster, 2) === 'another')
-    expect(await move(cluster, [[0, row]])).toEqual(['ok'])
+    expect((await cluster.ask('movePartitions', asked)).partitions).toMatchObject([{ error: 0, isThere: false }])
     expect(cluster.topic().moves?.['0']).toContainEqual({ brokerId: 2, directoryId: 'another' })
     const { checks } = await cluster.ask('clusterInfo', {})
     expect(checks.find(({ name }) => name === 'disks')?.detail).not.toContain('a-0')
