@@ -32,9 +32,7 @@ export async function recoverPartition(context: CommandContext): Promise<number>
       }
     }
     await printValue(output, rows, args.required('format'))
-    if (!isLossAccepted) {
-      context.note('nothing was changed; --broker N --accept-data-loss goes on with what that broker has')
-    }
+    if (!isLossAccepted) context.note('nothing was changed')
     return rows.length > 0 ? 0 : 1
   })
 }

@@ -12,7 +12,7 @@ import { votersOf as allVotersOf } from '../replication/voters.ts'
 import { fenceQuorum } from '../replication/fence-quorum.ts'
 import { candidates, loadOf } from './assignment.ts'
 import { within } from './bounded-wait.ts'
-import { leadershipOf, liveBrokers, minInSyncReplicas } from './leadership.ts'
+import { leadershipOf, leadershipSeen, liveBrokers, minInSyncReplicas } from './leadership.ts'
 import { replaceReplica } from './placement.ts'
 import { directoriesNow } from './replaced-disks.ts'
 
@@ -30,20 +30,57 @@ export async function recoverPartition(
 ): Promise<Recovery> {
   const { topic, replica } = find(services, request)
   const { partition, isLossAccepted } = request
-  const notes = whatIsKnown(services, topic, partition, replica)
+  const refusal = whyNotRecover(services, topic, partition, replica)
+  const notes = [...whatIsKnown(services, topic, partition, replica), refusal ?? howTo(request)]
   const { logStartOffset, highWatermark, logEndOffset } = replica
   const facts = { logStartOffset, highWatermark, logEndOffset }
   if (!isLossAccepted) return { isDone: false, ...facts, notes }
+  if (refusal !== undefined) throw refused(refusal)
   const wanted = wantedAfterwards(services, topic, partition)
   services.logger.warn({ topic: topic.name, partition, notes, ...facts }, 'a partition is recovered with loss accepted')
   await want(services, topic, partition, wanted)
   if (!replica.recover()) throw refused(`${nameOf(request)} cannot be recovered at this moment; ask again`)
   const isDone = await whenLeading(services, topic, partition)
-  const ids = wanted.map(({ brokerId }) => brokerId).join(', ')
   const after = isDone
-    ? `broker ${services.brokerId} leads ${nameOf(request)} with what it has; it is on its way to brokers ${ids}`
+    ? `broker ${services.brokerId} leads ${nameOf(request)} with what it has; ${afterwards(topic, partition, wanted)}`
     : `broker ${services.brokerId} does not lead ${nameOf(request)} yet; \`tidemark topic describe ${topic.name} -p\` says why`
   return { isDone, ...facts, notes: [after] }
+}
+
+function howTo({ topic, partition, broker }: RequestOf<'recoverPartition'>): string {
+  return `\`tidemark topic recover ${topic} -p ${partition} --broker ${broker} --accept-data-loss\` goes on with what broker ${broker} has`
+}
+
+/**
+ * Voters that are all there elect by themselves, and lose nothing. And a broker that knows no leader may only be cut off from
+ * it. Where a broker that is there can never take part, it is better away.
+ */
+function whyNotRecover(
+  services: RequestServices,
+  topic: TopicDefinition,
+  partition: number,
+  { voterSets, isLeading }: LocalReplica,
+): string | undefined {
+  if (isLeading) return undefined
+  const name = `${topic.name}-${partition}`
+  const leader = leadershipOf(services, topic.topicId, partition)?.leader
+  if (leader !== undefined) {
+    return `broker ${leader} is there and was the last to lead ${name}: recover it on broker ${leader}, or stop that one first`
+  }
+  const directories = directoriesNow(services.coordinator)
+  const voters = allVotersOf(voterSets)
+  if (voters.some(({ brokerId, directoryId }) => directories.get(brokerId) !== directoryId)) return undefined
+  return `all voters of ${name} are there, and elect a leader by themselves: it is not recovered with a loss; if one of them can never take part, stop its broker first`
+}
+
+/** Who is away now is not waited for: it may never come. */
+function afterwards({ name, replicationFactor }: TopicDefinition, partition: number, wanted: readonly Voter[]): string {
+  const ids = wanted.map(({ brokerId }) => brokerId)
+  const way = ids.length === 1 ? 'it has no other replica' : `it is on its way to brokers ${ids.join(', ')}`
+  if (ids.length >= replicationFactor) return way
+  const others = Array.from({ length: replicationFactor - ids.length }, (_, at) => `B${at + 1}`)
+  const to = [...ids, ...others].join(',')
+  return `${way}; when other brokers are there, give it its ${replicationFactor} replicas: tidemark broker move --topic ${name} --partition ${partition} --to ${to}`
 }
 
 function find(
@@ -62,7 +99,7 @@ function find(
   if (replica === undefined) throw refused(`broker ${brokerId} has no replica of ${name}`)
   if (!replica.isOpen) throw refused(`the log of ${name} on broker ${brokerId} is not open; its log says why`)
   const live = liveBrokers(services)
-  const { leader, inSyncReplicas = [] } = leadershipOf(services, topic.topicId, request.partition, live) ?? {}
+  const { leader, inSyncReplicas = [] } = leadershipSeen(services, topic.topicId, request.partition, live) ?? {}
   if (leader === undefined) return { topic, replica }
   const inSync = inSyncReplicas.filter((id) => live.has(id)).length
   if (inSync >= minInSyncReplicas(topic)) throw refused(`broker ${leader} leads ${name}: there is nothing to recover`)
@@ -91,7 +128,7 @@ function whatIsKnown(
     const there = set.filter(({ brokerId, directoryId }) => directories.get(brokerId) === directoryId)
     return there.length >= fenceQuorum(set.length, minimum)
   })
-  if (canElect)
+  if (canElect && missing.length > 0)
     notes.push('enough voters are there to elect a leader by themselves: wait, unless waiting has not helped')
   const agreed = coordinator.leaderships.of(topic.topicId, partition)
   if (replica.isLeading) {

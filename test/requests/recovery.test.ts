@@ -83,11 +83,18 @@ describeWithRedis('a recovery', () => {
     replicaOf(cluster, { isSuspect: true })
     const before = await recover(cluster)
     expect(before).toMatchObject({ isDone: false })
-    expect(before).toHaveProperty('notes', expect.stringContaining('enough voters are there to elect a leader'))
+    expect(before).toHaveProperty('notes', expect.stringContaining('all voters of a-0 are there, and elect a leader'))
+    expect(before).toHaveProperty('notes', expect.not.stringContaining('--accept-data-loss'))
+    expect(await recover(cluster, { isLossAccepted: true })).toContain('all voters of a-0 are there')
     const { topicId: id } = cluster.topic()
     const [two] = cluster.lives
     await two?.coordinator.leaderships.claim(id, 0, epoch(3))
     await cluster.until(() => cluster.coordinator.leaderships.of(id, 0)?.leader === 2)
+    await cluster.lives[1]?.coordinator.stop()
+    await cluster.until(() => cluster.coordinator.brokers().length === 2)
+    replicaOf(cluster, { isSuspect: true, isLeaderless: true })
+    expect(await recover(cluster)).toHaveProperty('notes', expect.stringContaining('recover it on broker 2, or stop'))
+    expect(await recover(cluster, { isLossAccepted: true })).toContain('broker 2 is there and was the last to lead a-0')
     await loseOthers(cluster)
     const told = await recover(cluster)
     const notes = typeof told === 'string' ? told : told.notes
@@ -95,6 +102,9 @@ describeWithRedis('a recovery', () => {
     expect(notes).toContain('broker 1 was NOT in sync with the last leader that is known (epoch 3')
     expect(notes).toContain('this replica may have lost records itself')
     expect(notes).toContain('what it has ends at offset 100')
+    expect(notes).toMatch(
+      /`tidemark topic recover a -p 0 --broker 1 --accept-data-loss` goes on with what broker 1 has$/,
+    )
     expect(cluster.topic().moves).toBeUndefined()
   })
 
@@ -114,6 +124,11 @@ describeWithRedis('a recovery', () => {
     const outcome = await recover(cluster, { isLossAccepted: true })
     expect(calls).toBe(1)
     expect(outcome).toMatchObject({ isDone: true })
+    // One of three is not there yet.
+    expect(outcome).toHaveProperty(
+      'notes',
+      expect.stringMatching(/its 3 replicas: tidemark broker move --topic a --partition 0 --to \d,\d,B1$/),
+    )
     const wanted = cluster.topic().moves?.['0']?.map(({ brokerId }) => brokerId) ?? []
     expect(wanted.toSorted((a, b) => a - b)).toEqual([1, 4])
   })
