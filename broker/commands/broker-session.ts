@@ -27,10 +27,10 @@ export interface BrokerSession {
 const REPEATABLE: ReadonlySet<ApiName> = new Set<ApiName>(['metadata', 'describeTopics', 'clusterInfo'])
 
 /** What a person at a terminal waits for; a program that embeds the client is more patient. */
-function connectOptions(context: CommandContext): ConnectOptions {
+function connectOptions(context: CommandContext, brokers: string): ConnectOptions {
   const timeoutMs = context.arguments.number('timeout')
   return {
-    brokers: context.arguments.required('brokers'),
+    brokers,
     clientId: `tidemark-cli-${process.pid}`,
     retry: { retries: 3, minMs: 50, maxMs: 500 },
     connectTimeoutMs: Math.min(timeoutMs, 5_000),
@@ -42,9 +42,11 @@ function connectOptions(context: CommandContext): ConnectOptions {
 export async function withBrokers<T>(
   context: CommandContext,
   work: (session: BrokerSession) => Promise<T>,
+  /** HOST:PORT, with commas. */
+  brokers = context.arguments.required('brokers'),
 ): Promise<T> {
   // The retries are for questions. A record has its deadline, so that a broker that is started again ends no pipe.
-  const settings = { ...readConnectOptions(connectOptions(context)), areRetriesGiven: false }
+  const settings = { ...readConnectOptions(connectOptions(context, brokers)), areRetriesGiven: false }
   const cluster = new Cluster(systemEnvironment, settings)
   const ask = <Name extends ApiName>(
     api: Name,

@@ -2,7 +2,7 @@
 
 import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import { sleep, systemTimers } from '../../shared/time.ts'
+import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import { withBrokers } from './broker-session.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
@@ -48,11 +48,12 @@ export async function clusterHealth(context: CommandContext): Promise<number> {
     await printHealth(context, health)
     return health.isHealthy ? 0 : 1
   }
+  const watched = new WatchedBroker(context)
   let shown: string | undefined
   while (!signal.aborted) {
-    const health = await askHealthOrWhyNot(context)
-    const state = JSON.stringify(health)
-    if (state !== shown) await printHealth(context, health)
+    const health = await watched.health()
+    const state = stateOf(health)
+    if (state !== shown) await printHealth(context, health, args.isOn('watch') ? systemClock.now() : undefined)
     shown = state
     if (health.isHealthy && args.isOn('exit-when-healthy')) return 0
     await sleep(systemTimers, WATCH_INTERVAL_MS, signal)
@@ -60,25 +61,55 @@ export async function clusterHealth(context: CommandContext): Promise<number> {
   return 0
 }
 
-async function askHealth(context: CommandContext): Promise<Health> {
-  const { checks } = await withBrokers(context, (session) => session.ask('clusterInfo', {}))
+async function askHealth(context: CommandContext, brokers?: string): Promise<Health> {
+  const { checks } = await withBrokers(context, (session) => session.ask('clusterInfo', {}), brokers)
   return { isHealthy: checks.every(({ isOk }) => isOk), checks }
 }
 
-/** Whoever watches wants to see that nobody answers, not to be thrown out for it. */
-async function askHealthOrWhyNot(context: CommandContext): Promise<Health> {
-  try {
-    return await askHealth(context)
-  } catch (error) {
-    if (!(error instanceof TidemarkError) || context.signal.aborted) throw error
-    return { isHealthy: false, checks: [{ name: 'answer', isOk: false, detail: describeError(error).line }] }
+/** One broker as long as it answers, then the next that is named: each tells a little of what only it sees. */
+class WatchedBroker {
+  readonly #context: CommandContext
+  readonly #brokers: readonly string[]
+  #at = 0
+
+  constructor(context: CommandContext) {
+    this.#context = context
+    this.#brokers = context.arguments.required('brokers').split(',')
+  }
+
+  /** Whoever watches wants to see that nobody answers, not to be thrown out for it. */
+  async health(): Promise<Health> {
+    const details: string[] = []
+    for (let tries = 0; tries < this.#brokers.length; tries += 1) {
+      try {
+        return await askHealth(this.#context, this.#brokers[this.#at])
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || this.#context.signal.aborted) throw error
+        details.push(describeError(error).line)
+        this.#at = (this.#at + 1) % this.#brokers.length
+      }
+    }
+    return { isHealthy: false, checks: [{ name: 'answer', isOk: false, detail: details.join('; ') }] }
   }
 }
 
-async function printHealth({ arguments: args, output }: CommandContext, { isHealthy, checks }: Health): Promise<void> {
+/** Without the times that go on by themselves. */
+function stateOf({ checks }: Health): string {
+  return JSON.stringify(checks).replaceAll(/\b\d+(\.\d+)? ?(ms|s|seconds|min)\b/g, '')
+}
+
+/** With the time where it is one of several. */
+async function printHealth(
+  { arguments: args, output }: CommandContext,
+  { isHealthy, checks }: Health,
+  at?: number,
+): Promise<void> {
+  const time = at === undefined ? undefined : `${new Date(at).toISOString().slice(0, 19)}Z`
   const format = args.required('format')
-  if (format !== 'table') return await printValue(output, { healthy: isHealthy, checks }, format)
-  await output.line(isHealthy ? 'healthy' : 'not healthy')
+  if (format !== 'table')
+    return await printValue(output, { ...(time === undefined ? {} : { time }), healthy: isHealthy, checks }, format)
+  const word = isHealthy ? 'healthy' : 'not healthy'
+  await output.line(time === undefined ? word : `${word} at ${time}`)
   const rows = checks.map(({ name, isOk, detail }) => ({ check: name, verdict: isOk ? 'ok' : 'bad', detail }))
   if (rows.length > 0) await printValue(output, rows, format)
 }

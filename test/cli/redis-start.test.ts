@@ -146,11 +146,13 @@ describeWithRedis('a broker of a cluster', () => {
       ],
     })
 
-    const watch = new Tidemark(['cluster', 'health', '--watch', '-b', one.brokers])
+    // The second one is asked when the first is gone, and not in turn with it.
+    const watch = new Tidemark(['cluster', 'health', '--watch', '-b', `${one.brokers},${two.brokers}`])
     cleanups.push(async () => {
       watch.child.kill('SIGKILL')
       await watch.finished()
     })
+    await watch.saw(/^healthy at 20\d\d-.*Z$/m)
     two.process.child.kill('SIGKILL')
     await watch.saw(/^brokers +bad +1 there; away, with replicas: 2$/m)
     const { code, stdout } = await run(['cluster', 'health', '-b', one.brokers])
