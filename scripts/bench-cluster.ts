@@ -318,10 +318,6 @@ const WORK: Record<string, Work> = {
     for (const topic of topics) {
       await admin.createTopics({ topics: [{ topic, numPartitions: 100, replicationFactor: 3 }] })
     }
-    await pause(REST_MS)
-    const commands = await redisCommands(redis)
-    await pause(10_000)
-    const rate = (await redisCommands(redis)) - commands
     const led = async (): Promise<Map<number | undefined, number>> => {
       const counts = new Map<number | undefined, number>()
       for (const { partitions } of await admin.describeTopics(topics)) {
@@ -329,6 +325,16 @@ const WORK: Record<string, Work> = {
       }
       return counts
     }
+    // Many of them are led by whoever heard of them first; they go to their preferred leaders over the next minutes.
+    const areSettled = async (): Promise<boolean> => {
+      const described = await admin.describeTopics(topics)
+      return described.every(({ partitions }) => partitions.every(({ leader, replicas }) => leader === replicas[0]))
+    }
+    for (let polls = 0; polls < 60 && !(await areSettled()); polls += 1) await pause(5_000)
+    await pause(REST_MS)
+    const commands = await redisCommands(redis)
+    await pause(10_000)
+    const rate = (await redisCommands(redis)) - commands
     const victim = cluster.ids[0] ?? 1
     const count = (await led()).get(victim) ?? 0
     const from = performance.now()
