@@ -15,8 +15,8 @@ import { errorCodeOf, ERRORS, TidemarkError } from '../../shared/errors.ts'
 
 export interface BrokerSession {
   readonly admin: Admin
-  /** Asks whoever answers. @throws TidemarkError */
-  ask<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
+  /** Asks whoever answers, or the broker that is named. @throws TidemarkError */
+  ask<Name extends ApiName>(api: Name, request: RequestOf<Name>, broker?: number): Promise<ResponseOf<Name>>
   /** For tidying up: a Ctrl-C does not cut it off. */
   askEvenIfInterrupted<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
   producer(options: ProducerOptions<Uint8Array, Uint8Array>): Producer<Uint8Array, Uint8Array>
@@ -52,17 +52,18 @@ export async function withBrokers<T>(
     api: Name,
     request: RequestOf<Name>,
     signal?: AbortSignal,
-  ): Promise<ResponseOf<Name>> =>
-    cluster.call(api, signal === undefined ? {} : { signal }, (scope) =>
-      cluster.ask(api, request, scope, {
-        isRepeatable: REPEATABLE.has(api),
-        ...(REPEATABLE.has(api) ? {} : { to: 'controller' }),
-      }),
+    broker?: number,
+  ): Promise<ResponseOf<Name>> => {
+    const isRepeatable = REPEATABLE.has(api)
+    const to = broker ?? (isRepeatable ? undefined : 'controller')
+    return cluster.call(api, signal === undefined ? {} : { signal }, (scope) =>
+      cluster.ask(api, request, scope, to === undefined ? { isRepeatable } : { isRepeatable, to }),
     )
+  }
   try {
     return await work({
       admin: new Admin(cluster),
-      ask: (api, request) => ask(api, request, context.signal),
+      ask: (api, request, broker) => ask(api, request, context.signal, broker),
       askEvenIfInterrupted: (api, request) => ask(api, request),
       producer: (options) => new Producer(cluster, options, () => undefined),
       read: (topic, options) => new Reader(cluster, topic, options, () => undefined),

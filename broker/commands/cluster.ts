@@ -3,14 +3,24 @@
 import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
-import { withBrokers } from './broker-session.ts'
+import { type BrokerSession, withBrokers } from './broker-session.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
 
+interface Check {
+  readonly name: string
+  readonly isOk: boolean
+  readonly detail: string
+}
+
 interface Health {
   readonly isHealthy: boolean
-  readonly checks: readonly { readonly name: string; readonly isOk: boolean; readonly detail: string }[]
+  readonly checks: readonly Check[]
 }
+
+const LEADERS = 'leaders'
+/** Others are waited for so long at most. */
+const OTHERS_MS_MAX = 1_500
 
 const WATCH_INTERVAL_MS = 1_000
 
@@ -62,8 +72,45 @@ export async function clusterHealth(context: CommandContext): Promise<number> {
 }
 
 async function askHealth(context: CommandContext, brokers?: string): Promise<Health> {
-  const { checks } = await withBrokers(context, (session) => session.ask('clusterInfo', {}), brokers)
+  const checks = await withBrokers(context, checksOf, brokers)
   return { isHealthy: checks.every(({ isOk }) => isOk), checks }
+}
+
+async function checksOf(session: BrokerSession): Promise<readonly Check[]> {
+  const { checks, brokers: members } = await session.ask('clusterInfo', {})
+  const leaders = checks.find(({ name }) => name === LEADERS)
+  if (leaders?.isOk !== true) return checks
+  const seen = await leaderlessElsewhere(
+    session,
+    members.map(({ brokerId }) => brokerId),
+  )
+  return seen === undefined ? checks : checks.map((check) => (check === leaders ? seen : check))
+}
+
+/**
+ * That a leader which is named does not lead is known only where there is a replica: every broker that answers soon is
+ * asked. The first by its number that knows of a partition without a leader; undefined where none does.
+ */
+async function leaderlessElsewhere(session: BrokerSession, members: readonly number[]): Promise<Check | undefined> {
+  if (members.length < 2) return undefined
+  const bad = new Map<number, Check>()
+  const asked = members.map(async (broker) => {
+    try {
+      const { checks } = await session.ask('clusterInfo', {}, broker)
+      const leaders = checks.find(({ name }) => name === LEADERS)
+      if (leaders?.isOk === false) bad.set(broker, leaders)
+    } catch (error) {
+      // Who is away is told by other checks.
+      if (!(error instanceof TidemarkError)) throw error
+    }
+  })
+  const impatience = new AbortController()
+  await Promise.race([Promise.all(asked), sleep(systemTimers, OTHERS_MS_MAX, impatience.signal)])
+  impatience.abort()
+  const [first] = [...bad].toSorted(([one], [other]) => one - other)
+  if (first === undefined) return undefined
+  const [broker, check] = first
+  return { ...check, detail: `${check.detail}; as broker ${broker} sees it` }
 }
 
 /** One broker as long as it answers, then the next that is named: each tells a little of what only it sees. */

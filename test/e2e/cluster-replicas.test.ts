@@ -90,6 +90,28 @@ describeWithRedis('the replicas of a cluster', () => {
       expect(anomaliesOf(load, await readAll(client, topic)).filter(({ kind }) => kind === 'lost')).toEqual([])
     }))
 
+  it('are led by nobody, as every broker says, when one of two has lost its disk and the other was started again', () =>
+    onStage(async (stage) => {
+      const { client, cluster } = stage
+      await client.admin().createTopics({ topics: [{ topic, numPartitions: 1, replicationFactor: 2 }] })
+      await write(stage, 20)
+      const [leader = 0, wiped = 0] = (await client.admin().describeTopic(topic)).partitions[0]?.replicas ?? []
+      const third = cluster.ids.find((id) => id !== leader && id !== wiped) ?? 0
+      for (const id of [wiped, leader]) await cluster.kill(id)
+      await cluster.wipe(wiped)
+      for (const id of [leader, wiped]) await cluster.restart(id)
+      const healthAt = async (id: number): Promise<string> =>
+        (await run(['cluster', 'health', '-b', cluster.address(id)])).stdout
+      await expect.poll(() => healthAt(third), { timeout: 15_000 }).toMatch(/^brokers +ok +3 there/m)
+      for (const id of [leader, wiped, third]) {
+        expect(await healthAt(id)).toMatch(/^leaders +bad +1 of 1 partitions have no leader: t-0/m)
+      }
+      const { stdout } = await run(['topic', 'describe', topic, '-p', '-b', cluster.address(leader)])
+      expect(stdout).toMatch(
+        /only 1 of the 2 voters that an election needs are there: broker \d has another disk; start it/,
+      )
+    }))
+
   it('take no records when they are too few, say so before the deadline, and are read as before', () =>
     onStage(async (stage) => {
       const { client, cluster } = stage
