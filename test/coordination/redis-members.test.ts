@@ -180,6 +180,7 @@ describeWithRedis('a session', () => {
     await one.until(() => ![undefined, session].includes(one.coordinator.sessionOf(TWO)))
     await two.until(() => two.coordinator.health().isOk)
     await two.until(() => two.coordinator.sessionOf(TWO) === one.coordinator.sessionOf(TWO))
+    expect(two.coordinator.sessionOf(TWO)).not.toBe(session)
   })
 
   it('expires when its broker has gone without a word', async () => {
