@@ -6,6 +6,7 @@ import type { RequestServices } from './request-services.ts'
 import type {
   FetchOutcome,
   FetchRequest,
+  GroupRequests,
   PendingFetch,
   PlainRequest,
   ProduceOutcome,
@@ -29,7 +30,10 @@ import { recoverPartition } from './recovery.ts'
 import { TopicRequests } from './topics.ts'
 
 type Handlers = {
-  readonly [Name in PlainRequest]: (request: RequestOf<Name>) => ResponseOf<Name> | Promise<ResponseOf<Name>>
+  readonly [Name in PlainRequest]: (
+    request: RequestOf<Name>,
+    context: RequestContext,
+  ) => ResponseOf<Name> | Promise<ResponseOf<Name>>
 }
 
 const STOPPING = { error: 'SHUTTING_DOWN', message: 'the broker is stopping' } as const
@@ -40,6 +44,7 @@ export class RequestRouter implements Requests {
   readonly #fetches: FetchRequests
   readonly #handlers: Handlers
   readonly #replicaRequests: ReplicaRequests | undefined
+  readonly #groupRequests: GroupRequests | undefined
   readonly #troubles: PartitionTroubles
   #asked = 0
   readonly #onIdle: (() => void)[] = []
@@ -77,12 +82,29 @@ export class RequestRouter implements Requests {
       movePartitions: (request) => moves.movePartitions(request),
       decommissionBroker: (request) => moves.decommissionBroker(request),
       recoverPartition: (request) => recoverPartition(services, request),
+      findCoordinator: (request, context) => this.#groups().ask('findCoordinator', request, context),
+      joinGroup: (request, context) => this.#groups().ask('joinGroup', request, context),
+      syncGroup: (request, context) => this.#groups().ask('syncGroup', request, context),
+      heartbeat: (request, context) => this.#groups().ask('heartbeat', request, context),
+      leaveGroup: (request, context) => this.#groups().ask('leaveGroup', request, context),
+      commitOffsets: (request, context) => this.#groups().ask('commitOffsets', request, context),
+      fetchOffsets: (request, context) => this.#groups().ask('fetchOffsets', request, context),
+      listGroups: (request, context) => this.#groups().ask('listGroups', request, context),
+      describeGroups: (request, context) => this.#groups().ask('describeGroups', request, context),
+      deleteGroups: (request, context) => this.#groups().ask('deleteGroups', request, context),
+      deleteOffsets: (request, context) => this.#groups().ask('deleteOffsets', request, context),
       fence: (request) => this.#replicas().fence(request),
       announceLeaders: (request) => this.#replicas().announceLeaders(request),
       suggestLeader: (request) => this.#replicas().suggestLeader(request),
       probeBroker: (request) => this.#replicas().probeBroker(request),
     }
     this.#replicaRequests = services.replicas
+    this.#groupRequests = services.groups
+  }
+
+  #groups(): GroupRequests {
+    if (this.#groupRequests !== undefined) return this.#groupRequests
+    throw new TidemarkError('COORDINATOR_NOT_AVAILABLE', 'this broker coordinates no groups')
   }
 
   #replicas(): ReplicaRequests {
@@ -135,12 +157,12 @@ export class RequestRouter implements Requests {
   async ask<Name extends PlainRequest>(
     name: Name,
     request: RequestOf<Name>,
-    _context: RequestContext,
+    context: RequestContext,
   ): Promise<ResponseOf<Name>> {
     if (this.#isStopping) throw new TidemarkError('SHUTTING_DOWN', STOPPING.message)
     this.#asked += 1
     try {
-      return await this.#handlers[name](request)
+      return await this.#handlers[name](request, context)
     } finally {
       this.#asked -= 1
       this.#checkIdle()

@@ -8,7 +8,7 @@ import type { Clock } from '../../shared/time.ts'
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
 import type { PartitionManager } from '../replication/partition-manager.ts'
-import type { ReplicaRequests } from './requests.ts'
+import type { GroupRequests, ReplicaRequests } from './requests.ts'
 
 export interface RequestLimits {
   /** Bytes of records in one fetch response; a single batch may be longer. */
@@ -64,6 +64,8 @@ export interface RequestServices {
   readonly explain?: (id: TopicId, partition: number) => string | undefined
   /** Absent where a broker is its own cluster. */
   readonly replicas?: ReplicaRequests
+  /** Absent where no groups are coordinated. */
+  readonly groups?: GroupRequests
   /** Of the members that this broker could not connect to: where they are said to be, and why. */
   readonly peerTroubles?: () => readonly {
     readonly peer: BrokerId

@@ -82,6 +82,20 @@ export interface PendingFetch {
   cancel(): void
 }
 
+/** What is asked of the coordinator of a group. */
+export type GroupRequest =
+  | 'findCoordinator'
+  | 'joinGroup'
+  | 'syncGroup'
+  | 'heartbeat'
+  | 'leaveGroup'
+  | 'commitOffsets'
+  | 'fetchOffsets'
+  | 'listGroups'
+  | 'describeGroups'
+  | 'deleteGroups'
+  | 'deleteOffsets'
+
 /** The requests whose native messages are already in no particular wire format. */
 export type PlainRequest =
   | 'metadata'
@@ -102,6 +116,7 @@ export type PlainRequest =
   | 'announceLeaders'
   | 'suggestLeader'
   | 'probeBroker'
+  | GroupRequest
 
 /** What a follower's fetch is answered with for one partition: the message, and the records that go with it. */
 export interface ReplicaFetchOutcome {
@@ -121,6 +136,16 @@ export interface ReplicaRequests {
   announceLeaders(request: RequestOf<'announceLeaders'>): Promise<ResponseOf<'announceLeaders'>>
   suggestLeader(request: RequestOf<'suggestLeader'>): Promise<object>
   probeBroker(request: RequestOf<'probeBroker'>): Promise<ResponseOf<'probeBroker'>>
+}
+
+/** Consumer groups, as far as this broker coordinates them. */
+export interface GroupRequests {
+  /** @throws TidemarkError when the request as a whole is refused. */
+  ask<Name extends GroupRequest>(
+    name: Name,
+    request: RequestOf<Name>,
+    context: RequestContext,
+  ): Promise<ResponseOf<Name>>
 }
 
 export interface Requests {

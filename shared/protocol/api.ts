@@ -17,6 +17,30 @@ import {
 } from './admin.ts'
 import { clusterInfoRequest, clusterInfoResponse } from './cluster.ts'
 import { fetchRequest, fetchResponse } from './fetch.ts'
+import {
+  commitOffsetsRequest,
+  commitOffsetsResponse,
+  deleteGroupsRequest,
+  deleteGroupsResponse,
+  deleteOffsetsRequest,
+  deleteOffsetsResponse,
+  describeGroupsRequest,
+  describeGroupsResponse,
+  fetchOffsetsRequest,
+  fetchOffsetsResponse,
+  findCoordinatorRequest,
+  findCoordinatorResponse,
+  heartbeatRequest,
+  heartbeatResponse,
+  joinGroupRequest,
+  joinGroupResponse,
+  leaveGroupRequest,
+  leaveGroupResponse,
+  listGroupsRequest,
+  listGroupsResponse,
+  syncGroupRequest,
+  syncGroupResponse,
+} from './groups.ts'
 import { helloRequest, helloResponse } from './hello.ts'
 import { metadataRequest, metadataResponse } from './metadata.ts'
 import { listOffsetsRequest, listOffsetsResponse } from './offsets.ts'
@@ -72,6 +96,17 @@ export const APIS = {
   movePartitions: row(14, movePartitionsRequest, movePartitionsResponse),
   decommissionBroker: row(15, decommissionBrokerRequest, decommissionBrokerResponse),
   recoverPartition: row(16, recoverPartitionRequest, recoverPartitionResponse),
+  findCoordinator: row(17, findCoordinatorRequest, findCoordinatorResponse),
+  joinGroup: row(18, joinGroupRequest, joinGroupResponse),
+  syncGroup: row(19, syncGroupRequest, syncGroupResponse),
+  heartbeat: row(20, heartbeatRequest, heartbeatResponse),
+  leaveGroup: row(21, leaveGroupRequest, leaveGroupResponse),
+  commitOffsets: row(22, commitOffsetsRequest, commitOffsetsResponse),
+  fetchOffsets: row(23, fetchOffsetsRequest, fetchOffsetsResponse),
+  listGroups: row(24, listGroupsRequest, listGroupsResponse),
+  describeGroups: row(25, describeGroupsRequest, describeGroupsResponse),
+  deleteGroups: row(26, deleteGroupsRequest, deleteGroupsResponse),
+  deleteOffsets: row(27, deleteOffsetsRequest, deleteOffsetsResponse),
   replicaFetch: row(32, replicaFetchRequest, replicaFetchResponse),
   fence: row(33, fenceRequest, fenceResponse),
   announceLeaders: row(34, announceLeadersRequest, announceLeadersResponse),

@@ -64,6 +64,15 @@ export const string: Field<string> = {
   },
 }
 
+/** Bytes that mean something to others only. */
+export const bytes: Field<Uint8Array> = {
+  encode: (value) => value,
+  decode(raw, name) {
+    if (!(raw instanceof Uint8Array)) throw malformed(name, 'bytes')
+    return raw
+  },
+}
+
 /** undefined travels as nil, and is what a missing field decodes to. */
 export function optional<T>(field: Field<T>): Field<T | undefined> {
   return {
