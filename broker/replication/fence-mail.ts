@@ -4,13 +4,14 @@
 
 import type { BrokerId, LeaderEpoch } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
-import type { RequestOf } from '../../shared/protocol/api.ts'
-import type { Timers } from '../../shared/time.ts'
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import type { Timer, Timers } from '../../shared/time.ts'
 import type { PeerAnswer, PeerRequest, Peers } from './peers.ts'
 import type { Replica } from './replica.ts'
 import { brokerId as toBrokerId, leaderEpoch, offset } from '../../shared/ids.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { FENCE_ANSWERS, PEER_PARTITIONS_MAX } from '../../shared/protocol/peers.ts'
+import { unlessGarbage } from './peers.ts'
 
 /** A promise is one write and one sync; a peer that takes longer is of no use to a campaign. */
 const ANSWER_MS_MAX = 5_000
@@ -19,6 +20,12 @@ const FENCE_AGAIN_MS = 50
 interface Letter {
   readonly replica: Replica
   readonly epoch: LeaderEpoch
+}
+
+/** As a peer has sent it. */
+interface Refusal {
+  readonly promisedEpoch: number
+  readonly leader: number | undefined
 }
 
 /** What waits for the end of the turn, by broker. */
@@ -66,6 +73,9 @@ export class FenceMail {
   readonly #fences: Outbox
   readonly #announcements: Outbox
   readonly #suggestions: Outbox
+  /** Fences that were not answered. */
+  readonly #again: (Letter & { readonly to: BrokerId })[] = []
+  #timer: Timer | undefined
 
   constructor(options: FenceMailOptions) {
     this.#options = options
@@ -87,40 +97,57 @@ export class FenceMail {
     this.#suggestions.add(to, { replica, epoch: epochSeen })
   }
 
+  /** Asks nobody again. */
+  stop(): void {
+    this.#timer?.cancel()
+  }
+
   #sendFences(from: BrokerId, letters: readonly Letter[]): void {
     const request = { brokerId: this.#options.brokerId, partitions: letters.map(partitionOf) }
     const onAnswer = ({ body }: PeerAnswer<'fence'>): void => {
-      for (const [index, { replica, epoch }] of letters.entries()) {
+      for (const [index, letter] of letters.entries()) {
         const answer = body.partitions[index]
-        if (answer?.answer === FENCE_ANSWERS.refused && answer.promisedEpoch !== undefined) {
-          this.#refuse(replica, { from, epoch, promisedEpoch: answer.promisedEpoch, leader: answer.leader })
-        }
-        if (answer?.answer === FENCE_ANSWERS.none) this.#fenceAgain(replica, from, epoch)
-        if (answer?.answer !== FENCE_ANSWERS.granted || answer.directoryId === undefined) continue
-        const { directoryId, isSuspect, latestEpoch, logEndOffset } = answer
-        const position = {
-          latestEpoch: latestEpoch === undefined ? undefined : leaderEpoch(latestEpoch),
-          logEndOffset: offset(logEndOffset),
-        }
-        const grant = { from, epoch, directoryId, isSuspect, position }
-        replica.step({ kind: 'fence-granted', grant, now: replica.monotonic() })
+        if (answer !== undefined) this.#onFenceAnswer(from, letter, answer)
       }
     }
     // Who cannot be reached will not answer: a campaign that needs it is over now, not when its time is.
     const onLost = (): void => {
-      for (const { replica, epoch } of letters) {
-        this.#refuse(replica, { from, epoch, promisedEpoch: epoch, leader: undefined })
-      }
+      for (const letter of letters) this.#refuse(from, letter, { promisedEpoch: letter.epoch, leader: undefined })
     }
     this.#ask(from, 'fence', request, onAnswer, onLost)
   }
 
-  /** A broker may hear of a new topic a moment after the candidate. */
-  #fenceAgain(replica: Replica, to: BrokerId, epoch: LeaderEpoch): void {
-    const again = (): void => {
-      if (replica.role === 'candidate' && replica.state.promise?.epoch === epoch) this.fence(replica, to, epoch)
+  #onFenceAnswer(from: BrokerId, letter: Letter, answer: ResponseOf<'fence'>['partitions'][number]): void {
+    const { replica, epoch } = letter
+    const { directoryId, isSuspect, latestEpoch, logEndOffset, promisedEpoch, leader } = answer
+    if (answer.answer === FENCE_ANSWERS.none) return this.#fenceAgain(from, letter)
+    if (answer.answer === FENCE_ANSWERS.refused && promisedEpoch !== undefined) {
+      return this.#refuse(from, letter, { promisedEpoch, leader })
     }
-    this.#options.timers.after(FENCE_AGAIN_MS, again, { background: true })
+    if (answer.answer !== FENCE_ANSWERS.granted || directoryId === undefined) return
+    const position = unlessGarbage(() => ({
+      latestEpoch: latestEpoch === undefined ? undefined : leaderEpoch(latestEpoch),
+      logEndOffset: offset(logEndOffset),
+    }))
+    if (position === undefined) return this.#onGarbage(from, 'fence')
+    const grant = { from, epoch, directoryId, isSuspect, position }
+    replica.step({ kind: 'fence-granted', grant, now: replica.monotonic() })
+  }
+
+  /** A broker may hear of a new topic a moment after the candidate. */
+  #fenceAgain(to: BrokerId, { replica, epoch }: Letter): void {
+    const isAsking = (one: Letter): boolean =>
+      one.replica.role === 'candidate' && one.replica.state.promise?.epoch === one.epoch
+    if (!isAsking({ replica, epoch })) return
+    this.#again.push({ replica, to, epoch })
+    this.#timer ??= this.#options.timers.after(
+      FENCE_AGAIN_MS,
+      () => {
+        this.#timer = undefined
+        for (const one of this.#again.splice(0)) if (isAsking(one)) this.fence(one.replica, one.to, one.epoch)
+      },
+      { background: true },
+    )
   }
 
   #sendAnnouncements(to: BrokerId, letters: readonly Letter[]): void {
@@ -128,8 +155,7 @@ export class FenceMail {
     this.#ask(to, 'announceLeaders', request, ({ body }) => {
       for (const { index, promisedEpoch, leader } of body.refused) {
         const letter = letters[index]
-        if (letter === undefined) continue
-        this.#refuse(letter.replica, { from: to, epoch: letter.epoch, promisedEpoch, leader })
+        if (letter !== undefined) this.#refuse(to, letter, { promisedEpoch, leader })
       }
     })
   }
@@ -142,19 +168,18 @@ export class FenceMail {
     this.#ask(to, 'suggestLeader', { brokerId: this.#options.brokerId, partitions }, () => undefined)
   }
 
-  #refuse(
-    replica: Replica,
-    refusal: {
-      readonly from: BrokerId
-      readonly epoch: LeaderEpoch
-      promisedEpoch: number
-      leader: number | undefined
-    },
-  ): void {
-    const { from, epoch } = refusal
-    const leader = refusal.leader === undefined ? undefined : toBrokerId(refusal.leader)
-    const promisedEpoch = leaderEpoch(refusal.promisedEpoch)
-    replica.step({ kind: 'fence-refused', from, epoch, promisedEpoch, leader })
+  #refuse(from: BrokerId, { replica, epoch }: Letter, refusal: Refusal): void {
+    const read = unlessGarbage(() => ({
+      leader: refusal.leader === undefined ? undefined : toBrokerId(refusal.leader),
+      promisedEpoch: leaderEpoch(refusal.promisedEpoch),
+    }))
+    if (read === undefined) return this.#onGarbage(from, 'refusal')
+    replica.step({ kind: 'fence-refused', from, epoch, ...read })
+  }
+
+  /** The other partitions of the answer are not to suffer for it. */
+  #onGarbage(peer: BrokerId, what: string): void {
+    this.#options.logger.warn({ peer, what }, 'a peer has answered what cannot be')
   }
 
   #ask<Name extends PeerRequest>(

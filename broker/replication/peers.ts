@@ -43,3 +43,13 @@ export interface Peers {
     remove(): void
   }
 }
+
+/** Reads numbers that a peer has sent; undefined where there are none like that. One partition of many is passed by then. */
+export function unlessGarbage<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}

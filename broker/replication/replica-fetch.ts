@@ -23,6 +23,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { offset, topicId as toTopicId } from '../../shared/ids.ts'
 import { notDelayed } from './delayed-operations.ts'
 import { FetchWaiter } from './fetch-waiters.ts'
+import { unlessGarbage } from './peers.ts'
 import { answerMessage, positionsOf, recordsMessage, refusedMessage } from './replica-fetch-answer.ts'
 
 /** What one partition is answered with. */
@@ -212,14 +213,9 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
 
   #find(place: number): Replica | undefined {
     const part = this.#request.partitions[place]
-    if (part === undefined) return undefined
-    try {
-      return this.#host.find(toTopicId(part.topicId), part.partition)
-    } catch (error) {
-      // No topic has such an id.
-      if (error instanceof RangeError) return undefined
-      throw error
-    }
+    return part === undefined
+      ? undefined
+      : unlessGarbage(() => this.#host.find(toTopicId(part.topicId), part.partition))
   }
 
   #read(place: number, replica: Replica, position: FetchPosition, answer: RecordsAnswer): boolean {

@@ -252,6 +252,8 @@ export class Replica implements PartitionReplica {
   }
 
   onDiskFailed(error: TidemarkError): void {
+    // What was under way when it stopped is nobody's loss any more.
+    if (this.#isStopped) return
     this.#stopReason = error.message
     this.step({ kind: 'disk-failed' })
     this.#host.onStopped(this, error.message)

@@ -21,6 +21,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId as toBrokerId, leaderEpoch, offset, partitionId, topicId as toTopicId } from '../../shared/ids.ts'
 import { FENCE_ANSWERS } from '../../shared/protocol/peers.ts'
 import { FenceMail } from './fence-mail.ts'
+import { unlessGarbage } from './peers.ts'
 import { Replica } from './replica.ts'
 import { isWanted, type VoterChange, VoterChanges } from './voter-changes.ts'
 
@@ -28,8 +29,8 @@ import { isWanted, type VoterChange, VoterChanges } from './voter-changes.ts'
 const TICK_MS = 250
 /** How often leaders look whether the coordinator knows what it was told. */
 const CORRECT_EVERY_TICKS = 12
-/** A full disk may have room again. */
-const PROMISE_RETRY_MS = 1_000
+/** How often promises that could not be written are tried again: a full disk may have room. */
+const PROMISES_EVERY_TICKS = 4
 const NO_ANSWER: FenceAnswer = { kind: 'none' }
 
 /** Follows leaders for the replicas that have one. */
@@ -82,6 +83,8 @@ export class Replication implements ReplicaHost {
   #election: ElectionListener | undefined
   /** Promises of this turn, the last one of each replica. */
   #promises = new Map<Replica, ReplicaPromise>()
+  /** Those that could not be written. */
+  readonly #unwritten = new Map<Replica, ReplicaPromise>()
   #subscriptions: { remove(): void }[] = []
   #timer: Timer | undefined
   #ticks = 0
@@ -126,6 +129,7 @@ export class Replication implements ReplicaHost {
   stop(): void {
     for (const subscription of this.#subscriptions.splice(0)) subscription.remove()
     this.#timer?.cancel()
+    this.#mail.stop()
     for (const replica of [...this.all()]) this.close(replica)
   }
 
@@ -140,6 +144,10 @@ export class Replication implements ReplicaHost {
 
   find(topicId: TopicId, partition: number): Replica | undefined {
     return this.#replicas.get(topicId)?.[partition]
+  }
+
+  #isOpen(replica: Replica): boolean {
+    return this.find(replica.identity.topicId, replica.identity.partition) === replica
   }
 
   *all(): IterableIterator<Replica> {
@@ -185,7 +193,12 @@ export class Replication implements ReplicaHost {
     const replicas = this.#replicas.get(topicId) ?? []
     replicas[number] = replica
     this.#replicas.set(topicId, replicas)
-    await replica.open()
+    try {
+      await replica.open()
+    } catch (error) {
+      this.close(replica)
+      throw error
+    }
     this.#hearCoordinator(replica)
     this.#election?.onReplicaOpened(replica)
     return replica
@@ -197,6 +210,7 @@ export class Replication implements ReplicaHost {
     if (replicas?.[partition] === replica) replicas[partition] = undefined
     if (replicas?.every((one) => one === undefined) === true) this.#replicas.delete(topicId)
     replica.stop()
+    this.#unwritten.delete(replica)
     this.#options.fetching.stop(replica)
     this.#dropWaiting(replica)
     this.#election?.onReplicaClosed(replica)
@@ -213,8 +227,8 @@ export class Replication implements ReplicaHost {
     const candidate = toBrokerId(request.brokerId)
     // All of them are asked before one is waited for, so that their promises share a sync.
     const answers = request.partitions.map(async ({ topicId, partition, epoch }) => {
-      const replica = this.find(toTopicId(topicId), partition)
-      return replica === undefined ? NO_ANSWER : await this.#fenceOne(replica, candidate, leaderEpoch(epoch))
+      const named = this.#named(topicId, partition, epoch)
+      return named === undefined ? NO_ANSWER : await this.#fenceOne(named.replica, candidate, named.epoch)
     })
     return { partitions: (await Promise.all(answers)).map(fenceAnswerOf) }
   }
@@ -237,9 +251,9 @@ export class Replication implements ReplicaHost {
     const leader = toBrokerId(request.brokerId)
     const refused: { index: number; promisedEpoch: number; leader: BrokerId | undefined }[] = []
     for (const [index, { topicId, partition, epoch }] of request.partitions.entries()) {
-      const replica = this.find(toTopicId(topicId), partition)
-      if (replica === undefined) continue
-      const answer = this.#capture(() => replica.step({ kind: 'leader-announced', leader, epoch: leaderEpoch(epoch) }))
+      const named = this.#named(topicId, partition, epoch)
+      if (named === undefined) continue
+      const answer = this.#capture(() => named.replica.step({ kind: 'leader-announced', leader, epoch: named.epoch }))
       if (answer?.kind === 'refused')
         refused.push({ index, promisedEpoch: answer.promisedEpoch, leader: answer.leader })
     }
@@ -248,9 +262,21 @@ export class Replication implements ReplicaHost {
 
   async suggestLeader(request: RequestOf<'suggestLeader'>): Promise<object> {
     for (const { topicId, partition, epochSeen } of request.partitions) {
-      this.find(toTopicId(topicId), partition)?.campaign(leaderEpoch(epochSeen))
+      const named = this.#named(topicId, partition, epochSeen)
+      named?.replica.campaign(named.epoch)
     }
     return {}
+  }
+
+  /** What a peer means by one partition of its request; undefined where it is not here, or makes no sense. */
+  #named(
+    topicId: string,
+    partition: number,
+    epoch: number,
+  ): { readonly replica: Replica; readonly epoch: LeaderEpoch } | undefined {
+    const replica = unlessGarbage(() => this.find(toTopicId(topicId), partition))
+    const read = unlessGarbage(() => leaderEpoch(epoch))
+    return replica === undefined || read === undefined ? undefined : { replica, epoch: read }
   }
 
   // What replicas ask for
@@ -278,6 +304,10 @@ export class Replication implements ReplicaHost {
   #writePromises(): void {
     const promises = this.#promises
     this.#promises = new Map()
+    this.#write(promises)
+  }
+
+  #write(promises: ReadonlyMap<Replica, ReplicaPromise>): void {
     const entries = [...promises].map(([{ identity }, { epoch, leader }]) => {
       return { topicId: identity.topicId, partition: identity.partition, epoch, leaderId: leader }
     })
@@ -291,22 +321,26 @@ export class Replication implements ReplicaHost {
 
   #onPromisesLost(promises: ReadonlyMap<Replica, ReplicaPromise>, error: unknown): void {
     const failure = error instanceof TidemarkError ? error : new TidemarkError('STORAGE_ERROR', String(error))
+    // The disk has promised more for one of them: the others are not to suffer for it.
+    if (failure.code === 'FENCED_LEADER_EPOCH' && promises.size > 1) {
+      for (const [replica, promise] of promises) this.#write(new Map([[replica, promise]]))
+      return
+    }
     this.#options.logger.error({ error: failure.message, count: promises.size }, 'promises cannot be written')
     for (const replica of promises.keys()) this.#dropWaiting(replica)
     if (failure.code === 'STORAGE_ERROR' || failure.code === 'SHUTTING_DOWN') {
       for (const replica of promises.keys()) replica.onDiskFailed(failure)
       return
     }
-    this.#options.timers.after(
-      PROMISE_RETRY_MS,
-      () => {
-        for (const [replica, promise] of promises) {
-          const isStill = this.find(replica.identity.topicId, replica.identity.partition) === replica
-          if (isStill && replica.state.promise === promise) this.persistPromise(replica, promise)
-        }
-      },
-      { background: true },
-    )
+    for (const [replica, promise] of promises) if (this.#isOpen(replica)) this.#unwritten.set(replica, promise)
+  }
+
+  #writeAgain(): void {
+    const unwritten = [...this.#unwritten]
+    this.#unwritten.clear()
+    for (const [replica, promise] of unwritten) {
+      if (replica.state.promise === promise) this.persistPromise(replica, promise)
+    }
   }
 
   persistTrust(replica: Replica): void {
@@ -510,6 +544,7 @@ export class Replication implements ReplicaHost {
   #tick(): void {
     for (const replica of this.all()) if (replica.role !== 'follower' && replica.role !== 'offline') replica.tick()
     this.#ticks += 1
+    if (this.#ticks % PROMISES_EVERY_TICKS === 0) this.#writeAgain()
     if (this.#ticks % CORRECT_EVERY_TICKS === 0) for (const replica of this.all()) this.#correctOwn(replica)
     this.#voterChanges.tick()
     this.#timer = this.#options.timers.after(TICK_MS, () => this.#tick(), { background: true })

@@ -198,6 +198,33 @@ describe('a follower', () => {
   })
 })
 
+describe('a replica that was stopped', () => {
+  it('is not said to be out of service when its cut fails behind it', async () => {
+    const brokers = await Brokers.start({ brokers: 3, minInSyncReplicas: 2 })
+    const two = brokers.of(TWO)
+    const reasons: string[] = []
+    let fail: (error: Error) => void = () => undefined
+    Object.assign(two, {
+      truncate: () => new Promise((_, reject) => (fail = reject)),
+      onStopped: (_: unknown, reason: string) => reasons.push(reason),
+    })
+    await brokers.elect(ONE)
+    await brokers.of(ONE).produce(['a'])
+    await brokers.until(() => two.replica().partition.highWatermark === 2)
+    two.fetcher.stop(two.replica())
+    const position = two.replica().fetchPosition()
+    if (position === undefined) throw new Error('it follows nobody')
+    const diverging = { kind: 'diverging', epoch: leaderEpoch(0), endOffset: offset(1) } as const
+    const accepted = { ...diverging, lossAcceptedIn: leaderEpoch(1) }
+    two.replica().onFetched({ ...position, from: ONE }, accepted, new Uint8Array(0))
+    two.replica().stop()
+    fail(new TidemarkError('SHUTTING_DOWN'))
+    await settle()
+    expect(reasons).toEqual([])
+    brokers.close()
+  })
+})
+
 function failWrite(log: ReturnType<Broker['log']>): TidemarkError {
   void log
   return new TidemarkError('DISK_FULL', 'no space')

@@ -7,6 +7,11 @@ export class SimTime implements Clock, Timers {
   ms = 1_700_000_000_000
   #pending: { readonly dueMs: number; readonly callback: () => void }[] = []
 
+  /** How many wait. */
+  get pendingTimers(): number {
+    return this.#pending.length
+  }
+
   now(): TimestampMs {
     return this.ms as TimestampMs
   }
