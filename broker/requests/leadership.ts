@@ -7,7 +7,7 @@ import type { Leadership, TopicDefinition } from '../coordination/coordinator.ts
 import { fenceQuorum } from '../replication/fence-quorum.ts'
 import { isHosted } from '../storage/hosted-partitions.ts'
 import { minInSyncReplicasOf } from '../storage/log-config.ts'
-import type { LocalLeadership, RequestServices } from './request-services.ts'
+import type { RequestServices } from './request-services.ts'
 import { describeReplaced, directoriesNow, replacedDisks, votersOf } from './replaced-disks.ts'
 
 export type KnownLeadership = Omit<Leadership, 'version'>
@@ -33,8 +33,9 @@ export function leadershipOf(
   if (agreed === undefined) return undefined
   const { replicas } = agreed
   const local = services.localLeadership?.(id, partition)
-  const isLocalNewer = local !== undefined && isNewer(local, agreed, services.brokerId)
-  const { leader, leaderEpoch, inSyncReplicas } = isLocalNewer ? local : agreed
+  // An epoch has one leader, and nobody knows more of it than the replica that has won it.
+  const isOlder = local === undefined || local.leaderEpoch < (agreed.leaderEpoch ?? -1)
+  const { leader, leaderEpoch, inSyncReplicas } = isOlder ? agreed : local
   const isReachable = leader !== undefined && live.has(leader)
   // One that was started again is named until another one leads.
   const isNotAnyMore = leader === services.brokerId && services.localReplica?.(id, partition)?.isLeading === false
@@ -54,12 +55,6 @@ export function leadershipSeen(
   const known = leadershipOf(services, id, partition, live)
   const isUnseen = services.localReplica?.(id, partition)?.isLeaderless === true
   return known === undefined || !isUnseen ? known : { ...known, leader: undefined }
-}
-
-/** Of its own leadership nobody knows more than the replica that has it. */
-function isNewer(local: LocalLeadership, agreed: Leadership, self: BrokerId): boolean {
-  if (agreed.leaderEpoch === undefined || local.leaderEpoch > agreed.leaderEpoch) return true
-  return local.leaderEpoch === agreed.leaderEpoch && agreed.leader === self
 }
 
 /** Why the partition cannot be used, or not through this broker; undefined where there is nothing to say. */

@@ -294,6 +294,20 @@ describeWithRedis('topics of a cluster', () => {
     expect((await describeOne(cluster))[0]?.reason).toBe('broker 3 leads')
   })
 
+  it('are led as the replica here knows, where only its epoch has become known', async () => {
+    const cluster = await startCluster(redis.url)
+    await cluster.create({ partitions: 1, replicationFactor: 3 })
+    const { topicId: id } = cluster.topic()
+    const agreed = () => cluster.coordinator.leaderships.of(id, 0)
+    await cluster.until(() => agreed()?.leader === SELF)
+    const leaderEpoch = epoch(agreed()?.leaderEpoch ?? 0)
+    await cluster.coordinator.leaderships.resign('r', [{ topicId: id, partition: 0, leaderEpoch }])
+    await cluster.until(() => agreed()?.leader === undefined)
+    expect(agreed()?.leaderEpoch).toBe(leaderEpoch)
+    cluster.local.set(`${id}:0`, { leader: SELF, leaderEpoch, inSyncReplicas: [SELF, brokerId(3)] })
+    expect((await partitionsOf(cluster))[0]).toMatchObject({ leader: SELF, inSyncReplicas: [SELF, 3] })
+  })
+
   it('are described from afar by the broker that has no log of them', async () => {
     const cluster = await startCluster(redis.url)
     await cluster.create({ partitions: 3, replicationFactor: 1 })
