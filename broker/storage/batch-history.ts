@@ -128,6 +128,12 @@ export class BatchHistory {
     this.#producers = this.#loadProducers(offset, now)
   }
 
+  /** All records are given up, and what comes next belongs behind others than they were: of their producers nothing is known. */
+  forgetProducers(): void {
+    this.#removeSnapshotsBehind(-1)
+    this.#producers = new ProducerState({ producersMax: this.#context.producersMax })
+  }
+
   /**
    * The log is about to begin at the offset: saves what could not be found in what is left of it. `endOffset` is the end
    * of what stands in the files. @throws DiskError
@@ -205,7 +211,7 @@ export class BatchHistory {
   }
 
   /** They know of batches that are not in the log any more, and would be believed as soon as it is that long again. */
-  #removeSnapshotsBehind(offset: Offset): void {
+  #removeSnapshotsBehind(offset: number): void {
     for (const snapshot of this.#snapshots()) {
       if (snapshot > offset) this.#context.disk.remove(`${this.#directory}/${producersFile(snapshot)}`)
     }

@@ -372,6 +372,7 @@ export class PartitionLog {
       assert(offset >= this.logEndOffset, 'a log moves on, never back')
       assert((inForce?.offset ?? -1) < offset, 'what is in force stands before')
       const { voters } = this.#history
+      this.#history.forgetProducers()
       await voters.beforeRestart(offset, inForce)
       try {
         await this.#moveLogStart(offset, 'its leader has nothing older')

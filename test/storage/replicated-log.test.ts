@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { Disk } from '../../broker/storage/disk.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
 import { createLog, openLog } from '../../broker/storage/log-opening.ts'
@@ -26,10 +27,17 @@ import {
 
 /** A batch as a leader sends it. */
 function led(values: readonly string[], baseOffset: number, leaderEpoch: number, options = {}): Uint8Array {
-  const bytes = batch(values, options)
+  return stamped(batch(values, options), baseOffset, leaderEpoch)
+}
+
+function stamped(bytes: Uint8Array, baseOffset: number, leaderEpoch: number): Uint8Array {
   setBaseOffset(bytes, 0, at(baseOffset))
   setLeaderEpoch(bytes, 0, epoch(leaderEpoch))
   return bytes
+}
+
+function producerFiles(disk: Disk): string[] {
+  return disk.list(DIRECTORY).filter((name) => name.endsWith('.producers'))
 }
 
 function follow(log: PartitionLog, records: Uint8Array, leaderEpoch: number): void {
@@ -249,6 +257,29 @@ describe('a follower that its leader has left behind', () => {
     const again = openLog(createStorageContext(context.disk), DIRECTORY, log.config, clean)
     expect(await readAll(again, 100)).toEqual([[100, 'c']])
     expect(again.epochEndOffset(epoch(2))).toEqual({ epoch: 2, endOffset: 101 })
+  })
+
+  it('knows no producer of what it gives up, now and after a start', async () => {
+    const { log, context, disk } = newLog()
+    follow(log, stamped(numbered(['a'], 9, 0), 0, 1), 1)
+    log.snapshotProducers(NOW)
+    const clean = await log.closeClean(NOW)
+    if (clean === undefined) throw new Error('not closed clean')
+    const again = openLog(context, DIRECTORY, log.config, clean)
+    expect(producerFiles(disk)).toEqual([`${'1'.padStart(20, '0')}.producers`])
+    await again.skipTo(at(100), KEEP)
+    expect(producerFiles(disk)).toEqual([`${'100'.padStart(20, '0')}.producers`])
+    // Its batches 1 to 6 were acknowledged by leaders, and this replica leads now.
+    expect(put(again, numbered(['b'], 9, 7), epoch(2))).toBe(100)
+    again.close()
+    const kernel = { recoveryPoint: undefined, kernelLived: true, now: NOW }
+    const last = await recoverLog({
+      context: createStorageContext(disk),
+      directory: DIRECTORY,
+      config: log.config,
+      ...kernel,
+    })
+    expect(put(last.log, numbered(['c'], 9, 8), epoch(2))).toBe(101)
   })
 
   it('stays there when it is where it is already', async () => {
