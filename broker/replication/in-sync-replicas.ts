@@ -164,15 +164,16 @@ export class InSyncReplicas {
     if (!row.isVoter) row.isInSync = false
   }
 
-  /** A fetch that lies on the log. Within one life and epoch a follower cuts nothing, so that a late fetch changes nothing. */
-  onFetch(report: FollowerReport, leaderEndOffset: Offset, now: number): void {
+  /** A fetch that lies on the log, and when it came. Within one life and epoch a follower cuts nothing, so that a late fetch changes nothing. */
+  onFetch(report: FollowerReport, leaderEndOffset: Offset, cameAt: number): void {
     const row = this.#row(report.from, report.directoryId)
     if (row === undefined) return
     assert(report.fetchOffset <= leaderEndOffset, 'a fetch on the log is not past its end')
-    if (report.fetchOffset >= leaderEndOffset) row.lastCaughtUpMs = now
+    // Of several fetches on the way, one that has waited may be looked at after one that came later.
+    if (report.fetchOffset >= leaderEndOffset) row.lastCaughtUpMs = Math.max(row.lastCaughtUpMs, cameAt)
     else if (report.fetchOffset >= row.leaderEndOffset)
       row.lastCaughtUpMs = Math.max(row.lastCaughtUpMs, row.lastFetchMs)
-    row.lastFetchMs = now
+    row.lastFetchMs = Math.max(row.lastFetchMs, cameAt)
     row.leaderEndOffset = leaderEndOffset
     row.isSuspect = report.isSuspect
     row.isGone = false

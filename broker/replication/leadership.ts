@@ -78,8 +78,8 @@ export class Leadership {
     return this.#voters.campaignSets.every(({ quorum }, at) => (heard[at] ?? 0) >= quorum)
   }
 
-  /** A fetch in this epoch. */
-  answer(fetch: FetchPosition, highWatermark: Offset, now: number): FetchAnswer {
+  /** A fetch in this epoch, and when it came. */
+  answer(fetch: FetchPosition, highWatermark: Offset, cameAt: number): FetchAnswer {
     const { inSync } = this
     const { from, directoryId, incarnation, fetchOffset, lastFetchedEpoch } = fetch
     const known = inSync.incarnationOf(from, directoryId)
@@ -87,7 +87,7 @@ export class Leadership {
     // One that was deleted and made anew within a life of its broker holds nothing of what it has told before.
     const isMadeAnew = fetch.isSuspect && fetchOffset < inSync.heldEndOffsetOf(from, directoryId)
     if (this.#rules.isNewLife(known, incarnation, isMadeAnew)) {
-      inSync.onNewIncarnation({ brokerId: from, directoryId }, incarnation, now)
+      inSync.onNewIncarnation({ brokerId: from, directoryId }, incarnation, cameAt)
     }
     const check = checkFetch(this.#log, fetchOffset, lastFetchedEpoch)
     const { lossAcceptedIn } = this.#log
@@ -96,7 +96,7 @@ export class Leadership {
       return { ...check, kind: 'log-start', lossAcceptedIn, ...this.#voters.recordAt(check.logStartOffset) }
     }
     // One that is no voter, or not on this disk, may read along and catch up, and counts for nothing.
-    inSync.onFetch(fetch, this.#log.logEndOffset, now)
+    inSync.onFetch(fetch, this.#log.logEndOffset, cameAt)
     const held = inSync.heldEndOffsetOf(from, directoryId)
     const clearsSuspect = fetch.isSuspect && held >= highWatermark && held > this.epochStartOffset
     return { kind: 'records', fetchOffset, highWatermark, clearsSuspect }

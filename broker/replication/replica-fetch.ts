@@ -97,6 +97,7 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
   readonly #positions: readonly FetchPosition[]
   readonly #respond: Respond
   readonly #onReading: OnReading | undefined
+  readonly #cameAtMs: number
   readonly #deadlineMs: number
   /** As the last look has found them, by their places in the request. */
   readonly #replicas: (Replica | undefined)[] = []
@@ -128,7 +129,8 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     this.#positions = positionsOf(request)
     this.#respond = to.respond
     this.#onReading = to.onReading
-    this.#deadlineMs = host.clock.monotonic() + Math.min(request.maxWaitMs, WAIT_MS_MAX)
+    this.#cameAtMs = host.clock.monotonic()
+    this.#deadlineMs = this.#cameAtMs + Math.min(request.maxWaitMs, WAIT_MS_MAX)
     this.#waitIsOver = request.maxWaitMs === 0
   }
 
@@ -205,7 +207,7 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
       this.#refuse(place, 'UNKNOWN_TOPIC_OR_PARTITION')
       return false
     }
-    const answer = replica.fetch(position)
+    const answer = replica.fetch(position, this.#cameAtMs)
     if (answer.kind === 'records') return this.#read(place, replica, position, answer)
     this.#results.push({ answer: answerMessage(place, answer), records: undefined })
     return false

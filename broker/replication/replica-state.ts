@@ -225,7 +225,7 @@ export class ReplicaState {
         this.#isTruncating = false
         return this.#maybeFetch(effects)
       case 'replica-fetched':
-        return this.#onFetch(event.fetch, effects)
+        return this.#onFetch(event.fetch, event.cameAt ?? event.now, effects)
       case 'records-received':
         return this.#onRecords(event, effects)
       case 'divergence-received':
@@ -525,8 +525,8 @@ export class ReplicaState {
     leadership.maybeSuggestSuccessor(effects)
   }
 
-  #onFetch(fetch: FetchPosition, effects: ReplicaEffect[]): void {
-    const answer = this.#answerFetch(fetch, effects)
+  #onFetch(fetch: FetchPosition, cameAt: number, effects: ReplicaEffect[]): void {
+    const answer = this.#answerFetch(fetch, cameAt, effects)
     const leadership = this.#leadership
     effects.push({ kind: 'answer-fetch', fetch, answer })
     if (leadership === undefined || answer.kind !== 'records') return
@@ -536,7 +536,7 @@ export class ReplicaState {
     this.#maybeLeave(leadership, effects)
   }
 
-  #answerFetch(fetch: FetchPosition, effects: ReplicaEffect[]): FetchAnswer {
+  #answerFetch(fetch: FetchPosition, cameAt: number, effects: ReplicaEffect[]): FetchAnswer {
     const leadership = this.#leadership
     if (leadership === undefined) return { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
     if (fetch.leaderEpoch < leadership.epoch) return { kind: 'refused', error: 'FENCED_LEADER_EPOCH' }
@@ -545,7 +545,7 @@ export class ReplicaState {
       if (leadership.isHeeded(fetch.from)) this.#suggestAbove(fetch.leaderEpoch, fetch.from, effects)
       return { kind: 'refused', error: 'UNKNOWN_LEADER_EPOCH' }
     }
-    return leadership.answer(fetch, this.#highWatermark, this.#now)
+    return leadership.answer(fetch, this.#highWatermark, cameAt)
   }
 
   #onLogGrown(effects: ReplicaEffect[]): void {

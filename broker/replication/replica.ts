@@ -314,12 +314,12 @@ export class Replica implements PartitionReplica {
     this.step({ kind: 'tick', now: this.#host.monotonic() })
   }
 
-  /** A follower's fetch: what it is answered, as far as the rules go. */
-  fetch(fetch: FetchPosition): FetchAnswer {
+  /** A follower's fetch that came then, by `monotonic`: what it is answered now, as far as the rules go. */
+  fetch(fetch: FetchPosition, cameAt = this.#host.monotonic()): FetchAnswer {
     // Woken by this replica's own standing down: there is nothing more to say.
     if (this.#isStepping) return { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
     this.#answer = undefined
-    this.step({ kind: 'replica-fetched', fetch, now: this.#host.monotonic() })
+    this.step({ kind: 'replica-fetched', fetch, cameAt, now: this.#host.monotonic() })
     return this.#answer ?? { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
   }
 

@@ -120,7 +120,13 @@ export type ReplicaEvent =
   | { readonly kind: 'records-synced' }
   /** Here the log is cut, and the cut is on stable storage. */
   | { readonly kind: 'log-truncated' }
-  | { readonly kind: 'replica-fetched'; readonly fetch: FetchPosition; readonly now: number }
+  | {
+      readonly kind: 'replica-fetched'
+      readonly fetch: FetchPosition
+      /** Of a fetch that has waited here: when it came. What it says was so then. Absent: now. */
+      readonly cameAt?: number
+      readonly now: number
+    }
   | {
       readonly kind: 'records-received'
       readonly echo: FetchEcho

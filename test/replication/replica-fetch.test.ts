@@ -159,6 +159,27 @@ describe('a fetch of a follower', () => {
     expect(leader.broker.replica().partition.highWatermark).toBe(2)
   })
 
+  it('counts from when it came, however late it is woken', async () => {
+    const leader = await Leader.start({ minInSyncReplicas: 2 })
+    const { time } = leader.brokers
+    const replica = leader.broker.replica()
+    const isFollowed = (): boolean => {
+      replica.tick()
+      return replica.state.isFollowed
+    }
+    time.advance(2_000)
+    const asked = leader.ask({ from: 1, maxWaitMs: 2_000 })
+    time.advance(1_900)
+    expect(isFollowed()).toBe(true)
+    leader.broker.append(['late'])
+    await settle()
+    expect(asked.isAnswered).toBe(true)
+    time.advance(500)
+    expect(isFollowed()).toBe(true)
+    time.advance(200)
+    expect(isFollowed()).toBe(false)
+  })
+
   it('looks at what has been woken, not at a thousand partitions that wait beside it', async () => {
     const count = 1_000
     const leader = await Leader.start({ partitions: count })
