@@ -14,6 +14,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { MOVES_MAX } from '../../shared/protocol/operations.ts'
 import { isSameSet, isVoter, VOTERS_MAX } from '../../shared/voters.ts'
 import { candidates, drained, loadOf } from './assignment.ts'
+import { planBalance } from './balance.ts'
 import { minInSyncReplicas } from './leadership.ts'
 import { NO_ERROR, outcomeOf } from './outcome.ts'
 import { countMove, type BrokerLoad, replaceReplica } from './placement.ts'
@@ -63,14 +64,45 @@ export class MoveRequests {
     for (const topic of topics) {
       if (partitions.length >= MOVES_MAX) break
       const plans = this.#planLeaving(topic, leaving, load).slice(0, MOVES_MAX - partitions.length)
-      partitions.push(...(await this.#takeAway(topic, plans, request.validateOnly)))
+      partitions.push(...(await this.#begin(topic, plans, request.validateOnly)))
     }
     let left = 0
     for (const topic of coordinator.topics.list()) left += partitionsOn(topic, leaving).length
     return { partitions, left }
   }
 
-  async #takeAway(topic: TopicDefinition, plans: readonly Plan[], validateOnly: boolean): Promise<MovedPartition[]> {
+  /** Gives brokers that have few replicas, because they are new perhaps, some of those that have many. */
+  async balanceReplicas(request: RequestOf<'balanceReplicas'>): Promise<ResponseOf<'balanceReplicas'>> {
+    this.#checkCluster()
+    const { coordinator } = this.#services
+    const topics = [...coordinator.topics.list()]
+    const underWay = topics.reduce((count, { moves = {} }) => count + Object.keys(moves).length, 0)
+    const free = topics.flatMap((topic) => {
+      const rows = [...(topic.assignment ?? []).entries()]
+      return rows.flatMap(([partition, row]) => {
+        return topic.moves?.[partition] === undefined ? [{ topic, partition, row }] : []
+      })
+    })
+    const wanted = planBalance({
+      brokers: candidates(coordinator),
+      racks: new Map(coordinator.brokers().map((one) => [one.brokerId, one.rack])),
+      rows: free.map(({ row }) => row),
+      load: loadOf(coordinator),
+      movesMax: Math.min(request.movesMax, MOVES_MAX),
+    })
+    const plans = new Map<TopicDefinition, Plan[]>()
+    for (const [at, ids] of wanted) {
+      const one = free[at]
+      if (one === undefined) continue
+      const to = ids.map((id) => this.#voterFor(one.topic, one.partition, id))
+      plans.set(one.topic, [...(plans.get(one.topic) ?? []), { partition: one.partition, to }])
+    }
+    const partitions: MovedPartition[] = []
+    for (const [topic, some] of plans) partitions.push(...(await this.#begin(topic, some, request.validateOnly)))
+    return { partitions, underWay }
+  }
+
+  async #begin(topic: TopicDefinition, plans: readonly Plan[], validateOnly: boolean): Promise<MovedPartition[]> {
     const answer = (outcome: typeof NO_ERROR): MovedPartition[] =>
       plans.map(({ partition, to = [] }) => movedOf(topic, partition, to, outcome))
     if (plans.length === 0 || validateOnly) return answer(NO_ERROR)

@@ -81,6 +81,7 @@ export class RequestRouter implements Requests {
       },
       movePartitions: (request) => moves.movePartitions(request),
       decommissionBroker: (request) => moves.decommissionBroker(request),
+      balanceReplicas: (request) => moves.balanceReplicas(request),
       recoverPartition: (request) => recoverPartition(services, request),
       findCoordinator: (request, context) => this.#groups().ask('findCoordinator', request, context),
       joinGroup: (request, context) => this.#groups().ask('joinGroup', request, context),

@@ -111,6 +111,7 @@ export type PlainRequest =
   | 'drainBroker'
   | 'movePartitions'
   | 'decommissionBroker'
+  | 'balanceReplicas'
   | 'recoverPartition'
   | 'fence'
   | 'announceLeaders'

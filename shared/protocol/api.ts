@@ -57,6 +57,8 @@ import {
   suggestLeaderResponse,
 } from './peers.ts'
 import {
+  balanceReplicasRequest,
+  balanceReplicasResponse,
   decommissionBrokerRequest,
   decommissionBrokerResponse,
   drainBrokerRequest,
@@ -107,6 +109,7 @@ export const APIS = {
   describeGroups: row(25, describeGroupsRequest, describeGroupsResponse),
   deleteGroups: row(26, deleteGroupsRequest, deleteGroupsResponse),
   deleteOffsets: row(27, deleteOffsetsRequest, deleteOffsetsResponse),
+  balanceReplicas: row(28, balanceReplicasRequest, balanceReplicasResponse),
   replicaFetch: row(32, replicaFetchRequest, replicaFetchResponse),
   fence: row(33, fenceRequest, fenceResponse),
   announceLeaders: row(34, announceLeadersRequest, announceLeadersResponse),

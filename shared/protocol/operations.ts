@@ -1,7 +1,7 @@
 // The requests by which a cluster is operated: which brokers lead and hold what, and what to do when too few replicas are
 // left. Partitions are answered for themselves: one that is refused does not hold up the rest.
 
-import { array, boolean, count53, int32, optional, partitionNumber, string, struct } from './schema.ts'
+import { array, boolean, count53, int32, integer, optional, partitionNumber, string, struct } from './schema.ts'
 
 /** The mark is kept by the broker itself, so it is the one to be asked. */
 export const drainBrokerRequest = struct({
@@ -51,6 +51,20 @@ export const decommissionBrokerResponse = struct({
   partitions: array(movedPartition, MOVES_MAX),
   /** Replicas that the broker has still, those that are on their way included. */
   left: count53,
+})
+
+/** Gives brokers that have few replicas some of those that have many, and evens out who is preferred as leader. */
+export const balanceReplicasRequest = struct({
+  /** Partitions that change, at most; asked again, it plans the next ones. */
+  movesMax: integer(1, MOVES_MAX),
+  validateOnly: boolean,
+})
+
+export const balanceReplicasResponse = struct({
+  /** Those of this call. */
+  partitions: array(movedPartition, MOVES_MAX),
+  /** Partitions that were on their way before. */
+  underWay: count53,
 })
 
 /** Lets one replica lead although others, which may know more, are not there. Asked of the broker that has it. */

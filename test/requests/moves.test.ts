@@ -196,6 +196,24 @@ describeWithRedis('moving partitions', () => {
     expect(again).toEqual({ partitions: [], left: 3 })
   })
 
+  it('gives a broker that has come in its share, and leaves alone what is on its way', async () => {
+    const cluster = await fiveBrokers()
+    const before = (cluster.topic().assignment ?? []).map((row) => [...row])
+    await move(cluster, [[0, [4, 2, 1]]])
+    const planned = await cluster.ask('balanceReplicas', { movesMax: 100, validateOnly: true })
+    expect(planned.underWay).toBe(1)
+    expect(wanted(cluster)).toEqual({ 0: [4, 2, 1] })
+    const { partitions } = await cluster.ask('balanceReplicas', { movesMax: 100, validateOnly: false })
+    expect(partitions.map(({ error }) => error)).toEqual(partitions.map(() => 0))
+    expect(partitions.map(({ to }) => to)).toEqual(planned.partitions.map(({ to }) => to))
+    const rows = before.map((row, at) => wanted(cluster)[at] ?? row)
+    const counts = [1, 2, 3, 4, 5].map((id) => rows.filter((row) => row.includes(id)).length)
+    expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1)
+    expect(await cluster.ask('balanceReplicas', { movesMax: 100, validateOnly: false })).toMatchObject({
+      partitions: [],
+    })
+  })
+
   it('says when too few brokers would be left, and when there is no such broker', async () => {
     const cluster = await startCluster(redis.url, { others: 2 })
     await cluster.create({ partitions: 1, replicationFactor: 3 })
