@@ -160,9 +160,8 @@ function addCommand(parser: Argv, row: CommandRow, events: CommandEvents): void 
       for (const { name, about, arity } of row.positionals) {
         inner.positional(name, { describe: about, type: 'string', ...(arity === 'many' ? { array: true } : {}) })
       }
-      for (const flag of [...row.flags, ...GLOBAL_FLAGS]) {
-        inner.option(flag.name, yargsOption(flag, events.isCompleting))
-      }
+      // Those of all commands are there already, and would be shown with their letter twice.
+      for (const flag of row.flags) inner.option(flag.name, yargsOption(flag, events.isCompleting))
       for (const [call, about] of row.examples ?? []) inner.example(call, about)
       return inner
     },

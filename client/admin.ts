@@ -3,6 +3,7 @@
 
 import type { TidemarkError } from '../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
+import { wordsOf } from '../shared/protocol/api-words.ts'
 import { OFFSET_AT } from '../shared/protocol/offsets.ts'
 import type { Cluster } from './cluster.ts'
 import { errorFromWire, errorOf } from './errors.ts'
@@ -342,7 +343,7 @@ export class Admin {
 
   #call<T>(what: string, options: WaitOptions, work: (scope: Scope) => Promise<T>): Promise<T> {
     checkOptions(what, options, WAIT_RULES)
-    return this.#cluster.call(what, options, work)
+    return this.#cluster.call(wordsOf(what), options, work)
   }
 
   #change<Name extends 'createTopics' | 'deleteTopics' | 'addPartitions'>(

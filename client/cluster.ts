@@ -5,6 +5,7 @@ import { setMaxListeners } from 'node:events'
 import type { TidemarkError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { ApiName, RequestOf, ResponseOf } from '../shared/protocol/api.ts'
+import { wordsOf } from '../shared/protocol/api-words.ts'
 import type { Answer, AskOptions, Connection } from './connection.ts'
 import { ConnectionPool, type Purpose } from './connection-pool.ts'
 import type { ClientEnvironment } from './environment.ts'
@@ -114,7 +115,7 @@ export class Cluster {
     scope: Scope,
     options: AskClusterOptions,
   ): Promise<ResponseOf<Name>> {
-    return this.retrying(api, scope, options.isRepeatable, async () => {
+    return this.retrying(wordsOf(api), scope, options.isRepeatable, async () => {
       if (options.isRepeatable && options.to === undefined) {
         return this.#askFirst(api, request, scope, { silenceMs: SILENCE_MS, candidates: () => this.#candidates() })
       }
@@ -246,7 +247,7 @@ export class Cluster {
     scope: Scope,
     options: { readonly silenceMs: number; readonly candidates: () => readonly Address[] },
   ): Promise<ResponseOf<Name>> {
-    return hedge(api, {
+    return hedge(wordsOf(api), {
       environment: this.environment,
       scope,
       ...options,

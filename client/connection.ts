@@ -5,6 +5,7 @@
 import type { TidemarkError } from '../shared/errors.ts'
 import { FRAME_BYTES_BEFORE_HELLO_MAX, FRAME_BYTES_MAX } from '../shared/limits.ts'
 import { type ApiName, APIS, errorBody, type RequestOf, type ResponseOf } from '../shared/protocol/api.ts'
+import { wordsOf } from '../shared/protocol/api-words.ts'
 import { decodeFrame, encodeFrameHead, type Frame, nativePreface } from '../shared/protocol/frame.ts'
 import { type FrameBuffers, FrameDecoder } from '../shared/protocol/frame-decoder.ts'
 import type { Timer } from '../shared/time.ts'
@@ -220,7 +221,7 @@ export class Connection {
       const timer = this.#environment.timers.after(timeoutMs, () => this.#onSilence(correlationId, api, timeoutMs))
       this.#waiting.set(correlationId, { api, timer, onAnswer: waiting.onAnswer, onError: waiting.onError })
     } catch (error) {
-      waiting.onError(toTidemarkError(error, 'INVALID_ARGUMENT', `${api} cannot be sent`))
+      waiting.onError(toTidemarkError(error, 'INVALID_ARGUMENT', `the request to ${wordsOf(api)} cannot be sent`))
     }
   }
 
@@ -241,7 +242,10 @@ export class Connection {
     })
     const frameBytesMax = this.#hello?.frameBytesMax ?? FRAME_BYTES_BEFORE_HELLO_MAX
     if (head.length - 4 + tailBytes > frameBytesMax) {
-      throw errorOf('FRAME_TOO_LARGE', `${api}: ${head.length + tailBytes} bytes; ${this.name} takes ${frameBytesMax}`)
+      throw errorOf(
+        'FRAME_TOO_LARGE',
+        `a request to ${wordsOf(api)} of ${head.length + tailBytes} bytes; ${this.name} takes ${frameBytesMax}`,
+      )
     }
     this.#isWritable = this.#wire.write(tail.length === 0 ? [head] : [head, ...tail])
     return this.#correlationId
@@ -283,8 +287,8 @@ export class Connection {
   #onErrorFrame(frame: Frame): boolean {
     const { error: code, message } = errorBody.decode(frame.body, 'error')
     const waiting = this.#waiting.get(frame.correlationId)
-    const where = waiting === undefined ? 'the connection' : waiting.api
-    const error = errorFromWire(code, `${this.name} refused ${where}: ${message ?? 'without a word'}`, {
+    const what = waiting === undefined ? 'the connection' : `to ${wordsOf(waiting.api)}`
+    const error = errorFromWire(code, `${this.name} refused ${what}: ${message ?? 'without a word'}`, {
       broker: this.name,
     })
     if (waiting === undefined) {
@@ -309,7 +313,7 @@ export class Connection {
     const waiting = this.#waiting.get(correlationId)
     if (waiting === undefined) return
     this.#waiting.delete(correlationId)
-    const text = `${this.name} did not answer ${api} within ${timeoutMs} ms`
+    const text = `${this.name} did not ${wordsOf(api)} within ${timeoutMs} ms`
     waiting.onError(errorOf('TIMEOUT', text, { broker: this.name }))
     // The answers behind it would come no sooner: a broker this silent is gone, or the way to it is.
     this.close(this.#failure(text))
@@ -336,17 +340,24 @@ export class Connection {
     const spoken = this.#hello?.apis.find((one) => one.api === number)
     if (spoken !== undefined && spoken.versionMin <= versionMax && versionMax <= spoken.versionMax) return
     const theirs = spoken === undefined ? 'does not know it' : `speaks ${spoken.versionMin} to ${spoken.versionMax}`
-    throw errorOf('UNSUPPORTED_VERSION', `${api} in version ${versionMax}: ${this.name} ${theirs}`, {
-      broker: this.name,
-    })
+    throw errorOf(
+      'UNSUPPORTED_VERSION',
+      `the request to ${wordsOf(api)} in version ${versionMax}: ${this.name} ${theirs}`,
+      {
+        broker: this.name,
+      },
+    )
   }
 
   #checkOpen(api: ApiName): void {
     if (this.#state === 'open') return
-    throw new NotConnectedError(`${this.name}: ${api} was not sent, the connection is ${this.#state}`, {
-      broker: this.name,
-      cause: this.#closeReason,
-    })
+    throw new NotConnectedError(
+      `${this.name}: the request to ${wordsOf(api)} was not sent, the connection is ${this.#state}`,
+      {
+        broker: this.name,
+        cause: this.#closeReason,
+      },
+    )
   }
 
   #failure(what: string): TidemarkError {
@@ -365,5 +376,5 @@ function abortedBy(signal: AbortSignal | undefined, api: ApiName): Error {
   // A scope's reason says already who gave up and on what.
   return reason instanceof Error && 'code' in reason
     ? reason
-    : errorOf('ABORTED', `${api} was aborted by its caller`, { cause: reason })
+    : errorOf('ABORTED', `the request to ${wordsOf(api)} was aborted by its caller`, { cause: reason })
 }

@@ -2,6 +2,7 @@
 // nothing beyond the question.
 
 import type { ApiName, RequestOf, ResponseOf } from '../shared/protocol/api.ts'
+import { wordsOf } from '../shared/protocol/api-words.ts'
 import type { Cluster } from './cluster.ts'
 import { errorOf, toTidemarkError } from './errors.ts'
 import { LeaderWatch } from './leader-watch.ts'
@@ -25,10 +26,10 @@ export async function askLeader<Name extends ApiName>(
   const { environment, metadata } = cluster
   const startedAt = environment.clock.monotonic()
   const passedMs = (): number => environment.clock.monotonic() - startedAt
-  const attempt = new Scope(environment, { what: api, signal: scope.signal })
+  const attempt = new Scope(environment, { what: wordsOf(api), signal: scope.signal })
   const topics = [...new Set(led.map(({ topic }) => topic))]
   const watch = new LeaderWatch(cluster, () => (passedMs() < SILENT_MS ? [] : topics))
-  const moved = errorOf('CONNECTION_FAILED', `broker ${broker} has not answered ${api}, and another leads by now`)
+  const moved = errorOf('CONNECTION_FAILED', `broker ${broker} did not ${wordsOf(api)}, and another leads by now`)
   const unlisten = metadata.onLearned(() => {
     const hasMoved = led.some(
       ({ topic, partition }) => (metadata.leaderOf(topic, partition)?.leader ?? broker) !== broker,

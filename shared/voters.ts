@@ -18,6 +18,11 @@ export interface VoterSet {
 /** More replicas of one partition are of no use to anybody. */
 export const VOTERS_MAX = 32
 
+/** How many replicas must agree to a leader: enough that one of them holds each acknowledged record, and the majority. */
+export function electionQuorum(replicas: number, minInSyncReplicas: number): number {
+  return Math.max(replicas - minInSyncReplicas + 1, Math.floor(replicas / 2) + 1)
+}
+
 export function isVoter(voters: readonly Voter[], brokerId: BrokerId, directoryId: string): boolean {
   return voters.some((voter) => voter.brokerId === brokerId && voter.directoryId === directoryId)
 }

@@ -8,6 +8,7 @@ import type { OptionDescription } from '../config.ts'
 import type { HealthCheck } from './health.ts'
 import { Hono } from 'hono'
 import { errorCodeOf, TidemarkError } from '../../shared/errors.ts'
+import { totalsOf, withKnownFigures } from '../../shared/partition-figures.ts'
 import { verdictOf } from './health.ts'
 
 export interface AdminSources {
@@ -64,11 +65,13 @@ export function createRoutes(sources: AdminSources, logger: Logger): Hono {
       return context.json({ error: topic?.message ?? `there is no topic '${name}'`, code: codeOf(topic) }, 404)
     }
     const { error: _error, message: _message, ...described } = topic
-    return context.json(described)
+    return context.json({ ...described, partitions: described.partitions.map(withKnownFigures) })
   })
   app.get('/api/v1/partitions', async (context) => {
     const { topics } = await sources.describeTopics(undefined)
-    const partitions = topics.flatMap(({ topic, partitions: all }) => all.map((one) => ({ topic, ...one })))
+    const partitions = topics.flatMap(({ topic, partitions: all }) =>
+      all.map((one) => ({ topic, ...withKnownFigures(one) })),
+    )
     return context.json({ partitions })
   })
   app.notFound((context) =>
@@ -97,13 +100,14 @@ function answerReadiness(context: Context, checks: readonly HealthCheck[]): Resp
 }
 
 function summaryOf({ topic, topicId, replicationFactor, partitions }: Topic): object {
+  const { offsets, bytes } = totalsOf(partitions)
   return {
     topic,
     topicId,
     partitions: partitions.length,
     replicationFactor,
-    records: partitions.reduce((sum, { highWatermark, logStartOffset }) => sum + highWatermark - logStartOffset, 0),
-    bytes: partitions.reduce((sum, { bytes }) => sum + bytes, 0),
+    offsets: offsets ?? null,
+    bytes: bytes ?? null,
     offline: partitions.filter(({ state }) => state !== 'online').length,
   }
 }

@@ -2,6 +2,7 @@
 // client's public face. Owns what the flags --brokers and --timeout mean, and how refusals are told.
 
 import type { ApiName, RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
+import { wordsOf } from '../../shared/protocol/api-words.ts'
 import type { ProducerOptions } from '../../client/producer-options.ts'
 import type { ReadOptions } from '../../client/reader-options.ts'
 import type { CommandContext } from './command.ts'
@@ -56,7 +57,7 @@ export async function withBrokers<T>(
   ): Promise<ResponseOf<Name>> => {
     const isRepeatable = REPEATABLE.has(api)
     const to = broker ?? (isRepeatable ? undefined : 'controller')
-    return cluster.call(api, signal === undefined ? {} : { signal }, (scope) =>
+    return cluster.call(wordsOf(api), signal === undefined ? {} : { signal }, (scope) =>
       cluster.ask(api, request, scope, to === undefined ? { isRepeatable } : { isRepeatable, to }),
     )
   }

@@ -1,13 +1,14 @@
 // `tidemark broker drain`, `move`, `readmit` and `decommission`: which brokers lead and hold what. What takes long goes on in the
 // brokers, whether or not somebody waits for it; --wait watches, and outlives brokers that go.
 
-import type { MovedPartition, TopicDescription } from '../../client/admin.ts'
+import type { MovedPartition } from '../../client/admin.ts'
 import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import { withBrokers } from './broker-session.ts'
 import { UsageError } from './command.ts'
+import { describedByLeaders, growthWarning, type Partition, type Topic } from './described-topics.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
 
@@ -70,6 +71,9 @@ export async function movePartition(context: CommandContext): Promise<number> {
       await print(NOTHING_TO_DO)
       return 0
     }
+    const described = (await session.ask('describeTopics', { topics: [topic] })).topics[0]
+    const warning = described === undefined ? undefined : growthWarning(described, partition, replicas.length)
+    if (warning !== undefined) context.note(warning)
     if (validateOnly || !args.isOn('wait')) {
       const outcome = replicas.length === 0 ? 'called off' : 'on its way'
       await print(validateOnly ? `would be ${outcome}` : outcome)
@@ -209,8 +213,9 @@ async function untilThere(
   let waits = 0
   const patience = new Patience(context)
   for (;;) {
+    // Its leader knows best what a move waits for.
     const one = await whileBrokersGo(context, async () =>
-      partitionOf(await session.admin.describeTopic(topic), partition),
+      partitionOf(topic, await describedByLeaders(session, [topic]), partition),
     )
     const isElsewhere = one?.movingTo === undefined && one?.replicas.join(',') !== to.join(',')
     if (one !== undefined && one.movingTo === undefined) {
@@ -255,10 +260,10 @@ async function whileBrokersGo<T>(context: CommandContext, ask: () => Promise<T>)
   }
 }
 
-function partitionOf(topic: TopicDescription, partition: number): TopicDescription['partitions'][number] {
-  const found = topic.partitions.find((one) => one.partition === partition)
+function partitionOf(topic: string, described: readonly Topic[], partition: number): Partition {
+  const found = described[0]?.partitions.find((one) => one.partition === partition)
   if (found !== undefined) return found
-  throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no partition ${topic.topic}-${partition}`)
+  throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no partition ${topic}-${partition}`)
 }
 
 function moveAsked({ arguments: args }: CommandContext): { topic: string; partition: number; replicas: number[] } {

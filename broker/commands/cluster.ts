@@ -4,6 +4,7 @@ import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import { type BrokerSession, withBrokers } from './broker-session.ts'
+import { askEach } from './each-broker.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
 
@@ -19,17 +20,25 @@ interface Health {
 }
 
 const LEADERS = 'leaders'
-/** Others are waited for so long at most. */
-const OTHERS_MS_MAX = 1_500
 
 const WATCH_INTERVAL_MS = 1_000
 
 export async function clusterInfo(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
-  const info = await withBrokers(context, (session) => session.ask('clusterInfo', {}))
+  const { info, held } = await withBrokers(context, async (session) => {
+    const told = await session.ask('clusterInfo', {})
+    // Each knows only of itself how much it holds.
+    const answers = await askEach(session, membersOf(told.brokers), 'clusterInfo', {})
+    const bytes = told.brokers.map(({ brokerId }) => {
+      const own = answers.get(brokerId)?.brokers.find((one) => one.brokerId === brokerId)
+      return [brokerId, own?.bytes] as const
+    })
+    return { info: told, held: new Map(bytes) }
+  })
   const format = args.required('format')
   if (format !== 'table') {
-    await printValue(output, info, format)
+    const brokers = info.brokers.map((broker) => ({ ...broker, bytes: held.get(broker.brokerId) ?? null }))
+    await printValue(output, { ...info, brokers }, format)
     return 0
   }
   const rows = info.brokers.map(({ brokerId, host, port, startedAt, ...broker }) => ({
@@ -42,8 +51,7 @@ export async function clusterInfo(context: CommandContext): Promise<number> {
     replicas: broker.partitions,
     leads: broker.leaders,
     drained: broker.isDraining === true ? 'yes' : undefined,
-    // Only the broker that answers knows what it holds.
-    bytes: broker.bytes === 0 ? undefined : broker.bytes,
+    bytes: held.get(brokerId),
   }))
   context.note(`cluster ${info.cluster}; * administers topics`)
   await printValue(output, rows, format)
@@ -80,10 +88,7 @@ async function checksOf(session: BrokerSession): Promise<readonly Check[]> {
   const { checks, brokers: members } = await session.ask('clusterInfo', {})
   const leaders = checks.find(({ name }) => name === LEADERS)
   if (leaders?.isOk !== true) return checks
-  const seen = await leaderlessElsewhere(
-    session,
-    members.map(({ brokerId }) => brokerId),
-  )
+  const seen = await leaderlessElsewhere(session, membersOf(members))
   return seen === undefined ? checks : checks.map((check) => (check === leaders ? seen : check))
 }
 
@@ -93,24 +98,16 @@ async function checksOf(session: BrokerSession): Promise<readonly Check[]> {
  */
 async function leaderlessElsewhere(session: BrokerSession, members: readonly number[]): Promise<Check | undefined> {
   if (members.length < 2) return undefined
-  const bad = new Map<number, Check>()
-  const asked = members.map(async (broker) => {
-    try {
-      const { checks } = await session.ask('clusterInfo', {}, broker)
-      const leaders = checks.find(({ name }) => name === LEADERS)
-      if (leaders?.isOk === false) bad.set(broker, leaders)
-    } catch (error) {
-      // Who is away is told by other checks.
-      if (!(error instanceof TidemarkError)) throw error
-    }
-  })
-  const impatience = new AbortController()
-  await Promise.race([Promise.all(asked), sleep(systemTimers, OTHERS_MS_MAX, impatience.signal)])
-  impatience.abort()
-  const [first] = [...bad].toSorted(([one], [other]) => one - other)
-  if (first === undefined) return undefined
-  const [broker, check] = first
-  return { ...check, detail: `${check.detail}; as broker ${broker} sees it` }
+  // Who is away is told by other checks.
+  for (const [broker, { checks }] of await askEach(session, members, 'clusterInfo', {})) {
+    const leaders = checks.find(({ name }) => name === LEADERS)
+    if (leaders?.isOk === false) return { ...leaders, detail: `${leaders.detail}; as broker ${broker} sees it` }
+  }
+  return undefined
+}
+
+function membersOf(brokers: readonly { readonly brokerId: number }[]): readonly number[] {
+  return brokers.map(({ brokerId }) => brokerId)
 }
 
 /** One broker as long as it answers, then the next that is named: each tells a little of what only it sees. */

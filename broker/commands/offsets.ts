@@ -17,7 +17,7 @@ export async function offsets(context: CommandContext): Promise<number> {
     const then = timestamp === undefined ? undefined : await admin.offsets(topic, { at: new Date(timestamp), signal })
     return starts.map(({ partition, offset: start = 0 }, index) => {
       const end = ends[index]?.offset ?? start
-      const row = { topic, partition, start, end, records: end - start }
+      const row = { topic, partition, start, end, offsets: end - start }
       return then === undefined ? row : Object.assign(row, { at: then[index]?.offset ?? end })
     })
   })

@@ -1,23 +1,22 @@
 // `tidemark topic …`: create, list, describe, alter, delete, add-partitions, trim. One that is refused does not hold up
 // the rest: each refusal is a line, and the exit code tells that there was one.
 
-import type { ResponseOf } from '../../shared/protocol/api.ts'
 import type { TidemarkError } from '../../shared/errors.ts'
 import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
 import { refusalOf, withBrokers } from './broker-session.ts'
+import { totalsOf, withKnownFigures } from '../../shared/partition-figures.ts'
 import { splitPair, UsageError } from './command.ts'
+import { describedByLeaders, electionWarnings, type Partition, type Topic } from './described-topics.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
-
-type Topic = ResponseOf<'describeTopics'>['topics'][number]
 
 export async function createTopics(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
   const config = args.list('config').map((pair) => splitPair(pair, '--config'))
   const isDryRun = args.isOn('dry-run')
-  const { topics } = await withBrokers(context, (session) =>
-    session.ask('createTopics', {
+  const topics = await withBrokers(context, async (session) => {
+    const answer = await session.ask('createTopics', {
       topics: operands(context, 'topics').map((topic) => ({
         topic,
         partitions: args.integer('partitions'),
@@ -26,8 +25,14 @@ export async function createTopics(context: CommandContext): Promise<number> {
       })),
       validateOnly: isDryRun,
       timeoutMs: args.number('timeout'),
-    }),
-  )
+    })
+    const made = answer.topics.filter(({ error, replicationFactor = 1 }) => error === 0 && replicationFactor > 2)
+    if (made.length > 0 && !isDryRun) {
+      const described = await session.ask('describeTopics', { topics: made.map(({ topic }) => topic) })
+      for (const warning of electionWarnings(described.topics)) context.note(warning)
+    }
+    return answer.topics
+  })
   const rows = topics.map(({ topic, error, message, partitions, replicationFactor }) => {
     const refusal = refusalOf({ error, message }, `topic ${topic}`)
     const isThere = refusal?.code === 'TOPIC_ALREADY_EXISTS' && args.isOn('if-not-exists')
@@ -40,7 +45,7 @@ export async function createTopics(context: CommandContext): Promise<number> {
 
 export async function listTopics(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
-  const { topics } = await withBrokers(context, (session) => session.ask('describeTopics', { topics: undefined }))
+  const topics = await withBrokers(context, (session) => describedByLeaders(session, undefined, silenceNote(context)))
   if (topics.length === 0 && args.required('format') === 'table') {
     context.note('there are no topics; `tidemark topic create NAME` makes one')
     return 0
@@ -52,15 +57,17 @@ export async function listTopics(context: CommandContext): Promise<number> {
 export async function describeTopics(context: CommandContext): Promise<number> {
   const { arguments: args, output } = context
   const names = args.list('topics')
-  const answer = await withBrokers(context, (session) =>
-    session.ask('describeTopics', { topics: names.length === 0 ? undefined : names }),
+  const all = await withBrokers(context, (session) =>
+    describedByLeaders(session, names.length === 0 ? undefined : names, silenceNote(context)),
   )
-  const refusals = answer.topics.flatMap((topic) => refusalOf(topic, `topic ${topic.topic}`) ?? [])
+  const refusals = all.flatMap((topic) => refusalOf(topic, `topic ${topic.topic}`) ?? [])
   for (const refusal of refusals) sayRefusal(refusal)
-  const topics = answer.topics.filter(({ error }) => error === 0)
+  const topics = all.filter(({ error }) => error === 0)
   const format = args.required('format')
   if (format !== 'table') {
-    const described = topics.map(({ error: _error, message: _message, ...topic }) => topic)
+    const described = topics.map(({ error: _error, message: _message, partitions, ...topic }) => {
+      return { ...topic, partitions: partitions.map(withKnownFigures) }
+    })
     await printValue(output, described, format)
   } else if (args.isOn('partitions')) {
     const rows = topics.flatMap((topic) => topic.partitions.map((partition) => partitionRow(topic.topic, partition)))
@@ -71,7 +78,12 @@ export async function describeTopics(context: CommandContext): Promise<number> {
       await printTopic(context, topic)
     }
   }
+  for (const warning of electionWarnings(topics)) context.note(warning)
   return refusals.length === 0 ? 0 : 1
+}
+
+function silenceNote({ note }: CommandContext): (broker: number) => void {
+  return (broker) => note(`broker ${broker} leads and did not answer in time: the others told what they know`)
 }
 
 export async function alterTopic(context: CommandContext): Promise<number> {
@@ -175,29 +187,37 @@ function summaryOf({ topic, partitions, replicationFactor, config }: Topic): obj
     topic,
     partitions: partitions.length,
     replicas: replicationFactor,
-    records: partitions.reduce((sum, { logStartOffset, highWatermark }) => sum + highWatermark - logStartOffset, 0),
-    bytes: partitions.reduce((sum, { bytes }) => sum + bytes, 0),
+    ...totalsOf(partitions),
     durability: config.find(({ name }) => name === 'durability')?.value,
   }
 }
 
-function partitionRow(topic: string, one: Topic['partitions'][number]): object {
+function partitionRow(topic: string, one: Partition): object {
+  const isLed = one.leader !== undefined
+  const { leader: lastLeader, inSyncReplicas: lastInSync = [] } = one.last ?? {}
+  const isKnown = one.figuresOf !== undefined
+  const known = <T>(figure: T): T | undefined => (isKnown ? figure : undefined)
   return {
     topic,
     partition: one.partition,
-    leader: one.leader,
+    leader: isLed ? one.leader : noneSince(lastLeader === undefined ? [] : [lastLeader]),
     epoch: one.leaderEpoch,
     replicas: one.replicas,
     movingTo: one.movingTo,
-    inSync: one.inSyncReplicas,
-    logStart: one.logStartOffset,
-    highWatermark: one.highWatermark,
-    logEnd: one.logEndOffset,
-    recoveryPoint: one.recoveryPoint,
-    segments: one.segments,
-    bytes: one.bytes,
+    inSync: isLed ? one.inSyncReplicas : noneSince(lastInSync),
+    logStart: known(one.logStartOffset),
+    highWatermark: known(one.highWatermark),
+    logEnd: known(one.logEndOffset),
+    recoveryPoint: known(one.recoveryPoint),
+    segments: known(one.segments),
+    bytes: known(one.bytes),
     state: one.reason === undefined ? one.state : `${one.state} (${one.reason})`,
   }
+}
+
+/** Without a leader nobody knows who is in sync, either: only who was. */
+function noneSince(last: readonly number[]): string {
+  return last.length === 0 ? 'none' : `none (last ${last.join(',')})`
 }
 
 async function printTopic({ output }: CommandContext, topic: Topic): Promise<void> {

@@ -9,7 +9,7 @@ import type { BrokerId } from '../../shared/ids.ts'
 import type { Voter } from '../../shared/voters.ts'
 import type { FenceGrant, LogPosition } from './replication-events.ts'
 import { assert } from '../../shared/assert.ts'
-import { isVoter } from '../../shared/voters.ts'
+import { electionQuorum, isVoter } from '../../shared/voters.ts'
 
 /** What happens when too many replicas may have lost data for a safe election. */
 export type SuspectPolicy =
@@ -41,7 +41,7 @@ export type CampaignVerdict =
 export function fenceQuorum(replicas: number, minInSyncReplicas: number): number {
   assert(minInSyncReplicas >= 1, 'at least the leader holds what is acknowledged')
   assert(minInSyncReplicas <= replicas, 'no more replicas are asked for than there are')
-  return Math.max(replicas - minInSyncReplicas + 1, Math.floor(replicas / 2) + 1)
+  return electionQuorum(replicas, minInSyncReplicas)
 }
 
 /** Negative if a is behind b, positive if it is ahead. */

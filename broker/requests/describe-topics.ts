@@ -50,7 +50,7 @@ function describe(services: RequestServices, topic: TopicDefinition, live: Reado
   }
 }
 
-/** Where the log is another broker's, its offsets are told as 0; the reason says who knows them. */
+/** Where the log is another broker's, its offsets are told as 0, as nobody's. */
 function describePartition(
   services: RequestServices,
   topic: TopicDefinition,
@@ -60,12 +60,15 @@ function describePartition(
   const leadership = leadershipSeen(services, topic.topicId, partition, live)
   const found = services.partitions.find(topic.name, topic.topicId, partition)
   const facts = found?.describe()
+  const { leader, leaderEpoch, replicas = [], inSyncReplicas = [] } = leadership ?? {}
+  const isLed = leader !== undefined || topic.assignment === undefined
   return {
     partition,
-    leader: leadership?.leader,
-    leaderEpoch: leadership?.leaderEpoch,
-    replicas: leadership?.replicas ?? [],
-    inSyncReplicas: leadership?.inSyncReplicas ?? [],
+    leader,
+    leaderEpoch,
+    replicas,
+    // In sync is who keeps up with a leader.
+    inSyncReplicas: isLed ? inSyncReplicas : [],
     logStartOffset: facts?.logStartOffset ?? offset(0),
     highWatermark: facts?.highWatermark ?? offset(0),
     logEndOffset: facts?.logEndOffset ?? offset(0),
@@ -80,6 +83,8 @@ function describePartition(
         }),
     quarantined: facts?.quarantined ?? [],
     movingTo: topic.moves?.[partition]?.map(({ brokerId }) => brokerId),
+    figuresOf: facts === undefined ? undefined : services.brokerId,
+    last: isLed || leaderEpoch === undefined ? undefined : { leader: leadership?.named, inSyncReplicas },
   }
 }
 

@@ -10,7 +10,10 @@ import { minInSyncReplicasOf } from '../storage/log-config.ts'
 import type { RequestServices } from './request-services.ts'
 import { describeReplaced, directoriesNow, replacedDisks, votersOf } from './replaced-disks.ts'
 
-export type KnownLeadership = Omit<Leadership, 'version'>
+export type KnownLeadership = Omit<Leadership, 'version'> & {
+  /** Who led last as far as that is known, whether or not it leads now. */
+  readonly named: BrokerId | undefined
+}
 
 type LiveBrokers = ReadonlySet<BrokerId>
 
@@ -39,7 +42,14 @@ export function leadershipOf(
   const isReachable = leader !== undefined && live.has(leader)
   // One that was started again is named until another one leads.
   const isNotAnyMore = leader === services.brokerId && services.localReplica?.(id, partition)?.isLeading === false
-  return { leader: isReachable && !isNotAnyMore ? leader : undefined, leaderEpoch, replicas, inSyncReplicas }
+  const isBelieved = isReachable && !isNotAnyMore
+  return {
+    leader: isBelieved ? leader : undefined,
+    named: leader ?? agreed.leader,
+    leaderEpoch,
+    replicas,
+    inSyncReplicas,
+  }
 }
 
 /**

@@ -105,6 +105,7 @@ export const describeTopicsResponse = struct({
           leader: optional(int32),
           leaderEpoch: optional(int32),
           replicas: array(int32),
+          /** None where nobody is known to lead. */
           inSyncReplicas: array(int32),
           logStartOffset: count53,
           highWatermark: count53,
@@ -120,6 +121,10 @@ export const describeTopicsResponse = struct({
           quarantined: array(struct({ startOffset: count53, endOffset: count53 })),
           /** The replicas that are wanted, while a move is under way. */
           movingTo: optional(array(int32)),
+          /** The broker whose log the offsets, segments and bytes are of; absent where it has none, and they are 0. */
+          figuresOf: optional(int32),
+          /** Where nobody is known to lead: who did before, and who was in sync then, as far as that is known. */
+          last: optional(struct({ leader: optional(int32), inSyncReplicas: array(int32) })),
         }),
       ),
     }),

@@ -35,6 +35,8 @@ const ORDERS: Topic = {
       reason: undefined,
       quarantined: [],
       movingTo: undefined,
+      figuresOf: 1,
+      last: undefined,
     },
   ],
 }
@@ -137,7 +139,7 @@ describe('the admin port', () => {
       settings: [{ name: 'redis', value: '***', isDefault: false, about: 'URL of the Redis.' }],
     })
     expect(await json('/api/v1/topics')).toMatchObject({
-      topics: [{ topic: 'orders', partitions: 1, replicationFactor: 1, records: 10, bytes: 640, offline: 0 }],
+      topics: [{ topic: 'orders', partitions: 1, replicationFactor: 1, offsets: 10, bytes: 640, offline: 0 }],
     })
     expect(await json('/api/v1/topics/orders')).toMatchObject({ topic: 'orders', config: [{ name: 'durability' }] })
     expect(await json('/api/v1/partitions')).toMatchObject({

@@ -116,7 +116,7 @@ describe('the daemon', () => {
     const metrics = await get('/metrics')
     expect(metrics).toContain('kafka_topic_partition_current_offset{topic="orders",partition="1"} 2\n')
     expect(metrics).toMatch(/^tidemark_records_in_total\{topic="orders"\} 2$/m)
-    expect(JSON.parse(await get('/api/v1/topics'))).toMatchObject({ topics: [{ topic: 'orders', records: 2 }] })
+    expect(JSON.parse(await get('/api/v1/topics'))).toMatchObject({ topics: [{ topic: 'orders', offsets: 2 }] })
     expect(await get('/api/v1/config')).toContain('"data-dir"')
   })
 })
@@ -130,7 +130,7 @@ describe('topics from the command line', () => {
     expect((await run(['topic', 'create', 'orders', '-b', daemon.brokers])).code).toBe(1)
     await ok(daemon, ['topic', 'create', 'orders', '--if-not-exists'])
     await ok(daemon, ['topic', 'create', 'ghost', '--dry-run'])
-    expect(await json(daemon, ['topic', 'list'])).toMatchObject([{ topic: 'orders', partitions: 2, records: 0 }])
+    expect(await json(daemon, ['topic', 'list'])).toMatchObject([{ topic: 'orders', partitions: 2, offsets: 0 }])
     const change = ['-c', 'durability=fsync', '--reset', 'retention.ms']
     expect(await json(daemon, ['topic', 'alter', 'orders', ...change])).toEqual([
       { topic: 'orders', outcome: 'altered' },
@@ -155,7 +155,7 @@ describe('topics from the command line', () => {
       { topic: 'orders', partition: 1, logStartOffset: 2 },
     ])
     expect(await json(daemon, ['offsets', 'orders', '--at', '0'])).toContainEqual(
-      expect.objectContaining({ topic: 'orders', partition: 1, start: 2, end: 3, records: 1, at: 2 }),
+      expect.objectContaining({ topic: 'orders', partition: 1, start: 2, end: 3, offsets: 1, at: 2 }),
     )
     expect(await ok(daemon, ['topic', 'describe', 'orders', '-p'])).toMatch(
       /^TOPIC +PARTITION +LEADER[\s\S]*\norders +1 +1 /,

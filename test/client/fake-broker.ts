@@ -434,6 +434,8 @@ export class FakeBroker {
           reason: undefined,
           quarantined: log.quarantined === undefined ? [] : [log.quarantined],
           movingTo: undefined,
+          figuresOf: undefined,
+          last: undefined,
         })),
       })),
     }

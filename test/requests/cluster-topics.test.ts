@@ -220,6 +220,9 @@ describeWithRedis('topics of a cluster', () => {
     const described = await describeOne(cluster)
     expect(described[partition]).toMatchObject({
       state: 'offline',
+      leader: undefined,
+      inSyncReplicas: [],
+      last: { leader: 2, inSyncReplicas: [2] },
       reason: `no voter is there, and an election needs 1: broker 2 is away; start it, or see tidemark topic recover a -p ${partition}`,
     })
   })
@@ -319,7 +322,11 @@ describeWithRedis('topics of a cluster', () => {
       state: 'online',
       reason: 'broker 3 leads; this broker has no replica',
       logEndOffset: 0,
+      figuresOf: undefined,
+      last: undefined,
     })
+    const own = cluster.topic().assignment?.findIndex(([leader]) => leader === SELF) ?? -1
+    expect((await describeOne(cluster))[own]).toMatchObject({ leader: SELF, figuresOf: SELF })
   })
 })
 
