@@ -240,7 +240,7 @@ class RunningBroker implements Broker {
     const { clock, timers } = this.#environment
     const delayed = new DelayedOperations({ clock, timers, countMax: this.#options.delayedOperationsMax })
     if (isCluster) this.#drainMark = new DrainMark(this.#disk, this.#dataPath)
-    const cluster = isCluster ? this.#startCluster(directory, coordinator, delayed) : undefined
+    const cluster = isCluster ? this.#startCluster(directory, coordinator) : undefined
     const partitions = await this.#startPartitions(directory, coordinator, turnWriter)
     const router = this.#makeRouter(coordinator, partitions, delayed)
     await this.#startListener(router)
@@ -340,14 +340,13 @@ class RunningBroker implements Broker {
     return coordinator
   }
 
-  #startCluster(directory: LogDirectory, coordinator: Coordinator, delayed: DelayedOperations): Cluster {
+  #startCluster(directory: LogDirectory, coordinator: Coordinator): Cluster {
     const cluster = new Cluster({
       brokerId: brokerId(this.#options.brokerId),
       cluster: this.#options.cluster,
       environment: this.#environment,
       directory,
       coordinator,
-      delayed,
       withoutLease: this.#options.coordinatorOutage,
       logger: this.#logger,
       meter: this.#meter,
@@ -466,6 +465,7 @@ class RunningBroker implements Broker {
       await Promise.allSettled([time])
     }
     delayed.expireAll()
+    this.#cluster?.endWaits()
   }
 
   async #join(coordinator: Coordinator): Promise<void> {

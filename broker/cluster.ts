@@ -6,13 +6,13 @@ import type { BrokerId, TopicId } from '../shared/ids.ts'
 import type { Coordinator } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { Meter } from './metrics/meter.ts'
-import type { DelayedOperations } from './replication/delayed-operations.ts'
 import { assertNever } from '../shared/assert.ts'
 import type { Replica } from './replication/replica.ts'
 import type { LocalLeadership, LocalReplica } from './requests/request-services.ts'
 import type { ReplicaRequests } from './requests/requests.ts'
 import type { LogDirectory } from './storage/log-directory.ts'
 import { PeerLinks, type PeerTrouble } from './peers/peer-links.ts'
+import { DelayedOperations } from './replication/delayed-operations.ts'
 import { LeaderElector } from './replication/leader-elector.ts'
 import { LeadershipPublisher } from './replication/leadership-publisher.ts'
 import { ReplicaFetchRequests } from './replication/replica-fetch.ts'
@@ -21,13 +21,15 @@ import { ReplicationGauges } from './replication/replication-metrics.ts'
 import type { VoterChange } from './replication/voter-changes.ts'
 import { Replication } from './replication/replication.ts'
 
+/** Fetches of followers that may wait: a few of each broker. They are apart from the consumers', however many of those wait. */
+const FOLLOWERS_WAITING_MAX = 4_096
+
 export interface ClusterParts {
   readonly brokerId: BrokerId
   readonly cluster: string
   readonly environment: Environment
   readonly directory: LogDirectory
   readonly coordinator: Coordinator
-  readonly delayed: DelayedOperations
   readonly withoutLease: 'serve' | 'stop'
   readonly logger: Logger
   readonly meter: Meter
@@ -36,6 +38,7 @@ export interface ClusterParts {
 export class Cluster {
   readonly replication: Replication
   readonly requests: ReplicaRequests
+  readonly #fetches: ReplicaFetchRequests
   readonly #peers: PeerLinks
   readonly #publisher: LeadershipPublisher
   readonly #fetcher: ReplicaFetcher
@@ -43,7 +46,7 @@ export class Cluster {
   readonly #gauges: ReplicationGauges
 
   constructor(parts: ClusterParts) {
-    const { brokerId, environment, coordinator, directory, delayed, logger, meter } = parts
+    const { brokerId, environment, coordinator, directory, logger, meter } = parts
     const { clock, timers, random } = environment
     const { directoryId, incarnation = 0 } = directory.startFacts
     const common = { brokerId, clock, timers, random, logger, meter, coordinator }
@@ -64,6 +67,7 @@ export class Cluster {
       withoutLease,
     })
     const find = replication.find.bind(replication)
+    const delayed = new DelayedOperations({ clock, timers, countMax: FOLLOWERS_WAITING_MAX })
     const fetches = new ReplicaFetchRequests({ find, delayed, clock })
     const elector = new LeaderElector({
       ...common,
@@ -82,6 +86,7 @@ export class Cluster {
       probeBroker: (request) => elector.probeBroker(request),
     }
     this.#gauges = new ReplicationGauges({ ...common, replicas: () => replication.all() })
+    this.#fetches = fetches
     this.#peers = peers
     this.#publisher = publisher
     this.#fetcher = fetching
@@ -126,6 +131,11 @@ export class Cluster {
   /** Has the others lead what is led here; resolves when that is done, or has taken too long. */
   async handOver(): Promise<void> {
     await this.#elector.prepareStop()
+  }
+
+  /** Answers every follower that waits. */
+  endWaits(): void {
+    this.#fetches.endWaits()
   }
 
   /** After the partitions. */
