@@ -85,8 +85,11 @@ function extend(before: Replicas, request: CandidateRequest): Replicas {
   return { assignment, directories: { ...before.directories, ...directories } }
 }
 
+/** What every broker has, or is to have where a move is under way. */
 export function loadOf({ topics }: Coordinator): Map<BrokerId, BrokerLoad> {
   const assignments: Assignment[] = []
-  for (const { assignment } of topics.list()) if (assignment !== undefined) assignments.push(assignment)
+  for (const { assignment = [], moves } of topics.list()) {
+    assignments.push(assignment.map((row, partition) => moves?.[partition]?.map((voter) => voter.brokerId) ?? row))
+  }
   return countLoad(assignments)
 }
