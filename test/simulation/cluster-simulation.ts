@@ -388,6 +388,8 @@ class ClusterSimulation {
   async #stopInOrder(): Promise<void> {
     this.#isStopping = true
     for (const broker of this.#brokers) {
+      // Its last restart may not be over.
+      if (!(await this.#stage.until(`${broker.host} serves`, () => broker.isServing, QUIET_MS))) return
       let timers: number | undefined
       broker.stop((left) => {
         timers = left
