@@ -226,7 +226,8 @@ class RedisCoordinator implements Coordinator {
     if (!this.#session.lease.isValidAt(nowMs)) {
       return { isOk: false, detail: `redis ${where}: the session has expired and has not been taken anew` }
     }
-    const { republishing } = this.#mirror
+    const { republishing, unkept } = this.#mirror
+    if (unkept !== undefined) return { isOk: true, detail: `redis ${where}; ${unkept}` }
     if (republishing === undefined) return { isOk: true, detail: `redis ${where}` }
     const heard = republishing.length === 0 ? 'none' : republishing.join(', ')
     return { isOk: true, detail: `redis ${where} is being filled again; brokers that have done so: ${heard}` }
@@ -407,6 +408,7 @@ class RedisCatalogue implements TopicCatalogue {
 
   async change(requestId: string, id: TopicId, expectedVersion: number, change: TopicChange): Promise<TopicOutcome> {
     if (this.get(id)?.version !== expectedVersion) await this.#mirror.sync()
+    this.#checkKept(id)
     const current = this.get(id)
     // Another version than the expected one makes a conflict, so what it would be changed to does not matter.
     const next = current === undefined ? '' : topicText(changedTopic(current, change, expectedVersion + 1))
@@ -418,14 +420,22 @@ class RedisCatalogue implements TopicCatalogue {
     const outcome = await this.#outcomeOf(
       await this.#mirror.change(DELETE_TOPIC, [], [hashOf('delete', requestId), id]),
     )
+    this.#checkKept(id)
     if (outcome.kind === 'done' && this.get(id) !== undefined) throw forgotten(outcome.topic)
     return outcome
+  }
+
+  /** @throws what this broker's store has thrown where it does not have the topic as it is in the cluster */
+  #checkKept(id: TopicId): void {
+    const why = this.#mirror.whyNotKept(id)
+    if (why !== undefined) throw why
   }
 
   /** Redis may have lost it again before this broker's disk had it: then it is not known whether it will be. */
   #kept(outcome: TopicOutcome): TopicOutcome {
     if (outcome.kind !== 'done') return outcome
     const { topic } = outcome
+    this.#checkKept(topic.topicId)
     const { topics, tombstones } = this.#mirror.view
     const isKept = (topics.get(topic.topicId)?.version ?? -1) >= topic.version || tombstones.has(topic.topicId)
     if (!isKept) throw forgotten(topic)

@@ -1,29 +1,30 @@
 // Keeps this broker's view of the cluster in step with Redis, and Redis in step with what the brokers know when it has
-// forgotten something. Owns the order of reading, judging, republishing and telling; the rules are in redis-watch.ts and
-// redis-view.ts, the changes themselves in the scripts.
+// forgotten something. Owns the order of reading, judging, republishing and telling; the rules are in redis-watch.ts,
+// redis-view.ts and redis-merge.ts, the changes themselves in the scripts.
 //
 // Invariants: one synchronisation at a time; a topic is in the view only once this broker's own store has it, unless another
-// one has its name there; the cursor moves only past what has been taken in, so that a failing store is tried again.
+// one has its name there; the cursor moves only past what has been taken in, or stands among the topics that the store did
+// not keep, which are tried again.
 
 import { TidemarkError } from '../../shared/errors.ts'
-import type { BrokerId } from '../../shared/ids.ts'
+import type { BrokerId, TopicId } from '../../shared/ids.ts'
 import { brokerId, topicId } from '../../shared/ids.ts'
 import type { ClusterChange, CoordinatorContext, OnDisk, TopicDefinition } from './coordinator.ts'
 import type { RedisLink } from './redis-connection.ts'
 import type { RedisKeys } from './redis-keys.ts'
+import { leadershipFrom, listOf, memberFrom, partitionFrom, textsOf, topicFrom } from './redis-records.ts'
 import {
-  leadershipFrom,
-  leadershipText,
-  listOf,
-  memberFrom,
-  memberText,
-  partitionFrom,
-  textsOf,
-  topicFrom,
-  topicText,
-} from './redis-records.ts'
+  betterThan,
+  lostLeaderships,
+  lostMembers,
+  lostTopics,
+  type Merged,
+  nameOf,
+  objectsFrom,
+  type RedisObject,
+} from './redis-merge.ts'
 import { BEGIN_HISTORY, MERGE, READ, REPUBLISHED, type RedisScript } from './redis-scripts.ts'
-import { ClusterView, isNewer } from './redis-view.ts'
+import { ClusterView } from './redis-view.ts'
 import { judge, type RedisCounts, type RedisHead } from './redis-watch.ts'
 
 export interface MirrorOptions {
@@ -37,13 +38,10 @@ export interface MirrorOptions {
   readonly onHistory: () => void
 }
 
-interface RedisObject {
-  readonly kind: 'topic' | 'leadership' | 'broker'
-  readonly id: string
-  readonly version: number
-  /** undefined for what is gone. */
-  readonly value: string | undefined
-  readonly isDeleted: boolean
+/** A topic, or a change or deletion of one, that this broker's store has refused. */
+interface UnkeptTopic {
+  readonly object: RedisObject
+  readonly error: TidemarkError
 }
 
 interface Reading {
@@ -56,14 +54,10 @@ interface Reading {
 const OBJECTS_PER_READ_MAX = 1_000
 const OBJECTS_PER_MERGE_MAX = 500
 const READINGS_UNCOUNTED_MAX = 9
+/** How often the store is asked again to keep what it has refused. */
+const KEEP_AGAIN_MS = 1_000
 /** Redis may change under every step; after this many it is left to the next time. */
 const STEPS_MAX = 12
-const KINDS = new Map([
-  ['t', 'topic'],
-  ['p', 'leadership'],
-  ['b', 'broker'],
-] as const)
-
 export class RedisMirror {
   readonly view = new ClusterView()
   readonly #options: MirrorOptions
@@ -74,6 +68,9 @@ export class RedisMirror {
   #countedVersion = 0
   #readingsUncounted = 0
   #republishing: readonly string[] | undefined
+  /** By topic id. */
+  readonly #unkept = new Map<string, UnkeptTopic>()
+  #keepAgainAt = 0
   #hasFailed = false
   #isStopped = false
   /** Monotonic milliseconds until which sessions that Redis does not have may only be late. */
@@ -102,9 +99,23 @@ export class RedisMirror {
     return this.#republishing
   }
 
+  /** Why this broker does not have the topic as Redis has it; undefined if it has. */
+  whyNotKept(id: TopicId): TidemarkError | undefined {
+    return this.#unkept.get(id)?.error
+  }
+
+  /** What this broker's store has refused, in words; undefined for nothing. */
+  get unkept(): string | undefined {
+    const [first] = this.#unkept.values()
+    if (first === undefined) return undefined
+    const others = this.#unkept.size === 1 ? '' : ` and ${this.#unkept.size - 1} more`
+    return `${nameForPeople(first.object)}${others} cannot be kept here as it is in the cluster (${first.error.message})`
+  }
+
   /**
    * Takes in what is new, and republishes if Redis has lost something. Resolves when everything is in the view that was
-   * in Redis at the call. @throws COORDINATOR_NOT_AVAILABLE, COORDINATOR_NOT_USABLE, and what the store throws
+   * in Redis at the call, but for topics of which `whyNotKept` says why. @throws COORDINATOR_NOT_AVAILABLE,
+   * COORDINATOR_NOT_USABLE
    */
   sync(): Promise<void> {
     this.#next ??= this.#running.then(() => {
@@ -167,6 +178,7 @@ export class RedisMirror {
           break
       }
       const knewBefore = this.view.members.size
+      await this.#keepAgain()
       const outdated = await this.#takeIn(reading.objects)
       if (outdated.length > 0) {
         // Lost, and put back by a broker that has missed what came after.
@@ -275,22 +287,24 @@ export class RedisMirror {
     for (let since = 0; ; reading = await this.#read(since, false)) {
       if (reading.head.history !== head.history || reading.head.life !== head.life) return
       for (const object of reading.objects) {
-        objects.set(`${object.kind} ${object.id}`, object)
+        objects.set(nameOf(object), object)
         since = object.version
       }
       if (reading.objects.length < OBJECTS_PER_READ_MAX) break
     }
     await this.#keepClusterId(reading.head.clusterId)
-    const lost = this.#lostTopics(objects, reading.head)
+    const lost = lostTopics(this.view, objects, reading.head)
     if (lost.length > 0 && !reading.head.isRepublishing) {
       await this.#beginHistory(reading.head, 'it lacks topics that this broker knows')
       return
     }
-    const merge = [...lost, ...this.#lostMembers(objects, reading.head), ...this.#lostLeaderships(objects)]
+    const members = lostMembers(this.view, objects, reading.head)
+    const merge = [...lost, ...members, ...lostLeaderships(this.view, objects)]
     if (!(await this.#merge(reading.head, merge))) return
     if (merge.length > 0) context.logger.info({ objects: merge.length }, 'republished to Redis what it lacked')
     // In another history the deletion of a topic may stand behind the next one of its name.
     const all = [...objects.values()]
+    this.#unkept.clear()
     await this.#takeIn([...all.filter(({ isDeleted }) => isDeleted), ...all.filter(({ isDeleted }) => !isDeleted)])
     if (this.#history !== undefined) this.#expectSessions(this.#options.sessionTtlMs)
     const isFirst = this.#history === undefined
@@ -315,41 +329,8 @@ export class RedisMirror {
     }
   }
 
-  #lostTopics(objects: ReadonlyMap<string, RedisObject>, { isRepublishing }: RedisHead): string[][] {
-    const lost: string[][] = []
-    // Deletions first: a topic may have been made anew under the name. Redis forgets old tombstones by itself. One is missed while its topic lives, or when a broker that still has the
-    // topic may be about to put it back.
-    for (const id of this.view.tombstones) {
-      const found = objects.get(`topic ${id}`)
-      const isMissed = isRepublishing ? found?.isDeleted !== true : found?.value !== undefined
-      if (isMissed) lost.push(['tombstone', id, ''])
-    }
-    for (const topic of this.view.topics.values()) {
-      const found = objects.get(`topic ${topic.topicId}`)
-      if (found?.isDeleted === true) continue
-      if (found?.value === undefined || topicFrom(found.value).version < topic.version) {
-        lost.push(['topic', topic.topicId, topicText(topic)])
-      }
-    }
-    return lost
-  }
-
-  #lostMembers(objects: ReadonlyMap<string, RedisObject>, head: RedisHead): string[][] {
-    if (!head.isRepublishing) return []
-    const members = [...this.view.members].filter(([id]) => objects.get(`broker ${id}`)?.value === undefined)
-    return members.map(([id, member]) => ['broker', String(id), memberText(member)])
-  }
-
-  #lostLeaderships(objects: ReadonlyMap<string, RedisObject>): string[][] {
-    const newer = [...this.view.leaderships].filter(([key, mine]) => {
-      const text = objects.get(`leadership ${key}`)?.value
-      return text === undefined || isNewer(mine, leadershipFrom(text))
-    })
-    return newer.map(([key, record]) => ['leadership', key, leadershipText(record)])
-  }
-
   /** Whether Redis still was the one that was read. */
-  async #merge(head: RedisHead, objects: readonly (readonly string[])[]): Promise<boolean> {
+  async #merge(head: RedisHead, objects: readonly Merged[]): Promise<boolean> {
     const { link, keys, context } = this.#options
     for (let start = 0; start < objects.length; start += OBJECTS_PER_MERGE_MAX) {
       const part = objects.slice(start, start + OBJECTS_PER_MERGE_MAX)
@@ -367,11 +348,11 @@ export class RedisMirror {
   }
 
   /** Answers what is known better here, as it is merged. */
-  async #takeIn(objects: readonly RedisObject[]): Promise<string[][]> {
-    const outdated: string[][] = []
+  async #takeIn(objects: readonly RedisObject[]): Promise<Merged[]> {
+    const outdated: Merged[] = []
     for (const object of objects) {
       if (this.#isStopped) throw this.#unavailable('is not used any more')
-      const better = this.#betterThan(object)
+      const better = betterThan(this.view, object)
       if (better !== undefined) outdated.push(better)
       if (object.kind === 'topic') await this.#takeInTopic(object)
       else if (object.kind === 'broker') this.#takeInMember(object)
@@ -383,36 +364,50 @@ export class RedisMirror {
     return outdated
   }
 
-  /** What is known here of the same thing, if that is newer than what Redis has. */
-  #betterThan({ kind, id, value, isDeleted }: RedisObject): string[] | undefined {
-    if (isDeleted || value === undefined || kind === 'broker') return undefined
-    if (kind === 'leadership') {
-      const mine = this.view.leaderships.get(id)
-      return mine !== undefined && isNewer(mine, leadershipFrom(value)) ? [kind, id, leadershipText(mine)] : undefined
+  /** News of leaders and members do not wait for one that cannot be kept. */
+  async #takeInTopic(object: RedisObject): Promise<void> {
+    const { id, version } = object
+    try {
+      const changes = await this.#keepTopic(object)
+      this.#unkept.delete(id)
+      for (const change of changes) this.#options.notify(change)
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+      const isTold = this.#unkept.get(id)?.object.version === version
+      this.#unkept.set(id, { object, error })
+      if (isTold) return
+      this.#keepAgainAt = this.#options.context.clock.monotonic() + KEEP_AGAIN_MS
+      const fields = { topic: nameForPeople(object), error: error.message }
+      this.#options.context.logger.error(
+        fields,
+        'a topic cannot be kept here as it is in the cluster; it is tried again',
+      )
     }
-    const topic = topicFrom(value)
-    if (this.view.tombstones.has(topic.topicId)) return ['tombstone', id, '']
-    const mine = this.view.topics.get(topic.topicId)
-    return mine !== undefined && mine.version > topic.version ? [kind, id, topicText(mine)] : undefined
   }
 
-  async #takeInTopic({ id, value, isDeleted }: RedisObject): Promise<void> {
+  async #keepAgain(): Promise<void> {
+    const nowMs = this.#options.context.clock.monotonic()
+    if (this.#unkept.size === 0 || nowMs < this.#keepAgainAt) return
+    this.#keepAgainAt = nowMs + KEEP_AGAIN_MS
+    for (const { object } of [...this.#unkept.values()]) await this.#takeInTopic(object)
+  }
+
+  /** Answers what has changed by it. @throws what the store throws */
+  async #keepTopic({ id, value, isDeleted }: RedisObject): Promise<ClusterChange[]> {
     const { store } = this.#options.context
     if (isDeleted) {
       const deleted = topicId(id)
       if (this.view.topics.has(deleted)) await store.remove(deleted)
       const topic = this.view.deleteTopic(deleted)
-      if (topic !== undefined) this.#options.notify({ kind: 'topic-deleted', topic })
-      return
+      return topic === undefined ? [] : [{ kind: 'topic-deleted', topic }]
     }
-    if (value === undefined) return
-    const topic = topicFrom(value)
-    if (!this.view.isNewerTopic(topic)) return
+    const topic = value === undefined ? undefined : topicFrom(value)
+    if (topic === undefined || !this.view.isNewerTopic(topic)) return []
     const isNew = !this.view.topics.has(topic.topicId)
     await this.#store(topic)
     const homeless = this.view.keepTopic(topic)
-    if (homeless !== undefined) this.#options.notify({ kind: 'topic-deleted', topic: homeless })
-    this.#options.notify({ kind: isNew ? 'topic-created' : 'topic-changed', topic })
+    const change: ClusterChange = { kind: isNew ? 'topic-created' : 'topic-changed', topic }
+    return homeless === undefined ? [change] : [{ kind: 'topic-deleted', topic: homeless }, change]
   }
 
   /** Where another topic has the name on this disk, which Redis does not know, this one has no replicas here. */
@@ -422,6 +417,8 @@ export class RedisMirror {
       await store.put(topic)
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.code !== 'TOPIC_ALREADY_EXISTS') throw error
+      // Perhaps the one that is there could not be deleted yet.
+      if ([...this.#unkept.values()].some(({ object }) => object.isDeleted)) throw error
       const { topicId: id, name } = topic
       logger.error(
         { topicId: id, topic: name },
@@ -474,20 +471,6 @@ export class RedisMirror {
   }
 }
 
-function objectsFrom(texts: readonly string[]): readonly RedisObject[] {
-  const objects: RedisObject[] = []
-  for (let index = 0; index + 2 < texts.length; index += 3) {
-    const [member = '', version = '', value = ''] = texts.slice(index, index + 3)
-    const kind = KINDS.get(member.slice(0, 1) as 't' | 'p' | 'b')
-    if (kind === undefined) throw new TidemarkError('COORDINATOR_NOT_USABLE', `Redis holds an unknown record ${member}`)
-    const isDeleted = kind === 'topic' && value === '-'
-    objects.push({
-      kind,
-      id: member.slice(2),
-      version: Number(version),
-      value: value === '' || isDeleted ? undefined : value,
-      isDeleted,
-    })
-  }
-  return objects
+function nameForPeople({ id, value }: RedisObject): string {
+  return value === undefined ? `the deletion of topic ${id}` : `topic ${topicFrom(value).name}`
 }
