@@ -3,23 +3,11 @@
 import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
-import { type BrokerSession, withBrokers } from './broker-session.ts'
+import { withBrokers } from './broker-session.ts'
+import { askHealth, changes, type Check, type Health, healthFrom } from './cluster-health.ts'
 import { askEach } from './each-broker.ts'
 import { describeError } from './error-lines.ts'
 import { printValue } from './output.ts'
-
-interface Check {
-  readonly name: string
-  readonly isOk: boolean
-  readonly detail: string
-}
-
-interface Health {
-  readonly isHealthy: boolean
-  readonly checks: readonly Check[]
-}
-
-const LEADERS = 'leaders'
 
 const WATCH_INTERVAL_MS = 1_000
 
@@ -54,6 +42,8 @@ export async function clusterInfo(context: CommandContext): Promise<number> {
     bytes: held.get(brokerId),
   }))
   context.note(`cluster ${info.cluster}; * administers topics`)
+  const away = info.checks.find(({ name, isOk }) => name === 'brokers' && !isOk)
+  if (away !== undefined) context.note(away.detail)
   await printValue(output, rows, format)
   return 0
 }
@@ -62,48 +52,23 @@ export async function clusterHealth(context: CommandContext): Promise<number> {
   const { arguments: args, signal } = context
   const isWatching = args.isOn('watch') || args.isOn('exit-when-healthy')
   if (!isWatching) {
-    const health = await askHealth(context)
-    await printHealth(context, health)
+    const health = await withBrokers(context, askHealth)
+    await printHealth(context, health, health.checks)
     return health.isHealthy ? 0 : 1
   }
   const watched = new WatchedBroker(context)
-  let shown: string | undefined
+  let shown: Health | undefined
   while (!signal.aborted) {
     const health = await watched.health()
-    const state = stateOf(health)
-    if (state !== shown) await printHealth(context, health, args.isOn('watch') ? systemClock.now() : undefined)
-    shown = state
+    const changed = changes(shown, health)
+    if (changed !== undefined) {
+      await printHealth(context, health, changed, args.isOn('watch') ? systemClock.now() : undefined)
+      shown = health
+    }
     if (health.isHealthy && args.isOn('exit-when-healthy')) return 0
     await sleep(systemTimers, WATCH_INTERVAL_MS, signal)
   }
   return 0
-}
-
-async function askHealth(context: CommandContext, brokers?: string): Promise<Health> {
-  const checks = await withBrokers(context, checksOf, brokers)
-  return { isHealthy: checks.every(({ isOk }) => isOk), checks }
-}
-
-async function checksOf(session: BrokerSession): Promise<readonly Check[]> {
-  const { checks, brokers: members } = await session.ask('clusterInfo', {})
-  const leaders = checks.find(({ name }) => name === LEADERS)
-  if (leaders?.isOk !== true) return checks
-  const seen = await leaderlessElsewhere(session, membersOf(members))
-  return seen === undefined ? checks : checks.map((check) => (check === leaders ? seen : check))
-}
-
-/**
- * That a leader which is named does not lead is known only where there is a replica: every broker that answers soon is
- * asked. The first by its number that knows of a partition without a leader; undefined where none does.
- */
-async function leaderlessElsewhere(session: BrokerSession, members: readonly number[]): Promise<Check | undefined> {
-  if (members.length < 2) return undefined
-  // Who is away is told by other checks.
-  for (const [broker, { checks }] of await askEach(session, members, 'clusterInfo', {})) {
-    const leaders = checks.find(({ name }) => name === LEADERS)
-    if (leaders?.isOk === false) return { ...leaders, detail: `${leaders.detail}; as broker ${broker} sees it` }
-  }
-  return undefined
 }
 
 function membersOf(brokers: readonly { readonly brokerId: number }[]): readonly number[] {
@@ -126,26 +91,22 @@ class WatchedBroker {
     const details: string[] = []
     for (let tries = 0; tries < this.#brokers.length; tries += 1) {
       try {
-        return await askHealth(this.#context, this.#brokers[this.#at])
+        return await withBrokers(this.#context, askHealth, this.#brokers[this.#at])
       } catch (error) {
         if (!(error instanceof TidemarkError) || this.#context.signal.aborted) throw error
         details.push(describeError(error).line)
         this.#at = (this.#at + 1) % this.#brokers.length
       }
     }
-    return { isHealthy: false, checks: [{ name: 'answer', isOk: false, detail: details.join('; ') }] }
+    return healthFrom([{ name: 'answer', isOk: false, detail: details.join('; ') }])
   }
 }
 
-/** Without the times that go on by themselves. */
-function stateOf({ checks }: Health): string {
-  return JSON.stringify(checks).replaceAll(/\b\d+(\.\d+)? ?(ms|s|seconds|min)\b/g, '')
-}
-
-/** With the time where it is one of several. */
+/** With the time where it is one of several; programs get all checks, whichever are shown. */
 async function printHealth(
   { arguments: args, output }: CommandContext,
   { isHealthy, checks }: Health,
+  shown: readonly Check[],
   at?: number,
 ): Promise<void> {
   const time = at === undefined ? undefined : `${new Date(at).toISOString().slice(0, 19)}Z`
@@ -154,6 +115,6 @@ async function printHealth(
     return await printValue(output, { ...(time === undefined ? {} : { time }), healthy: isHealthy, checks }, format)
   const word = isHealthy ? 'healthy' : 'not healthy'
   await output.line(time === undefined ? word : `${word} at ${time}`)
-  const rows = checks.map(({ name, isOk, detail }) => ({ check: name, verdict: isOk ? 'ok' : 'bad', detail }))
+  const rows = shown.map(({ name, isOk, detail }) => ({ check: name, verdict: isOk ? 'ok' : 'bad', detail }))
   if (rows.length > 0) await printValue(output, rows, format)
 }

@@ -144,6 +144,7 @@ describe('help, version and completion go to the output stream', () => {
     ['--help', /Commands:[\s\S]*tidemark start[\s\S]*tidemark bench/],
     ['topic --help', /tidemark topic create[\s\S]*tidemark topic trim/],
     ['produce --help', /--key-separator[\s\S]*Examples:/],
+    ['topic describe --help', /^ +-v, --verbose [\s\S]*^ +-q, --quiet /m],
     ['start --help', /--log-retention-ms [^[]*\[string\] \[default: 7d\]/],
     ['--version', /^\d+\.\d+\.\d+/],
     ['completion', /_tidemark_yargs_completions/],
