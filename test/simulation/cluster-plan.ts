@@ -121,7 +121,7 @@ function spareReplicas({ replication }: WorkloadTopic): number {
 
 /** As for one broker, but crumbs of bytes more seldom: they cost the most, and teach little about replicas. */
 function clusterNetworkOf(random: Random): NetworkProfile {
-  const hasCrumbs = random.integer(8) === 0
+  const hasCrumbs = random.integer(24) === 0
   const network = networkOf(random)
   if (hasCrumbs) return network
   const { segmentBytesMax, readBytesMax } = network

@@ -4,7 +4,8 @@
 //
 // While an event's promises run out nothing else may happen: whatever a process waits for must be an event of this queue.
 // Whatever waits for a settled promise is let run by the queue of ticks, which costs a tenth of a turn of the real event
-// loop. Once in some events the loop turns, too: that is when a rejection that nobody handles is noticed.
+// loop. Once in some events the loop turns, too: that is when a rejection that nobody handles is noticed. An event that is
+// said to be quiet settles no promise and runs nothing of any process, so nothing is let run out behind it.
 
 import { nextTick } from 'node:process'
 import { setImmediate } from 'node:timers'
@@ -13,11 +14,13 @@ import { assert } from '../../shared/assert.ts'
 export interface ScheduledEvent {
   readonly atMs: number
   readonly id: number
+  /** It moves something on its way, and no process hears of it yet. */
+  readonly isQuiet: boolean
   /** undefined once it has been run or cancelled. */
   run: (() => void) | undefined
 }
 
-const EVENTS_PER_TURN = 8
+const STEPS_PER_TURN = 64
 
 export class Scheduler {
   nowMs = 0
@@ -32,21 +35,32 @@ export class Scheduler {
     return this.#events
   }
 
-  at(atMs: number, run: () => void): ScheduledEvent {
+  at(atMs: number, run: () => void, isQuiet = false): ScheduledEvent {
     assert(!Number.isNaN(atMs), 'an event has a moment')
-    const event = { atMs: Math.max(atMs, this.nowMs), id: ++this.#lastId, run }
+    const event = { atMs: Math.max(atMs, this.nowMs), id: ++this.#lastId, isQuiet, run }
     this.#push(event)
     return event
   }
 
-  after(delayMs: number, run: () => void): ScheduledEvent {
-    return this.at(this.nowMs + delayMs, run)
+  after(delayMs: number, run: () => void, isQuiet = false): ScheduledEvent {
+    return this.at(this.nowMs + delayMs, run, isQuiet)
   }
 
   /** Runs events until `isDone` says so after one, or the next one lies beyond `untilMs`. False: it was not done by then. */
   async run(isDone: () => boolean, untilMs: number): Promise<boolean> {
     await turn()
-    while (!isDone()) {
+    for (let steps = 1; ; steps++) {
+      const outcome = this.#step(isDone, untilMs)
+      if (outcome !== undefined) return outcome
+      await (steps % STEPS_PER_TURN === 0 ? turn() : settled())
+      this.afterEvent()
+    }
+  }
+
+  /** Runs events up to the first that is not quiet. Undefined: there was one. */
+  #step(isDone: () => boolean, untilMs: number): boolean | undefined {
+    if (isDone()) return true
+    for (;;) {
       const next = this.#heap[0]
       if (next === undefined || next.atMs > untilMs) return false
       this.#pop()
@@ -56,10 +70,8 @@ export class Scheduler {
       this.nowMs = next.atMs
       this.#events += 1
       run()
-      await (this.#events % EVENTS_PER_TURN === 0 ? turn() : settled())
-      this.afterEvent()
+      if (!next.isQuiet) return undefined
     }
-    return true
   }
 
   #push(event: ScheduledEvent): void {
@@ -102,9 +114,11 @@ function isBefore(one: ScheduledEvent, other: ScheduledEvent): boolean {
 
 /** Everything that waits for a settled promise has run when this resolves. */
 function settled(): Promise<void> {
-  return new Promise((resolve) => {
-    nextTick(resolve)
-  })
+  return new Promise(resolveAtTick)
+}
+
+function resolveAtTick(resolve: () => void): void {
+  nextTick(resolve)
 }
 
 /** The same, and the event loop has turned. */

@@ -42,6 +42,8 @@ export interface ConnectionWay {
 /** Above this a write answers false, as a stream of Node does. */
 const HIGH_WATER_BYTES = 16 * 1024
 const USED_UP = 0xa5
+/** What lies between two processes runs nothing of either. */
+const IS_QUIET = true
 
 type Segment =
   { readonly kind: 'bytes'; readonly bytes: Uint8Array } | { readonly kind: 'end' } | { readonly kind: 'reset' }
@@ -248,10 +250,12 @@ export class SimEnd {
   #takeLater(): void {
     if (this.#isTakeScheduled) return
     this.#isTakeScheduled = true
-    this.#network.scheduler.after(0, () => {
-      this.#isTakeScheduled = false
-      if (this.#state === 'open') this.#take()
-    })
+    this.#network.scheduler.after(0, this.#takeNow, IS_QUIET)
+  }
+
+  readonly #takeNow = (): void => {
+    this.#isTakeScheduled = false
+    if (this.#state === 'open') this.#take()
   }
 
   #take(): void {
@@ -310,9 +314,10 @@ export class SimEnd {
     }
     this.#lastArrivalMs = atMs
     const era = this.#era
-    scheduler.at(atMs, () => {
+    const arrive = (): void => {
       if (era === this.#era) this.#arrive(segment)
-    })
+    }
+    scheduler.at(atMs, arrive, IS_QUIET)
   }
 
   #arrive(segment: Segment): void {

@@ -385,16 +385,19 @@ export class SimDisk implements Disk {
     }
     await this.#syncLatency()
     this.#step('synced', path)
+    const hasLost = node.effects.some(({ isLost }) => isLost)
     for (const effect of covered) {
       if (effect.isLost) continue
       if (effect.bytes === undefined) node.durable.resize(Math.min(effect.position, node.durable.length))
       else node.durable.write(effect.position, effect.bytes)
       node.syncedNumber = Math.max(node.syncedNumber, effect.number + 1)
+      if (!hasLost) continue
       node.effects = node.effects.filter(
         (other) => !other.isLost || other.number > effect.number || isApart(other, effect),
       )
     }
-    node.effects = node.effects.filter((effect) => effect.isLost || !covered.includes(effect))
+    const isCovered = new Set(covered)
+    node.effects = node.effects.filter((effect) => effect.isLost || !isCovered.has(effect))
   }
 
   /** For SimFile. */
@@ -406,7 +409,7 @@ export class SimDisk implements Disk {
   }
 
   #append(node: SimFileNode, path: string, buffers: readonly Uint8Array[], kind: 'append' | 'write'): void {
-    const bytes = Uint8Array.from(Buffer.concat(buffers))
+    const bytes = new Uint8Array(Buffer.concat(buffers))
     let fault = kind === 'append' ? this.#look('append', path, bytes) : undefined
     const freeBytes = this.capacityBytes - this.#usedBytes
     if (fault === undefined && bytes.length > freeBytes) fault = { code: 'ENOSPC', bytesDone: Math.max(0, freeBytes) }
@@ -517,7 +520,11 @@ export class SimDisk implements Disk {
 
   #parent(path: string, operation: string): { directory: SimDirectoryNode; name: string } {
     const names = namesOf(path)
-    return { name: names.pop() ?? '', directory: this.#directory(`/${names.join('/')}`, operation) }
+    let node: SimNode | undefined = this.#root
+    for (const name of names.slice(0, -1)) node = node?.kind === 'directory' ? node.current.get(name) : undefined
+    if (node === undefined) throw new DiskError('ENOENT', operation, path)
+    if (node.kind !== 'directory') throw new DiskError('ENOTDIR', operation, path)
+    return { name: names.at(-1) ?? '', directory: node }
   }
 }
 
@@ -717,8 +724,18 @@ function copyDirectory(node: SimDirectoryNode, copies: Map<SimNode, SimNode>): S
   return copy
 }
 
-function namesOf(path: string): string[] {
-  return path.split('/').filter((name) => name !== '' && name !== '.')
+const NAMES_KEPT = 2_000
+const namesByPath = new Map<string, readonly string[]>()
+
+/** Of few paths, again and again. */
+function namesOf(path: string): readonly string[] {
+  let names = namesByPath.get(path)
+  if (names === undefined) {
+    names = path.split('/').filter((name) => name !== '' && name !== '.')
+    if (namesByPath.size >= NAMES_KEPT) namesByPath.clear()
+    namesByPath.set(path, names)
+  }
+  return names
 }
 
 /** The result of an act as a promise: a failure at once rejects instead of throwing. */

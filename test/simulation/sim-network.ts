@@ -73,7 +73,7 @@ export class SimNetwork implements ConnectionWay {
   }
 
   isCut(from: string, to: string): boolean {
-    return this.#cuts.has(`${from}>${to}`)
+    return this.#cuts.size > 0 && this.#cuts.has(`${from}>${to}`)
   }
 
   isDark(host: string): boolean {

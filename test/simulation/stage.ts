@@ -44,12 +44,16 @@ export class Stage {
 
   /** Plays; a rejection that nobody handles meanwhile is a fault. */
   async watch(play: () => Promise<void>): Promise<void> {
+    const { stackTraceLimit } = Error
+    // Thousands of refusals are made and forgotten; where they came from is shown by the run with its trace.
+    if (!this.#isTraced) Error.stackTraceLimit = 0
     const onRejection = (error: unknown): void =>
       this.fail('crash', `a rejection that nobody handled: ${textOf(error)}`)
     process.on('unhandledRejection', onRejection)
     try {
       await play()
     } finally {
+      Error.stackTraceLimit = stackTraceLimit
       process.off('unhandledRejection', onRejection)
     }
   }
