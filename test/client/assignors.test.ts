@@ -179,7 +179,7 @@ describe('every way of sharing out', () => {
         for (const { kind, count } of steps) {
           const before = members
           if (kind === 'come') {
-            members = [...members, ...Array.from({ length: count }, () => member(`m${nextId++}`, names))]
+            members = members.concat(Array.from({ length: count }, () => member(`m${nextId++}`, names)))
           } else if (kind === 'go') members = members.slice(Math.min(count, members.length - 1))
           else topics.set('a', (topics.get('a') ?? 0) + count)
           const shares = settle(members, topics)
