@@ -189,15 +189,19 @@ function explainReplica({ stopReason, role, state, identity, leader, partition }
       const missing = identity.assignment.filter((id) => !inSyncReplicas.includes(id))
       if (!state.hasEnoughInSync) {
         const { minInSyncReplicas } = identity
-        return `${inSyncReplicas.length} in sync, min.insync.replicas is ${minInSyncReplicas}: brokers ${missing.join(', ')} do not keep up`
+        return `${inSyncReplicas.length} in sync, min.insync.replicas is ${minInSyncReplicas}: ${laggards(missing)}`
       }
       const isStuck = !state.isLatestKnown && partition.log.logEndOffset > highWatermark
       if (isStuck) return `waiting for ${identity.minInSyncReplicas} replicas to hold what this leader begins with`
-      return missing.length === 0 ? undefined : `brokers ${missing.join(', ')} do not keep up`
+      return missing.length === 0 ? undefined : laggards(missing)
     }
     default:
       return assertNever(role)
   }
+}
+
+function laggards(missing: readonly number[]): string {
+  return missing.length === 1 ? `broker ${missing[0]} does not keep up` : `brokers ${missing.join(', ')} do not keep up`
 }
 
 /** The topics of a broker that was alone until now have one replica each: here. @throws DISK_FULL, STORAGE_ERROR */

@@ -20,6 +20,7 @@ export interface Health {
 const OF_THE_CLUSTER: ReadonlySet<string> = new Set(['brokers', 'leaders', 'replicas', 'writes', 'moves', 'disks'])
 /** The broker that is asked tells its state in words that change by themselves. */
 const COORDINATOR = 'coordinator'
+const CONNECTIONS = 'connections'
 
 export async function askHealth(session: BrokerSession): Promise<Health> {
   const { checks, brokers } = await session.ask('clusterInfo', {})
@@ -76,8 +77,9 @@ export function changes(before: Health | undefined, now: Health): readonly Check
   return now.checks.filter((check) => changed.has(check) || !check.isOk)
 }
 
-/** Without the times that go on by themselves, and without the words of the last attempt at Redis. */
+/** Without the times that go on by themselves, the words of the last attempt at Redis, and who was asked of all that are well. */
 function stateOf({ name, isOk, detail }: Check): string {
+  if (isOk && name === CONNECTIONS) return 'ok'
   const said = name === COORDINATOR ? detail.replaceAll(/ \([^)]*\)/g, '') : detail
   return `${isOk} ${said.replaceAll(/\b\d+(\.\d+)? ?(ms|s|seconds|min)\b/g, '')}`
 }

@@ -124,7 +124,11 @@ class ProduceRun {
   report(): number {
     const { count } = this.#failed
     const acknowledged = this.#sent - count
-    this.#context.note(`${acknowledged} record${acknowledged === 1 ? '' : 's'} acknowledged`)
+    const records = `${acknowledged} record${acknowledged === 1 ? '' : 's'}`
+    const isAnswered = this.#context.arguments.required('acks') !== '0'
+    this.#context.note(
+      isAnswered ? `${records} acknowledged` : `${records} sent; with acks 0 nobody said whether they came`,
+    )
     if (this.#stopped !== undefined) console.error(`tidemark: ${this.#stopped}`)
     if (count > 0) {
       const reason = describeError(this.#failed.reason).line

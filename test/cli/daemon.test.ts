@@ -213,6 +213,15 @@ describe('records from the command line', () => {
     expect(await ok(daemon, ['consume', 'orders', '-n', '0'])).toBe('')
   })
 
+  it('are not called acknowledged when nobody was asked to say so', async () => {
+    const daemon = await start(directory())
+    await ok(daemon, ['topic', 'create', 'orders'])
+    const words = ['produce', 'orders', '-b', daemon.brokers]
+    expect((await run(words, { input: 'a\nb\n' })).stderr).toBe('2 records acknowledged\n')
+    const { code, stderr } = await run([...words, '--acks', '0'], { input: 'a\n' })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '1 record sent; with acks 0 nobody said whether they came\n' })
+  })
+
   it('from an offset that not every partition has are read from the nearest', async () => {
     const daemon = await start(directory())
     await ok(daemon, ['topic', 'create', 'uneven', '-p', '3'])

@@ -47,6 +47,12 @@ describe('whoever watches is shown', () => {
     expect(changes(worse, well)).toEqual([ok('leaders'), ok('disks')])
   })
 
+  it('no other broker that is asked, as long as it is as well connected', () => {
+    const asked = (broker: number) => healthFrom([ok('connections', `broker ${broker} is connected to all others`)])
+    expect(changes(asked(1), asked(2))).toBeUndefined()
+    expect(changes(asked(1), healthFrom([bad('connections', 'broker 2 has none')]))).toHaveLength(1)
+  })
+
   it('no time that goes on, and not each way in which Redis does not answer', () => {
     const at = (seconds: number, why: string) =>
       healthFrom([bad('coordinator', `not answering for ${seconds} s, the session is over (redis: ${why})`)])
