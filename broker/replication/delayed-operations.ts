@@ -114,7 +114,9 @@ export class DelayedOperations {
     this.#timer = this.#timers.after(Math.ceil(delayMs), () => {
       this.#timer = undefined
       this.#expireUpTo(Math.floor(this.#clock.monotonic() / DEADLINE_GRAIN_MS))
-      if (this.#timer === undefined) this.#arm()
+      // Buckets of what was cancelled may be left, for which nobody waits.
+      if (this.#count === 0) this.#clear()
+      else if (this.#timer === undefined) this.#arm()
     })
   }
 

@@ -109,6 +109,17 @@ describe('delayed operations', () => {
     expect(stage.timers.size).toBe(0)
   })
 
+  it('leave no timer for what was cancelled when the last of them expires', () => {
+    const { stage, delayed } = setUp()
+    const [early, late] = [new Operation(stage), new Operation(stage)]
+    delayed.tryPark(early, 10)
+    delayed.tryPark(late, 500)
+    delayed.cancel(late)
+    stage.advance(20)
+    expect(early.expiredAtMs).toBeDefined()
+    expect(stage.timers.size).toBe(0)
+  })
+
   it('refuse more than may wait, and take more when one has gone', () => {
     const { stage, delayed } = setUp(2)
     const [first, second, third] = [new Operation(stage), new Operation(stage), new Operation(stage)]
