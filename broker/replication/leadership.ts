@@ -4,12 +4,13 @@
 
 import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
 import type { Voter, VoterSet } from '../../shared/voters.ts'
+import type { VotersRecord } from '../storage/voters-history.ts'
 import type { ReplicaLog } from './divergence.ts'
 import type { ReplicaRules } from './replica-rules.ts'
 import type { FetchAnswer, FetchPosition, ReplicaEffect } from './replication-events.ts'
 import type { VotersInForce } from './voters-in-force.ts'
 import { assert } from '../../shared/assert.ts'
-import { isVoter } from '../../shared/voters.ts'
+import { isSameSet, isVoter } from '../../shared/voters.ts'
 import { checkFetch } from './divergence.ts'
 import { InSyncReplicas } from './in-sync-replicas.ts'
 
@@ -172,6 +173,10 @@ export class Leadership {
   changeVoters(wanted: VoterSet, isTaking: boolean, highWatermark: Offset, effects: ReplicaEffect[]): void {
     this.#wanted = wanted
     const { record, current } = this.#voters
+    if (isTaking && record !== undefined && this.#isTakenBack(record, wanted)) {
+      effects.push({ kind: 'append-voters', epoch: this.epoch, set: record.set, next: undefined })
+      return
+    }
     const newcomers = wanted.voters.filter(
       ({ brokerId, directoryId }) => !isVoter(current.voters, brokerId, directoryId),
     )
@@ -184,6 +189,11 @@ export class Leadership {
         ? { kind: 'append-voters', epoch: this.epoch, set: current, next: wanted }
         : { kind: 'refuse-voters-change', why, behind },
     )
+  }
+
+  /** The set that was is wanted again, and nobody but this leader could have gone on to the new one. */
+  #isTakenBack({ offset, set, next }: VotersRecord, wanted: VoterSet): boolean {
+    return next !== undefined && isSameSet(set, wanted) && this.#rules.mayTakeBack(offset, this.epochStartOffset)
   }
 
   /** Both sets hold the record that names both: from now on the new set is enough. Whoever leads then goes on with it. */

@@ -45,6 +45,8 @@ export interface ReplicaRules {
   readonly whyNotChangeVoters: (facts: VotersChangeFacts) => VotersRefusal | undefined
   /** Whether the record with both sets, at the offset, may be followed by the one with the new set alone. */
   readonly mayFinishChange: (recordOffset: Offset, highWatermark: Offset) => boolean
+  /** Whether the leader whose epoch begins there may take back the record with both sets, as long as it has not finished. */
+  readonly mayTakeBack: (recordOffset: Offset, epochStartOffset: Offset) => boolean
   /** Whether a replica with such a log may campaign when it has heard of the epoch. */
   readonly isOwnGeneration: (epochSeen: LeaderEpoch | undefined, latestEpoch: LeaderEpoch | undefined) => boolean
   /** What a replica answers to a fence that was made anew, and has not been found complete by a leader since. */
@@ -66,6 +68,8 @@ export const REPLICA_RULES: ReplicaRules = {
   countsIn: ({ voters }, replica, directoryId) => isVoter(voters, replica, directoryId),
   whyNotChangeVoters,
   mayFinishChange: (recordOffset, highWatermark) => recordOffset < highWatermark,
+  // Of an earlier leader's nobody knows whether it was finished.
+  mayTakeBack: (recordOffset, epochStartOffset) => recordOffset > epochStartOffset,
   isOwnGeneration,
   grantOfNewcomer: () => undefined,
 }

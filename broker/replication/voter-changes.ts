@@ -83,21 +83,28 @@ export class VoterChanges {
 
   #tend(replica: Replica, topic: TopicDefinition, settled: Map<TopicDefinition, Settled>): void {
     const { partition, minInSyncReplicas } = replica.identity
-    const { settledVoters: current } = replica.state
+    const { settledVoters: current, voterSets } = replica.state
     const moving = topic.moves?.[String(partition)]
+    const minimum = Math.min(minInSyncReplicas, moving?.length ?? 0)
+    const wanted = moving === undefined ? undefined : { voters: moving, minInSyncReplicas: minimum }
     const note = (voters: readonly Voter[]): void => {
       const partitions: Settled = settled.get(topic) ?? new Map<number, readonly Voter[]>()
       settled.set(topic, partitions.set(partition, voters))
     }
-    if (moving === undefined) {
-      // Called off when it had begun already, or forgotten by a coordinator that has lost something: the log is right.
+    const [before, next] = voterSets
+    if (before !== undefined && next !== undefined && (wanted === undefined || !isSameSet(next, wanted))) {
+      // What has begun is wanted no more. Where it cannot be taken back, it goes on by itself.
+      replica.changeVoters(before)
+      return
+    }
+    if (moving === undefined || wanted === undefined) {
+      // Called off when it could not be taken back any more, or forgotten by a coordinator that has lost something: the log is right.
       const assignment = topic.assignment?.[partition]
       if (current !== undefined && assignment !== undefined && !isAssigned(current, assignment)) {
         note(inOrderOf(assignment, current.voters))
       }
       return
     }
-    const wanted = { voters: moving, minInSyncReplicas: Math.min(minInSyncReplicas, moving.length) }
     if (current !== undefined && isSameSet(current, wanted)) note(moving)
     else replica.changeVoters(wanted)
   }

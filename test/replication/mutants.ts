@@ -88,7 +88,7 @@ export const MUTANTS: readonly Mutant[] = [
   mutant('new-voters-too', { setsInForce: (set) => [set] }, { options: CHANGING, seedsMax: 500 }),
   mutant('only-voters-count', { countsIn: () => true }, { options: CHANGING, seedsMax: 500 }),
   mutant('change-is-kept-before-it-ends', { mayFinishChange: () => true }, { options: CHANGING, seedsMax: 5_000 }),
-  // These three take so many steps in one order that random lives do not meet them.
+  // These take so many steps in one order that random lives do not meet them.
   mutant(
     'one-change-at-a-time',
     { whyNotChangeVoters: (facts) => whyNotChangeVoters({ ...facts, record: undefined }) },
@@ -98,6 +98,11 @@ export const MUTANTS: readonly Mutant[] = [
     'cut-takes-voters-back',
     { votersInForce: (newest, before) => ((newest?.offset ?? -1) < (before?.offset ?? -1) ? before : newest) },
     { scene: { script: 'change-that-was-cut-off.txt', says: 'lost: offset 5' } },
+  ),
+  mutant(
+    'nobody-takes-back-what-another-began',
+    { mayTakeBack: () => true },
+    { scene: { script: 'change-taken-back-by-another.txt', says: 'lost: offset 2' } },
   ),
   mutant(
     'generations',

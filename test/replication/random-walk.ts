@@ -228,8 +228,11 @@ function isGone(model: ClusterModel, voter: VoterSet['voters'][number]): boolean
 
 /** Somebody wants other voters, for a while: one more, one less, another one, or quite others; and asks whoever leads. */
 function change(model: ClusterModel, random: Random, node: ModelNode): void {
-  const current = node.replica?.voterSets.at(-1)
+  const { voterSets = [] } = node.replica ?? {}
+  const current = voterSets.at(-1)
   if (current === undefined) return
+  // Whoever began it may want to have it taken back.
+  if (voterSets.length > 1 && random.integer(8) === 0) model.wanted = voterSets[0]
   if (model.wanted !== undefined && random.integer(20) > 0) return model.changeVoters(node)
   const members = model.nodes.filter(({ id }) => current.voters.some(({ brokerId: voter }) => voter === id))
   const others = model.nodes.filter((other) => !members.includes(other))
@@ -283,7 +286,7 @@ function heal(model: ClusterModel, policy: SuspectPolicy, isRecovering: boolean)
     for (const message of model.messages.splice(0)) model.deliver(message)
   }
   const leader = leaderOf(model)
-  if (leader !== undefined) return checkAgreement(model, leader)
+  if (leader !== undefined) return checkAgreement(model, leader, policy)
   // Too many replicas may have lost data, or have lost their disk: then nobody leading is right.
   if (!isElectable(model, policy)) return
   throw new OracleError('nobody leads although nothing is wrong any more')
@@ -307,7 +310,7 @@ function isElectable(model: ClusterModel, policy: SuspectPolicy): boolean {
   })
 }
 
-function checkAgreement(model: ClusterModel, leader: ModelNode): void {
+function checkAgreement(model: ClusterModel, leader: ModelNode, policy: SuspectPolicy): void {
   const { oracle } = model
   if (oracle.isLossAccepted) return
   const { log, replica } = leader
@@ -319,6 +322,8 @@ function checkAgreement(model: ClusterModel, leader: ModelNode): void {
   }
   if (isComplete && next !== undefined) throw new OracleError('a change of the voters comes to no end')
   if (isComplete && !isVoter(voters, brokerId(leader.id), leader.directoryId)) {
+    // It stays until somebody else can lead, and that may be nobody: too many have lost something.
+    if (!isElectable(model, policy)) return
     throw new OracleError(`${leader.id} leads and is no voter any more`)
   }
   for (const [value, at] of oracle.acknowledged) {

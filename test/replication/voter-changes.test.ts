@@ -175,6 +175,41 @@ describe('the voters of a partition', () => {
     expect(topic().assignment).toEqual([[1, 2, 4]])
   })
 
+  /** The newcomer is cut off in the moment in which it has got a voice, and must have one. */
+  async function beginWithout(moves: TopicChange['moves']): Promise<void> {
+    newcomer().carrier.connect(brokerId(1))
+    await pass(1_000)
+    await want(moves === undefined ? {} : { moves })
+    for (let times = 0; leader().replica().state.voterSets.length === 1 && times < 100; times += 1) {
+      brokers.time.advance(50)
+      for (const change of changes) change.tick()
+      if (leader().replica().state.voterSets.length === 2) newcomer().carrier.cut(brokerId(1))
+      await settleAll()
+    }
+    expect(leader().replica().state.voterSets).toHaveLength(2)
+  }
+
+  it.each([
+    ['nothing', {}, [1, 2, 3]],
+    ['another change', { '0': voters(1, 2) }, [1, 2]],
+  ])(
+    'are the old ones again when the new ones are gone as it begins, and %s is wanted then',
+    async (_, moves, then) => {
+      await beginWithout({ '0': voters(1, 4) })
+      const waiting = leader().produce(['a'])
+      await pass(3_000)
+      expect(await Promise.race([waiting, settleAll().then(() => 'waiting')])).toBe('waiting')
+      await want({ moves })
+      await pass(3_000)
+      expect((await waiting).refusal).toBeUndefined()
+      expect(leader().replica().state.settledVoters?.voters).toEqual(voters(...then))
+      expect(topic().assignment).toEqual([then])
+      newcomer().carrier.connect(brokerId(1))
+      await pass(3_000)
+      expect(released).toContain(FOUR)
+    },
+  )
+
   it('are one alone when an operator has it go on, and those that are wanted again afterwards', async () => {
     await leader().produce(['a'])
     await want({ moves: { '0': voters(2, 3, 4) } })
