@@ -102,7 +102,8 @@ export async function decommissionBroker(context: CommandContext): Promise<numbe
     if (validateOnly) return 0
     const isDone = left === 0 || (args.isOn('wait') && (await untilNothingLeft(context, session, broker, left)))
     if (isDone) context.note(`broker ${broker} holds nothing any more: it may be stopped for good`)
-    else context.note(`broker ${broker} holds ${left} replicas still: do not stop it; the same call with --wait waits`)
+    else
+      context.note(`broker ${broker} holds ${replicasOf(left)} still: do not stop it; the same call with --wait waits`)
     return 0
   })
 }
@@ -238,15 +239,19 @@ async function untilNothingLeft(
   before: number,
 ): Promise<true> {
   let shown = before
-  context.note(`broker ${broker} holds ${shown} replicas still`)
+  context.note(`broker ${broker} holds ${replicasOf(shown)} still`)
   for (;;) {
     await sleep(systemTimers, PLAN_INTERVAL_MS, context.signal)
     const left = await whileBrokersGo(context, () => leftOf(session, broker))
     if (left === undefined) continue
     if (left === 0) return true
-    if (left !== shown) context.note(`broker ${broker} holds ${left} replicas still`)
+    if (left !== shown) context.note(`broker ${broker} holds ${replicasOf(left)} still`)
     shown = left
   }
+}
+
+function replicasOf(count: number): string {
+  return count === 1 ? '1 replica' : `${count} replicas`
 }
 
 /** Asks again for what came meanwhile. A broker that is away and has lost its last replica is known to nobody any more. */

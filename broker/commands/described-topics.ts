@@ -22,7 +22,8 @@ export async function describedByLeaders(
   const leaders = topics.flatMap(({ partitions }) => partitions.flatMap((one) => leaderToAsk(one) ?? []))
   const asked = [...new Set(leaders)]
   const answers = await askEach(session, asked, 'describeTopics', request)
-  for (const broker of asked) if (!answers.has(broker)) onSilent(broker)
+  const silent = new Set(asked.filter((broker) => !answers.has(broker)))
+  for (const broker of silent) onSilent(broker)
   const told = new Map<string, Partition>()
   for (const [broker, answer] of answers) {
     for (const { topicId, partitions } of answer.topics) {
@@ -32,7 +33,9 @@ export async function describedByLeaders(
   return topics.map((topic) => {
     const partitions = topic.partitions.map((partition) => {
       const better = told.get(`${topic.topicId}:${partition.partition}`)
-      return better !== undefined && isNewer(better, partition) ? better : partition
+      if (better !== undefined && isNewer(better, partition)) return better
+      const { leader } = partition
+      return leader !== undefined && silent.has(leader) ? ofSilentLeader(partition, leader) : partition
     })
     return Object.assign(topic, { partitions })
   })
@@ -40,6 +43,11 @@ export async function describedByLeaders(
 
 function leaderToAsk({ leader, figuresOf }: Partition): number | undefined {
   return leader === figuresOf ? undefined : leader
+}
+
+/** Whether it serves only its leader could say; others call it online until they know better. */
+function ofSilentLeader(partition: Partition, leader: number): Partition {
+  return { ...partition, state: 'unknown', reason: `broker ${leader} leads, and does not answer` }
 }
 
 /** Whoever tells it leads it, by its own account. */

@@ -28,7 +28,11 @@ async function startBrokers(count: number): Promise<ReadonlyMap<number, Daemon>>
   const started = ids.map(async (id) => {
     const directory = temporaryDirectory()
     cleanups.push(() => directory.remove())
-    const daemon = await startDaemon(directory.path, ['--redis', redis.url, '--broker-id', `${id}`])
+    const daemon = await startDaemon(directory.path, [
+      ...['--redis', redis.url, '--broker-id', `${id}`],
+      // Who hangs is a member for long; who is dead is noticed nevertheless.
+      ...['--session-timeout-ms', '60s'],
+    ])
     cleanups.push(async () => {
       daemon.process.child.kill('SIGKILL')
       await daemon.process.finished()
@@ -68,6 +72,10 @@ describeWithRedis('the commands of a cluster', () => {
     expect(moved.stderr).toMatch(warning)
     expect((await done(asked, 'topic', 'describe', 'grown', '-p')).stderr).toMatch(warning)
 
+    daemons.get(lost)?.process.child.kill('SIGSTOP')
+    const hung = await done(asked, 'topic', 'describe', 'lone', '-p')
+    expect(hung.stdout).toMatch(new RegExp(` unknown \\(broker ${lost} leads, and does not answer\\)$`, 'm'))
+    expect(hung.stderr).toContain(`broker ${lost} leads and did not answer in time`)
     daemons.get(lost)?.process.child.kill('SIGKILL')
     let row = ''
     // Until it is noticed, which is soon.
