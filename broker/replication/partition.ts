@@ -485,6 +485,7 @@ export class Partition implements Flushable {
     const failure = this.#log.write()
     if (failure !== undefined) {
       this.#space.onAppendFailure(failure.cause)
+      this.syncSoon()
       throw failure
     }
     this.#hiddenBytes += bytes
@@ -519,6 +520,8 @@ export class Partition implements Flushable {
     this.#space.onAppendFailure(failure.cause)
     for (const append of staged) append.refuse(failure.code, `${this.#name}: ${failure.message}`)
     this.#tellOfFailedLog()
+    // What was taken back is being synced; whether that fails is to be known.
+    this.syncSoon()
   }
 
   #tellOfFailedLog(): void {

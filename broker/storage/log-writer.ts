@@ -28,6 +28,8 @@ export class LogWriter {
   readonly #directory: string
   readonly #segments: Segments
   readonly #history: BatchHistory
+  /** It has been cut back after a failed write, and that is not durable. */
+  #undone: Segment | undefined
 
   constructor(context: StorageContext, directory: string, segments: Segments, history: BatchHistory) {
     this.#context = context
@@ -39,7 +41,12 @@ export class LogWriter {
   /** Whether a sync has anything to do. */
   get hasUnsynced(): boolean {
     const { active } = this.#segments
-    return !this.isDirectorySynced || active.syncedSize < active.size
+    return !this.isDirectorySynced || active.syncedSize < active.size || this.hasUndone
+  }
+
+  /** Whether a power loss could bring back what has been undone. */
+  get hasUndone(): boolean {
+    return this.#undone !== undefined
   }
 
   mark(): WriteMark {
@@ -95,6 +102,7 @@ export class LogWriter {
       files.release(active.file)
     }
     if (active.size > mark.size) active.truncate(mark.size, endOffset)
+    this.#undone = active
   }
 
   /** Cuts the log at the place, keeping a copy, and makes the cut durable but for names. @throws DiskError */
@@ -129,7 +137,11 @@ export class LogWriter {
     const isDirectorySynced = this.isDirectorySynced
     this.isDirectorySynced = true
     try {
-      for (const segment of this.#unsyncedSegments()) await this.#syncSegment(segment)
+      const undone = this.#undone
+      const segments = new Set(this.#unsyncedSegments())
+      if (undone !== undefined) segments.add(undone)
+      for (const segment of segments) await this.#syncSegment(segment)
+      if (this.#undone === undone) this.#undone = undefined
       if (!isDirectorySynced) await syncNames(this.#context.disk, this.#directory)
     } catch (error) {
       this.isDirectorySynced = false

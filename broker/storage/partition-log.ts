@@ -447,7 +447,9 @@ export class PartitionLog {
     const { state } = this.#standing
     if (state.kind !== 'online') return refusal('STORAGE_ERROR', state.reason.message)
     if (this.#isClosed) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is closed')
-    if (this.#cuts > 0) return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is being cut back')
+    if (this.#cuts > 0 || this.#writer.hasUndone) {
+      return refusal('NOT_LEADER_OR_FOLLOWER', 'the partition is being cut back')
+    }
     return undefined
   }
 
@@ -460,6 +462,9 @@ export class PartitionLog {
       this.#history.undo(this.#writtenEndOffset)
       this.#writer.undo(mark, this.#writtenEndOffset)
       this.#appender.continueInActive()
+      // Before anything else is written: a power loss could bring back what was undone, at offsets where another batch of the
+      // same epoch has been given to followers.
+      this.sync().catch(ignore)
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
       this.#appender.settle()

@@ -40,6 +40,14 @@ interface PartitionHistory {
   readonly batches: Map<string, { readonly crc: number; before: string | undefined }>
 }
 
+interface FreshBatch {
+  readonly disk: SimDisk
+  readonly path: string
+  readonly position: number
+  readonly history: PartitionHistory
+  readonly key: string
+}
+
 /** One replica in one life of its broker. */
 interface Watched {
   readonly replica: Replica
@@ -64,6 +72,8 @@ export class ReplicaWatch {
   readonly #dirty = new Set<SimBroker>()
   /** By disk and file: the last batch that was appended, if nothing else has changed the file since. */
   readonly #tails = new WeakMap<SimDisk, Map<string, { length: number; last: string }>>()
+  /** Batches that nobody had before this event: nobody else can have seen them. */
+  #fresh: FreshBatch[] = []
   /** Looks at replicas so far, for whoever wants to know that they took place. */
   looks = 0
   leaderEpochMax = 0
@@ -78,6 +88,7 @@ export class ReplicaWatch {
   follow(broker: SimBroker): void {
     this.#watched.set(broker, [])
     broker.onAppended = (append) => this.#onAppended(broker, append)
+    broker.onCut = (path, size) => this.#onCut(broker, path, size)
   }
 
   /** A replica of a new life, or one that was opened again. */
@@ -115,6 +126,7 @@ export class ReplicaWatch {
   }
 
   afterEvent(): void {
+    this.#fresh = []
     if (this.#dirty.size === 0) return
     for (const broker of this.#dirty) {
       if (!broker.process.isAlive) continue
@@ -257,8 +269,10 @@ export class ReplicaWatch {
       const key = `${leaderEpochAt(bytes, at)}:${baseOffsetAt(bytes, at)}`
       const crc = crc32c(bytes.subarray(at, at + size))
       const known = history.batches.get(key)
-      if (known === undefined) history.batches.set(key, { crc, before })
-      else {
+      if (known === undefined) {
+        history.batches.set(key, { crc, before })
+        this.#fresh.push({ disk: broker.disk, path, position: position + at, history, key })
+      } else {
         if (known.crc !== crc) this.#fail(`${history.name} at ${broker.host}: another batch of epoch:offset ${key}`)
         if (known.before !== undefined && before !== undefined && known.before !== before) {
           this.#fail(`${history.name} at ${broker.host}: ${key} stands behind ${before}, and behind ${known.before}`)
@@ -269,6 +283,15 @@ export class ReplicaWatch {
       at += size
     }
     if (before !== undefined) tails.set(path, { length: position + bytes.length, last: before })
+  }
+
+  /** A write that fails is taken back at once, and what it had written of a batch may come again as another one. */
+  #onCut({ disk }: SimBroker, path: string, size: number): void {
+    this.#fresh = this.#fresh.filter((batch) => {
+      if (batch.disk !== disk || batch.path !== path || batch.position < size) return true
+      batch.history.batches.delete(batch.key)
+      return false
+    })
   }
 
   #say({ history, broker }: Watched, what: string): void {

@@ -56,6 +56,7 @@ export class SimBroker {
   onDoomed: () => void = () => undefined
   onSynced: (path: string, beganMs: number) => void = () => undefined
   onAppended: (append: SimAppend) => void = () => undefined
+  onCut: (path: string, size: number) => void = () => undefined
   readonly #syncs = new Map<string, number[]>()
   /** For tests of the simulation: what the broker is given may be bent before. */
   bend: (environment: ReturnType<typeof brokerEnvironment>) => ReturnType<typeof brokerEnvironment> = (same) => same
@@ -209,6 +210,7 @@ export class SimBroker {
       latency: { timers: process, syncMs: () => this.mood.syncMs(), readMs: () => this.mood.readMs() },
       fault: (operation) => this.mood.fault(operation),
       onAppended: (append) => this.onAppended(append),
+      onCut: (path, size) => this.onCut(path, size),
       onOperation: (operation) => {
         if (this.disk !== disk || operation.kind === 'read' || operation.kind === 'open') return
         network.note(this.host, operation.kind, `${operation.path} ${operation.content?.length ?? ''}`)

@@ -63,6 +63,8 @@ export interface SimDiskOptions {
   readonly fault?: ((operation: SimOperation) => SimFault | undefined) | undefined
   /** Told of every append that has been done as a whole. */
   readonly onAppended?: ((append: SimAppend) => void) | undefined
+  /** Told of every file that has been cut to a size, or removed: to 0. */
+  readonly onCut?: ((path: string, size: number) => void) | undefined
   /** How long a sync takes, and a read that is waited for; none unless given. */
   readonly latency?:
     { readonly timers: Timers; readonly syncMs: () => number; readonly readMs?: () => number } | undefined
@@ -221,7 +223,7 @@ export class SimDisk implements Disk {
       node = newFile(this.options.clock.now())
       this.#rename([{ directory, name, node }])
     }
-    this.#truncate(node, 0)
+    this.#truncate(node, path, 0)
     this.#append(node, path, [bytes], 'write')
   }
 
@@ -280,6 +282,7 @@ export class SimDisk implements Disk {
     if (node.kind === 'directory') throw new DiskError('EISDIR', 'remove', path)
     this.#usedBytes -= node.current.length
     this.#rename([{ ...this.#parent(path, 'remove'), node: undefined }])
+    this.options.onCut?.(path, 0)
   }
 
   removeTree(path: string): void {
@@ -365,7 +368,7 @@ export class SimDisk implements Disk {
   truncateNode(node: SimFileNode, path: string, size: number): void {
     this.#step('truncate', path)
     if (size > node.current.length) throw new DiskError('EINVAL', 'truncate', path)
-    this.#truncate(node, size)
+    this.#truncate(node, path, size)
   }
 
   /** For SimFile. */
@@ -430,11 +433,12 @@ export class SimDisk implements Disk {
     if (fault !== undefined) throw new DiskError(fault.code, kind, path)
   }
 
-  #truncate(node: SimFileNode, size: number): void {
+  #truncate(node: SimFileNode, path: string, size: number): void {
     if (size === node.current.length) return
     this.#usedBytes -= node.current.length - size
     node.current.resize(size)
     node.effects.push({ number: this.#effects++, bytes: undefined, position: size, sizeAfter: size, isLost: false })
+    this.options.onCut?.(path, size)
   }
 
   #rename(changes: readonly NameChange[]): void {

@@ -328,6 +328,7 @@ describe('when the disk fails', () => {
     expect(log.latestEpoch).toBe(0)
     failAt(undefined)
     expect(await readAll(log)).toEqual([[0, 'a']])
+    await log.sync()
     expect(put(log, numbered(['b'], 7, 1), epoch(1))).toBe(1)
     expect(log.append(numbered(['a'], 7, 0), epoch(1), NOW)).toMatchObject({ kind: 'duplicate', baseOffset: 0 })
     expect(await readAll(log)).toEqual([
@@ -345,6 +346,7 @@ describe('when the disk fails', () => {
     expect(log.write()).toMatchObject({ code: 'STORAGE_ERROR' })
     failAt(undefined)
     expect(disk.list(DIRECTORY).filter((name) => name.endsWith('.log'))).toEqual(['00000000000000000000.log'])
+    await log.sync()
     expect(put(log, batch(['next']))).toBe(1)
     expect((await readAll(log)).map(([offset]) => offset)).toEqual([0, 1])
   })
@@ -361,6 +363,7 @@ describe('when the disk fails', () => {
     log.append(batch(['y'.repeat(600)]), EPOCH, NOW)
     expect(log.write()).toMatchObject({ code: 'STORAGE_ERROR' })
     failAt(undefined)
+    await log.sync()
     put(log, batch(['z']))
     put(log, batch(['z']))
     await log.sync()
@@ -370,6 +373,40 @@ describe('when the disk fails', () => {
     const options = { context, directory: DIRECTORY, config: log.config, recoveryPoint, kernelLived: true, now: NOW }
     const recovered = await recoverLog(options)
     expect(recovered.log.append(refused, EPOCH, NOW)).toMatchObject({ kind: 'appended', baseOffset: 3 })
+  })
+
+  // A power loss could bring back what was undone, where followers have another batch of the same epoch.
+  it('appends nothing before it is durable that a write was taken back', async () => {
+    const { log, disk, failAt } = failing({ 'segment.bytes': '1024' })
+    put(log, batch(['x'.repeat(600)]))
+    await log.sync()
+    failAt((operation) => (operation.kind === 'create' ? { code: 'EIO' } : undefined))
+    log.append(batch(['undone']), EPOCH, NOW)
+    log.append(batch(['y'.repeat(600)]), EPOCH, NOW)
+    expect(log.write()).toMatchObject({ code: 'STORAGE_ERROR' })
+    failAt(undefined)
+    const early = log.append(batch(['early']), EPOCH, NOW)
+    expect(early).toMatchObject({ kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' })
+    let isSynced = false
+    failAt((operation) => {
+      if (operation.kind === 'sync' && operation.path.endsWith('0.log')) isSynced = true
+      return undefined
+    })
+    await log.sync()
+    expect(isSynced).toBe(true)
+    expect(disk.list(DIRECTORY).filter((name) => name.endsWith('.log'))).toEqual(['00000000000000000000.log'])
+    expect(put(log, batch(['next']))).toBe(1)
+  })
+
+  it('is read-only when it cannot be made durable that a write was taken back', async () => {
+    const { log, failAt } = failing()
+    put(log, batch(['a']))
+    failAt(({ kind }) => (kind === 'append' || kind === 'sync' ? { code: 'EIO', bytesDone: 10 } : undefined))
+    log.append(batch(['b']), EPOCH, NOW)
+    expect(log.write()).toMatchObject({ code: 'STORAGE_ERROR' })
+    await expect(log.sync()).rejects.toMatchObject({ code: 'STORAGE_ERROR' })
+    failAt(undefined)
+    expect(log.state).toMatchObject({ kind: 'read-only' })
   })
 
   it('is offline when what was written cannot be cut back', async () => {
