@@ -1,9 +1,11 @@
 // What a batch from a client must be like before it may be appended. Owns the rules that the batch alone, the topic's
-// settings and the clock decide; sequence numbers are producer-state.ts. Looks at the header and the checksum only.
+// settings and the clock decide; sequence numbers are producer-state.ts. Looks at the header and the checksum only, and at
+// records where the topic is compacted: without keys they could never go.
 
 import type { ErrorCode } from '../../shared/errors.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import type { Offset, TimestampMs } from '../../shared/ids.ts'
-import { CONTROL_BIT, NO_TIMESTAMP, TRANSACTIONAL_BIT } from '../../shared/record-batch/format.ts'
+import { CONTROL_BIT, DELETE_HORIZON_BIT, NO_TIMESTAMP, TRANSACTIONAL_BIT } from '../../shared/record-batch/format.ts'
 import type { BatchFault } from '../../shared/record-batch/header.ts'
 import {
   attributesAt,
@@ -18,6 +20,7 @@ import {
 import type { LogConfig } from './log-config.ts'
 import type { ProducerState } from './producer-state.ts'
 import { nextSequence } from './producer-state.ts'
+import { RecordScan, recordsOf } from './record-scan.ts'
 
 export type RefusedAppend = { readonly kind: 'refused'; readonly error: ErrorCode; readonly message: string }
 /** The producer sent these records before; they have these offsets. */
@@ -110,7 +113,27 @@ function checkAppend(
   if (producerIdAt(records, at) >= 0 && (producerEpochAt(records, at) < 0 || baseSequenceAt(records, at) < 0)) {
     return refuse('INVALID_RECORD', at, 'it has a producer id, but no producer epoch or no sequence number')
   }
-  return config.timestampType === 'CreateTime' ? checkTimestamp(records, at, config, now) : undefined
+  if ((attributes & DELETE_HORIZON_BIT) !== 0) {
+    return refuse('INVALID_RECORD', at, 'it says when its tombstones may go, which only compaction may')
+  }
+  const timestampFault = config.timestampType === 'CreateTime' ? checkTimestamp(records, at, config, now) : undefined
+  if (timestampFault !== undefined || config.compaction === undefined) return timestampFault
+  return checkKeys(records, at, size)
+}
+
+/** A record without a key is superseded by nothing, and one that cannot be read stays for ever. */
+function checkKeys(records: Uint8Array, at: number, size: number): BatchFault | undefined {
+  try {
+    const scan = new RecordScan(records, at, recordsOf(records, at, size))
+    while (scan.next()) {
+      if (scan.keyLength >= 0) continue
+      return refuse('INVALID_RECORD', at, `record ${scan.offsetDelta} has no key, and the topic is compacted`)
+    }
+    return undefined
+  } catch (error) {
+    if (!(error instanceof TidemarkError)) throw error
+    return refuse(error.code, at, error.message)
+  }
 }
 
 function checkTimestamp(records: Uint8Array, at: number, config: LogConfig, now: TimestampMs): BatchFault | undefined {

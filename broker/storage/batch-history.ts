@@ -200,6 +200,18 @@ export class BatchHistory {
     return true
   }
 
+  /**
+   * The segments below the offset are about to be written anew: no snapshot may speak of a place in them. The newest may have
+   * been one of these, so that another is made first. `place` is the end of what stands in the files. @throws DiskError
+   */
+  leaveSnapshotsBelow(offset: Offset, place: LogPlace, now: TimestampMs): void {
+    const snapshots = this.#snapshots()
+    if ((snapshots[0] ?? -1) < offset) this.saveProducers(place, now, { isForced: true })
+    for (const snapshot of snapshots) {
+      if (snapshot < offset) this.#context.disk.remove(`${this.#directory}/${producersFile(snapshot)}`)
+    }
+  }
+
   /** Newest first. */
   #snapshots(): Offset[] {
     const offsets: Offset[] = []

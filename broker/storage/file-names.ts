@@ -6,6 +6,9 @@ import type { Offset, TimestampMs } from '../../shared/ids.ts'
 const OFFSET_DIGITS = 20
 const NAME_PATTERN = /^(\d{20})\.(log|index|timeindex|producers)$/
 
+const CLEANED_PATTERN = /^\d{20}\.cleaned$/
+const SWAP_PATTERN = /^(\d{20})-(\d{20})\.swap$/
+
 const CUT_PATTERN = /^\d{20}-\d+\.(\d{1,16})\.truncated$/
 
 export const LEADER_EPOCHS_FILE = 'leader-epochs'
@@ -20,6 +23,9 @@ export const NEWCOMER_FILE = 'newcomer'
 
 /** There while a log is being cut back; see unfinished-cut.ts. */
 export const CUT_FILE = 'cut'
+
+/** How far the log is compacted; see compacted-mark.ts. */
+export const COMPACTED_FILE = 'compacted'
 
 export type LogFileKind = 'log' | 'index' | 'timeindex' | 'producers'
 type KeptFileKind = 'corrupt' | 'truncated'
@@ -60,6 +66,30 @@ export function cutFile(baseOffset: Offset, position: number, now: TimestampMs):
 export function parseCutFile(name: string): TimestampMs | undefined {
   const match = CUT_PATTERN.exec(name)
   return match === null ? undefined : (Number(match[1]) as TimestampMs)
+}
+
+/** A compacted segment that is being written. */
+export function cleanedFile(baseOffset: Offset): string {
+  return `${digits(baseOffset)}.cleaned`
+}
+
+export function isCleanedFile(name: string): boolean {
+  return CLEANED_PATTERN.test(name)
+}
+
+/** A compacted segment that stands for all segments with offsets from the one up to the other. */
+export function swapFile(baseOffset: Offset, endOffset: Offset): string {
+  return `${digits(baseOffset)}-${digits(endOffset)}.swap`
+}
+
+/** Which offsets the compacted segment of this name stands for; undefined when it is no name of swapFile. */
+export function parseSwapFile(name: string): { readonly baseOffset: Offset; readonly endOffset: Offset } | undefined {
+  const match = SWAP_PATTERN.exec(name)
+  if (match === null) return undefined
+  const baseOffset = Number(match[1])
+  const endOffset = Number(match[2])
+  if (!Number.isSafeInteger(baseOffset) || !Number.isSafeInteger(endOffset)) return undefined
+  return { baseOffset: baseOffset as Offset, endOffset: endOffset as Offset }
 }
 
 /** What the name says; undefined when it is none of a segment, an index or a snapshot. */

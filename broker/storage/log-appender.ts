@@ -19,6 +19,7 @@ import {
 import type { AppendResult } from './append-check.ts'
 import { checkRecords, refusal } from './append-check.ts'
 import type { BatchHistory } from './batch-history.ts'
+import { fromOffset } from './gap-batch.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import { HotTail } from './hot-tail.ts'
 import type { LogConfig } from './log-config.ts'
@@ -99,7 +100,7 @@ export class LogAppender {
 
   /** As PartitionLog.appendReplicated. */
   appendReplicated(
-    records: Uint8Array,
+    sent: Uint8Array,
     now: TimestampMs,
     options: ReplicatedAppendOptions,
     config: LogConfig,
@@ -108,6 +109,7 @@ export class LogAppender {
     if ('kind' in staging) return unavailable(staging)
     const { history } = this.#parts
     const end = { offset: this.#logEndOffset, epoch: history.epochs(this.#logEndOffset).latest }
+    const records = fromOffset(sent, end.offset)
     const refused = checkReplicated(records, end, options)
     if (refused !== undefined) return refused
     const baseOffset = baseOffsetAt(records, 0)

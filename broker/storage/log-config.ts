@@ -24,6 +24,20 @@ export interface LogConfig {
   readonly timestampAfterMsMax: number
   readonly indexIntervalBytes: number
   readonly flushMs: number
+  /** Undefined: the log is not compacted, and may have records without keys. */
+  readonly compaction: CompactionConfig | undefined
+}
+
+/** When a log is compacted, and what stays. */
+export interface CompactionConfig {
+  /** Share of the log that must be dirty before it is worth a pass. */
+  readonly dirtyRatioMin: number
+  /** Records stay as they are for so long, at least; */
+  readonly lagMsMin: number
+  /** and are looked at after so long at the latest. */
+  readonly lagMsMax: number
+  /** How long a tombstone stays behind what it has deleted. */
+  readonly tombstoneMs: number
 }
 
 export interface NumberRow {
@@ -42,7 +56,22 @@ export interface ChoiceRow {
   readonly about: string
 }
 
-export type ConfigRow = NumberRow | ChoiceRow
+/** A number from 0 to 1. */
+export interface RatioRow {
+  readonly type: 'ratio'
+  readonly default: number
+  readonly about: string
+}
+
+/** One of the choices, or several with commas between them. */
+export interface ListRow {
+  readonly type: 'list'
+  readonly default: string
+  readonly choices: readonly string[]
+  readonly about: string
+}
+
+export type ConfigRow = NumberRow | ChoiceRow | RatioRow | ListRow
 
 const FOREVER = Number.MAX_SAFE_INTEGER
 
@@ -57,7 +86,36 @@ export const TOPIC_CONFIG = {
     'How large a segment may grow. Retention takes away whole segments.',
   ),
   'segment.ms': number(604_800_000, 1, FOREVER, 'ms', 'How long a segment is written to, however small it is.'),
-  'cleanup.policy': choice('delete', ['delete'], 'How old records are taken away. Compaction is not supported.'),
+  'cleanup.policy': list(
+    'delete',
+    ['delete', 'compact'],
+    'How old records are taken away: whole segments by age and size (delete), what newer records of the same key have superseded (compact), or both (compact,delete).',
+  ),
+  'min.cleanable.dirty.ratio': ratio(
+    0.5,
+    'The share of a compacted log that must be new before it is compacted again.',
+  ),
+  'min.compaction.lag.ms': number(
+    0,
+    0,
+    FOREVER,
+    'ms',
+    'How long a record of a compacted topic stays at least, superseded or not.',
+  ),
+  'max.compaction.lag.ms': number(
+    FOREVER,
+    1,
+    FOREVER,
+    'ms',
+    'After how long a superseded record is taken away at the latest, however little is new.',
+  ),
+  'delete.retention.ms': number(
+    86_400_000,
+    0,
+    FOREVER,
+    'ms',
+    'How long a tombstone stays in a compacted topic once what it deletes is gone.',
+  ),
   'min.insync.replicas': number(
     1,
     1,
@@ -112,18 +170,14 @@ export type TopicConfigName = keyof typeof TOPIC_CONFIG
 
 /** Keys that Kafka has and this broker does not; named so that the refusal can say so. */
 const UNSUPPORTED_KEYS: readonly string[] = [
-  'delete.retention.ms',
   'file.delete.delay.ms',
   'follower.replication.throttled.replicas',
   'leader.replication.throttled.replicas',
   'local.retention.bytes',
   'local.retention.ms',
-  'max.compaction.lag.ms',
   'message.downconversion.enable',
   'message.format.version',
   'message.timestamp.difference.max.ms',
-  'min.cleanable.dirty.ratio',
-  'min.compaction.lag.ms',
   'preallocate',
   'remote.storage.enable',
   'segment.index.bytes',
@@ -149,14 +203,33 @@ export function parseTopicConfig(entries: ConfigEntries, defaults: ConfigEntries
   for (const key of [...Object.keys(defaults), ...Object.keys(entries)]) checkKey(key)
   const numberOf = (name: NumberName): number => parseNumber(name, TOPIC_CONFIG[name], entries[name] ?? defaults[name])
   const choiceOf = (name: ChoiceName): string => parseChoice(name, TOPIC_CONFIG[name], entries[name] ?? defaults[name])
-  choiceOf('cleanup.policy')
   choiceOf('compression.type')
+  const policy = parseList(
+    'cleanup.policy',
+    TOPIC_CONFIG['cleanup.policy'],
+    entries['cleanup.policy'] ?? defaults['cleanup.policy'],
+  )
+  const isDeleted = policy.includes('delete')
+  const ratioName = 'min.cleanable.dirty.ratio'
+  const compaction = {
+    dirtyRatioMin: parseRatio(ratioName, TOPIC_CONFIG[ratioName], entries[ratioName] ?? defaults[ratioName]),
+    lagMsMin: numberOf('min.compaction.lag.ms'),
+    lagMsMax: numberOf('max.compaction.lag.ms'),
+    tombstoneMs: numberOf('delete.retention.ms'),
+  }
+  if (compaction.lagMsMin > compaction.lagMsMax) {
+    const text = `min.compaction.lag.ms=${compaction.lagMsMin} is above max.compaction.lag.ms=${compaction.lagMsMax}`
+    throw new TidemarkError('INVALID_CONFIG', text)
+  }
+  const segmentMs = numberOf('segment.ms')
+  const isCompacted = policy.includes('compact')
   return {
     durability: durabilityOf(entries, defaults),
-    retentionMs: unlessNegative(numberOf('retention.ms')),
-    retentionBytes: unlessNegative(numberOf('retention.bytes')),
+    retentionMs: isDeleted ? unlessNegative(numberOf('retention.ms')) : undefined,
+    retentionBytes: isDeleted ? unlessNegative(numberOf('retention.bytes')) : undefined,
     segmentBytes: numberOf('segment.bytes'),
-    segmentMs: numberOf('segment.ms'),
+    // What is in the active segment is not compacted.
+    segmentMs: isCompacted ? Math.min(segmentMs, compaction.lagMsMax) : segmentMs,
     minInSyncReplicas: numberOf('min.insync.replicas'),
     maxMessageBytes: numberOf('max.message.bytes'),
     timestampType: choiceOf('message.timestamp.type') === 'LogAppendTime' ? 'LogAppendTime' : 'CreateTime',
@@ -164,6 +237,7 @@ export function parseTopicConfig(entries: ConfigEntries, defaults: ConfigEntries
     timestampAfterMsMax: numberOf('message.timestamp.after.max.ms'),
     indexIntervalBytes: numberOf('index.interval.bytes'),
     flushMs: numberOf('flush.ms'),
+    compaction: isCompacted ? compaction : undefined,
   }
 }
 
@@ -246,11 +320,27 @@ function parseNumber(name: string, row: NumberRow, text: string | undefined): nu
 function parseChoice(name: string, row: ChoiceRow, text: string | undefined): string {
   if (text === undefined) return row.default
   if (row.choices.includes(text)) return text
-  const hint = name === 'cleanup.policy' && text.includes('compact') ? '; compaction is not supported' : ''
   throw new TidemarkError(
     'INVALID_CONFIG',
-    `${name}=${quoted(text)} is not allowed: ${row.choices.map(quoted).join(' or ')} is${hint}`,
+    `${name}=${quoted(text)} is not allowed: ${row.choices.map(quoted).join(' or ')} is`,
   )
+}
+
+function parseList(name: string, row: ListRow, text: string = row.default): string[] {
+  const values = text.split(',').map((value) => value.trim())
+  if (values.every((value) => row.choices.includes(value))) return values
+  const choices = row.choices.map(quoted).join(' or ')
+  throw new TidemarkError(
+    'INVALID_CONFIG',
+    `${name}=${quoted(text)} is not allowed: ${choices} is, or both with a comma between them`,
+  )
+}
+
+function parseRatio(name: string, row: RatioRow, text: string | undefined): number {
+  if (text === undefined) return row.default
+  const value = /^\d{1,3}(\.\d{1,17})?$/.test(text) ? Number(text) : NaN
+  if (value >= 0 && value <= 1) return value
+  throw new TidemarkError('INVALID_CONFIG', `${name}=${quoted(text)} is not allowed: a number from 0 to 1 is`)
 }
 
 function checkKey(key: string): void {
@@ -303,4 +393,12 @@ function number(value: number, min: number, max: number, unit: NumberRow['unit']
 
 function choice(value: string, choices: readonly string[], about: string): ChoiceRow {
   return { type: 'choice', default: value, choices, about }
+}
+
+function ratio(value: number, about: string): RatioRow {
+  return { type: 'ratio', default: value, about }
+}
+
+function list(value: string, choices: readonly string[], about: string): ListRow {
+  return { type: 'list', default: value, choices, about }
 }

@@ -6,10 +6,12 @@ import type { Offset } from '../../shared/ids.ts'
 import { readCheckpoint, TEMPORARY_SUFFIX } from './checkpoint-file.ts'
 import {
   CUT_FILE,
+  isCleanedFile,
   LEADER_EPOCHS_FILE,
   LOG_START_FILE,
   offsetIndexFile,
   parseLogFileName,
+  parseSwapFile,
   producersFile,
   QUARANTINE_FILE,
   timeIndexFile,
@@ -35,6 +37,8 @@ export interface FoundFiles {
   /** Undefined when the file is there and damaged. */
   readonly voters: FoundVoters | undefined
   readonly hasUnfinishedCut: boolean
+  /** A compacted segment waits for its place: the log must be recovered. */
+  readonly hasUnfinishedSwap: boolean
 }
 
 /** @throws DiskError */
@@ -49,7 +53,7 @@ export function findFiles(context: StorageContext, directory: string): FoundFile
     if (parsed?.kind === 'log') bases.push(parsed.offset)
     else if (parsed?.kind === 'producers') snapshots.push(parsed.offset)
     else if (parsed !== undefined) indexes.push(name)
-    else if (name.endsWith(TEMPORARY_SUFFIX)) disk.remove(`${directory}/${name}`)
+    else if (name.endsWith(TEMPORARY_SUFFIX) || isCleanedFile(name)) disk.remove(`${directory}/${name}`)
   }
   removeOrphans(context, directory, indexes, bases)
   const segments = bases.map((baseOffset, at) => {
@@ -68,6 +72,7 @@ export function findFiles(context: StorageContext, directory: string): FoundFile
     quarantine,
     voters: names.includes(VOTERS_FILE) ? readVoters(context, directory) : NO_VOTERS,
     hasUnfinishedCut: names.includes(CUT_FILE),
+    hasUnfinishedSwap: names.some((name) => parseSwapFile(name) !== undefined),
   }
 }
 

@@ -62,7 +62,8 @@ export function openLog(
   const isAsLeft = active?.baseOffset === segmentBase && active.size === position
   const logStartOffset = startAfterStop(found, clean.logStartOffset)
   const { quarantine, voters } = found
-  const isSound = quarantine !== undefined && voters !== undefined && logStartOffset !== undefined
+  const isSound =
+    !found.hasUnfinishedSwap && quarantine !== undefined && voters !== undefined && logStartOffset !== undefined
   if (active === undefined || !isAsLeft || !isSound) {
     throw new TidemarkError('FILE_CORRUPT', `${directory} is not as the last clean stop has left it`)
   }

@@ -34,12 +34,15 @@ interface Place {
   ahead: AheadRead | undefined
 }
 
+const NOWHERE: Place = { nextOffset: -1, segmentBase: 0, position: 0, ahead: undefined }
+
 export class LogReader {
   readonly #context: StorageContext
   readonly #directory: string
   readonly #segments: Segments
   readonly #places: Place[] = []
   #nextPlace = 0
+  #replacements = 0
 
   constructor(context: StorageContext, directory: string, segments: Segments) {
     this.#context = context
@@ -54,11 +57,21 @@ export class LogReader {
     this.#nextPlace = 0
   }
 
+  /** Compaction has put other segments in the place of some: a search that meets one that is gone begins anew. */
+  onReplaced(): void {
+    this.#replacements++
+    this.forgetPlaces()
+  }
+
   /**
    * The batches from the one that holds fetchOffset on: at least one, then as many as fit maxBytes and a buffer of the
    * pool; none past endOffset. fetchOffset is one that was written and is not quarantined. @throws CORRUPT_MESSAGE, STORAGE_ERROR by the caller.
    */
-  async read(range: ReadRange, writtenEndOffset: Offset, indexIntervalBytes: number): Promise<ReadSlice> {
+  read(range: ReadRange, writtenEndOffset: Offset, indexIntervalBytes: number): Promise<ReadSlice> {
+    return this.#again(() => this.#read(range, writtenEndOffset, indexIntervalBytes))
+  }
+
+  async #read(range: ReadRange, writtenEndOffset: Offset, indexIntervalBytes: number): Promise<ReadSlice> {
     const { fetchOffset, endOffset } = range
     const maxBytes = Math.min(range.maxBytes, POOLED_BYTES_MAX)
     const segment = this.#segments.floor(fetchOffset)
@@ -86,7 +99,7 @@ export class LogReader {
       )
       const nextPlace = this.#remember(place, slice.endOffset, segment, slice.nextPosition)
       // Whoever has read on from a place once will do it again, unless it has reached the end.
-      if (place !== undefined && end - slice.nextPosition >= maxBytes) {
+      if (place !== undefined && nextPlace.nextOffset >= 0 && end - slice.nextPosition >= maxBytes) {
         nextPlace.ahead = this.#context.readAhead.begin(segment.file, nextPlace.position, maxBytes)
       }
       return slice
@@ -99,7 +112,16 @@ export class LogReader {
    * The first record at or above startOffset and below endOffset whose timestamp is at or above the one given, looked for
    * from its segment on; undefined when there is none.
    */
-  async offsetForTimestamp(
+  offsetForTimestamp(
+    timestamp: TimestampMs,
+    startOffset: Offset,
+    endOffset: Offset,
+    indexIntervalBytes: number,
+  ): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
+    return this.#again(() => this.#findTimestamp(timestamp, startOffset, endOffset, indexIntervalBytes))
+  }
+
+  async #findTimestamp(
     timestamp: TimestampMs,
     startOffset: Offset,
     endOffset: Offset,
@@ -118,7 +140,11 @@ export class LogReader {
   }
 
   /** Of all records; undefined when none has a timestamp. @throws DiskError */
-  async largestTimestamp(indexIntervalBytes: number): Promise<TimestampMs | undefined> {
+  largestTimestamp(indexIntervalBytes: number): Promise<TimestampMs | undefined> {
+    return this.#again(() => this.#findLargest(indexIntervalBytes))
+  }
+
+  async #findLargest(indexIntervalBytes: number): Promise<TimestampMs | undefined> {
     let largest = -1
     for (const segment of [...this.#segments]) {
       if (segment.largestTimestamp === undefined) await this.loadIndexes(segment, indexIntervalBytes)
@@ -227,6 +253,17 @@ export class LogReader {
     return new FileSlice(this.#context.buffers, buffer, { start, end: at }, endOffset, position + at)
   }
 
+  async #again<T>(search: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const replacements = this.#replacements
+      try {
+        return await search()
+      } catch (error) {
+        if (replacements === this.#replacements) throw error
+      }
+    }
+  }
+
   #takeAhead(place: Place | undefined): AheadRead | undefined {
     const ahead = place?.ahead
     if (place === undefined || ahead === undefined) return undefined
@@ -256,7 +293,9 @@ export class LogReader {
   }
 
   #remember(place: Place | undefined, nextOffset: Offset, segment: Segment, position: number): Place {
-    let slot = place
+    // Forgotten meanwhile, because other segments stand in the place of some.
+    if (this.#segments.floor(segment.baseOffset) !== segment) return { ...NOWHERE }
+    let slot = place !== undefined && this.#places.includes(place) ? place : undefined
     if (slot === undefined) {
       slot = this.#places[this.#nextPlace]
       if (slot === undefined) {

@@ -21,6 +21,7 @@ import { EmptySlice } from './hot-tail.ts'
 import type { ControlRecord } from './log-appender.ts'
 import { LogAppender } from './log-appender.ts'
 import { expireKept } from './kept-files.ts'
+import { LogCompaction } from './log-compaction.ts'
 import type { LogConfig } from './log-config.ts'
 import type { LogCheckpoint, LogDescription, LogParts, LogState, TruncateResult } from './log-description.ts'
 import { describeLog } from './log-description.ts'
@@ -59,6 +60,7 @@ export class PartitionLog {
   #recoveryPoint: LogPlace
   #reader: LogReader | undefined
   #retention: Retention | undefined
+  #compaction: LogCompaction | undefined
   #lastScrubbed: Segment | undefined
   /** Whether there may be bytes that a cut has left for a person to look at. */
   #mayHaveKept = true
@@ -281,27 +283,19 @@ export class PartitionLog {
   }
 
   /** The first record whose timestamp is at or above the one given, below endOffset. @throws STORAGE_ERROR */
-  async offsetForTimestamp(
+  offsetForTimestamp(
     timestamp: TimestampMs,
     endOffset: Offset = this.#writtenEndOffset,
   ): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
     const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
-    try {
-      const interval = this.#config.indexIntervalBytes
-      return await this.#readerOf().offsetForTimestamp(timestamp, this.#logStartOffset, end, interval)
-    } catch (error) {
-      throw failureOf(error, `${this.directory} cannot be read`)
-    }
+    const interval = this.#config.indexIntervalBytes
+    return this.#reading(this.#readerOf().offsetForTimestamp(timestamp, this.#logStartOffset, end, interval))
   }
 
   /** The youngest record: the first that has the greatest timestamp. Undefined when none has one. @throws STORAGE_ERROR */
   async youngestRecord(): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
-    try {
-      const largest = await this.#readerOf().largestTimestamp(this.#config.indexIntervalBytes)
-      return largest === undefined ? undefined : await this.offsetForTimestamp(largest)
-    } catch (error) {
-      throw failureOf(error, `${this.directory} cannot be read`)
-    }
+    const largest = await this.#reading(this.#readerOf().largestTimestamp(this.#config.indexIntervalBytes))
+    return largest === undefined ? undefined : this.offsetForTimestamp(largest)
   }
 
   /**
@@ -329,9 +323,7 @@ export class PartitionLog {
     return this.#alone(async () => {
       this.#history.loadedProducers?.expire(now, this.#context.producerExpirationMs)
       if (this.#mayHaveKept) this.#mayHaveKept = expireKept(this.#context.disk, this.directory, now)
-      const to = await this.#retainedFrom(now, committedEnd).catch((error: unknown) => {
-        throw failureOf(error, `${this.directory} cannot be read`)
-      })
+      const to = await this.#reading(this.#retainedFrom(now, committedEnd))
       if (to === undefined) return { segments: 0, bytes: 0 }
       // Segments whose removal has failed may lie below what was trimmed.
       return this.#moveLogStart(Math.max(to, this.#logStartOffset) as Offset, 'retention')
@@ -384,6 +376,24 @@ export class PartitionLog {
     })
   }
 
+  /** What compacts the log, where the topic says so. */
+  get compaction(): LogCompaction {
+    this.#compaction ??= new LogCompaction(this, {
+      context: this.#context,
+      segments: this.#segments,
+      history: this.#history,
+      standing: this.#standing,
+      reader: () => this.#readerOf(),
+      writtenPlace: () => this.#writtenPlace(),
+      truncations: () => this.#truncations,
+      isClosed: () => this.#isClosed,
+      alone: (work) => this.#alone(work),
+      scrub: (segment) => this.#scrubSegment(segment),
+      onReplaced: () => this.#reader?.onReplaced(),
+    })
+    return this.#compaction
+  }
+
   /** What the directory's checkpoint file must say of this log. */
   checkpoint(): LogCheckpoint {
     return {
@@ -411,7 +421,9 @@ export class PartitionLog {
     await this.sync()
     return this.#alone(async () => {
       if (!this.#isUntouched) {
-        await this.#saveHistory()
+        await this.#history.save().catch((error: unknown) => {
+          throw this.#standing.failureOf(error, 'cannot be closed in order')
+        })
         this.#history.saveProducers(this.#writtenPlace(), now, { isForced: true })
         this.#segments.active.writeIndexes(this.#context.disk)
       }
@@ -486,14 +498,6 @@ export class PartitionLog {
     }
   }
 
-  async #saveHistory(): Promise<void> {
-    try {
-      await this.#history.save()
-    } catch (error) {
-      throw this.#standing.failureOf(error, 'cannot be closed in order')
-    }
-  }
-
   /**
    * Without the files a recovery must look at the records for their epochs and voters: the recovery point stays behind until
    * they could be written. Nothing else depends on them, so that a full disk is no reason to refuse what is synced.
@@ -518,6 +522,12 @@ export class PartitionLog {
   #readerOf(): LogReader {
     this.#reader ??= new LogReader(this.#context, this.directory, this.#segments)
     return this.#reader
+  }
+
+  #reading<T>(read: Promise<T>): Promise<T> {
+    return read.catch((error: unknown) => {
+      throw failureOf(error, `${this.directory} cannot be read`)
+    })
   }
 
   #checkReadable(fetchOffset: Offset): void {
@@ -545,8 +555,8 @@ export class PartitionLog {
    */
   scrubSealed(pause: (bytes: number) => Promise<boolean>): Promise<readonly QuarantinedRange[]> {
     const isOver = (): boolean => this.#isClosed || this.state.kind === 'offline'
-    const scrub = (segment: Segment): Promise<readonly QuarantinedRange[]> => this.#scrubSegment(segment)
-    return scrubSealed(this.#context, this.#segments, { directory: this.directory, pause, isOver, scrub })
+    const log = { directory: this.directory, pause, isOver, scrub: (segment: Segment) => this.#scrubSegment(segment) }
+    return scrubSealed(this.#context, this.#segments, log)
   }
 
   /** Looks for what a read has stumbled upon, once a segment. Answers whether the read is worth to be tried again. */
@@ -678,6 +688,7 @@ export class PartitionLog {
     if (cut.offset < this.#recoveryPoint.offset) this.#recoveryPoint = cut
     await save()
     await this.#history.voters.truncateTo(cut.offset)
+    await this.compaction.onCut(cut.offset)
     noteCut(this.#context, this.directory)
     const bytesBefore = this.#segments.bytes
     this.#truncations++

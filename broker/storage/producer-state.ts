@@ -10,7 +10,7 @@ import { assert } from '../../shared/assert.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { Offset, TimestampMs } from '../../shared/ids.ts'
 import { PRODUCER_BATCHES_REMEMBERED } from '../../shared/limits.ts'
-import { LOG_APPEND_TIME_BIT } from '../../shared/record-batch/format.ts'
+import { DELETE_HORIZON_BIT, LOG_APPEND_TIME_BIT } from '../../shared/record-batch/format.ts'
 import {
   attributesAt,
   baseOffsetAt,
@@ -20,6 +20,7 @@ import {
   lastOffsetDeltaAt,
   producerEpochAt,
   producerIdAt,
+  recordCountAt,
 } from '../../shared/record-batch/header.ts'
 
 export const PRODUCERS_MAX_DEFAULT = 50_000
@@ -105,16 +106,31 @@ export class ProducerState {
     if (epoch > entry.epoch) entry.batches.length = 0
     entry.epoch = Math.max(entry.epoch, epoch)
     entry.lastSeenMs = Math.max(entry.lastSeenMs, now)
-    // A stamped batch has another checksum than the producer gave it.
-    const isStamped = (attributesAt(bytes, at) & LOG_APPEND_TIME_BIT) !== 0
+    // A batch that was stamped, or that compaction has written anew, has another checksum than the producer gave it.
+    const isStamped = (attributesAt(bytes, at) & (LOG_APPEND_TIME_BIT | DELETE_HORIZON_BIT)) !== 0
+    const isOther = isStamped || recordCountAt(bytes, at) <= lastOffsetDeltaAt(bytes, at)
     if (entry.batches.length === PRODUCER_BATCHES_REMEMBERED * FIELDS) entry.batches.splice(0, FIELDS)
     entry.batches.push(
       baseSequence,
       nextSequence(baseSequence, lastOffsetDeltaAt(bytes, at)),
       baseOffsetAt(bytes, at),
       endOffsetAt(bytes, at),
-      isStamped ? NO_CRC : crcAt(bytes, at),
+      isOther ? NO_CRC : crcAt(bytes, at),
     )
+  }
+
+  /**
+   * Whether the batch at the offset is the producer's newest, or its newest that ends at or below `endOffset`, of those that
+   * are remembered: without it, nobody who reads the log would know which sequence number comes next.
+   */
+  isNewest(id: number, baseOffset: number, endOffset: number): boolean {
+    const batches = this.#entries.get(id)?.batches
+    if (batches === undefined) return false
+    for (let field = batches.length - FIELDS; field >= 0; field -= FIELDS) {
+      if (batches[field + 2] === baseOffset) return true
+      if ((batches[field + 3] ?? 0) <= endOffset) return false
+    }
+    return false
   }
 
   /** What was noted so far is written and will not be undone. */

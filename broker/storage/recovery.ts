@@ -31,6 +31,7 @@ import { Quarantine } from './quarantine.ts'
 import type { QuarantinedRange } from './quarantine.ts'
 import { RecoveredHistory } from './recovered-history.ts'
 import { Segment } from './segment.ts'
+import { finishSwaps } from './segment-swap.ts'
 import { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
 import { finishCut, forgetCut, noteCut, removeCutAnew } from './unfinished-cut.ts'
@@ -69,6 +70,7 @@ export interface RecoveryReport {
 
 /** @throws DiskError */
 export async function recoverLog(options: RecoverOptions): Promise<{ log: PartitionLog; report: RecoveryReport }> {
+  await finishSwaps(options.context, options.directory)
   const recovery = new Recovery(options)
   return recovery.run()
 }

@@ -1,6 +1,7 @@
 // What batches from a leader must be like before a follower may append them as they are. Owns the rules that the bytes and
 // the end of the log decide; knows nothing of promises, and nothing of producers: what the leader has taken, the follower
-// takes. A log has no holes but those in its quarantine, since nothing that reads it could tell one from a loss.
+// takes. A log has no holes but those in its quarantine, since nothing that reads it could tell one from a loss; what
+// compaction has taken away, at the leader, is a batch without records.
 
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
@@ -41,6 +42,8 @@ export interface LogEnd {
   readonly epoch: LeaderEpoch | undefined
 }
 
+const MAY_BE_COMPACTED = { mayBeCompacted: true }
+
 /** The same refusal, for a follower. */
 export function unavailable({ error, message }: RefusedAppend): RefusedReplicatedAppend {
   return { kind: 'refused', reason: 'unavailable', error, message, expected: undefined, found: undefined }
@@ -56,7 +59,7 @@ export function checkReplicated(
   let expectedOffset = end.offset
   let epochMin = end.epoch ?? 0
   for (let at = 0; at < records.length; at += batchBytes(records, at)) {
-    const fault = checkBatch(records, at, records.length)
+    const fault = checkBatch(records, at, records.length, MAY_BE_COMPACTED)
     if (fault !== undefined) return corrupt(fault.code, fault.message)
     const votersFault = votersFaultAt(records, at)
     if (votersFault !== undefined)

@@ -65,6 +65,18 @@ export class Segments implements Iterable<Segment> {
     return must(this.#list.shift(), 'a log has a segment')
   }
 
+  /** Whether these stand here, one behind the other. */
+  holds(segments: readonly Segment[]): boolean {
+    const from = this.#list.indexOf(must(segments[0], 'something is looked for'))
+    return from >= 0 && segments.every((segment, index) => this.#list[from + index] === segment)
+  }
+
+  /** Puts a segment in place of these, which stand here one behind the other and begin where it does. */
+  replace(segments: readonly Segment[], by: Segment): void {
+    assert(this.holds(segments) && segments[0]?.baseOffset === by.baseOffset, 'a segment comes in place of its like')
+    this.#list.splice(this.#list.indexOf(must(segments[0], 'something is replaced')), segments.length, by)
+  }
+
   /** Puts a segment in place of all. */
   reset(segment: Segment): Segment[] {
     return this.#list.splice(0, this.#list.length, segment)

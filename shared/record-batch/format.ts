@@ -32,6 +32,8 @@ export const LOG_APPEND_TIME_BIT = 0x08
 export const TRANSACTIONAL_BIT = 0x10
 /** Set when the batch holds a marker for the machinery and nothing for applications. */
 export const CONTROL_BIT = 0x20
+/** Set by compaction: the base timestamp is the time from which on the tombstones of the batch may go. */
+export const DELETE_HORIZON_BIT = 0x40
 
 /** Stands in the fields of producer id, epoch and sequence when the producer is not idempotent. */
 export const NO_PRODUCER_ID = -1

@@ -32,7 +32,46 @@ describe('the settings of a topic', () => {
       timestampAfterMsMax: Number.MAX_SAFE_INTEGER,
       indexIntervalBytes: 4_096,
       flushMs: Number.MAX_SAFE_INTEGER,
+      compaction: undefined,
     })
+  })
+
+  it('say when a log is compacted, by the defaults of Kafka', () => {
+    const compaction = { dirtyRatioMin: 0.5, lagMsMin: 0, lagMsMax: Number.MAX_SAFE_INTEGER, tombstoneMs: 86_400_000 }
+    expect(parseTopicConfig({ 'cleanup.policy': 'compact' })).toMatchObject({ compaction, retentionMs: undefined })
+    expect(parseTopicConfig({ 'cleanup.policy': 'delete, compact', 'retention.bytes': '7' })).toMatchObject({
+      compaction,
+      retentionMs: 604_800_000,
+      retentionBytes: 7,
+    })
+    expect(
+      parseTopicConfig({
+        'cleanup.policy': 'compact',
+        'retention.bytes': '7',
+        'min.cleanable.dirty.ratio': '0.1',
+        'min.compaction.lag.ms': '5',
+        'max.compaction.lag.ms': '1000',
+        'delete.retention.ms': '0',
+      }),
+    ).toMatchObject({
+      compaction: { dirtyRatioMin: 0.1, lagMsMin: 5, lagMsMax: 1_000, tombstoneMs: 0 },
+      retentionBytes: undefined,
+      segmentMs: 1_000,
+    })
+  })
+
+  it('are refused where they make no sense for compaction', () => {
+    for (const value of ['', 'compact,', 'compact;delete', 'compacted', 'none']) {
+      expect(refusalOf({ 'cleanup.policy': value })).toBe(
+        `cleanup.policy="${value}" is not allowed: "delete" or "compact" is, or both with a comma between them`,
+      )
+    }
+    for (const value of ['', '1.1', '-0.1', '.5', '1e-3', 'NaN']) {
+      expect(refusalOf({ 'min.cleanable.dirty.ratio': value })).toContain('a number from 0 to 1 is')
+    }
+    expect(refusalOf({ 'min.compaction.lag.ms': '10', 'max.compaction.lag.ms': '9' })).toBe(
+      'min.compaction.lag.ms=10 is above max.compaction.lag.ms=9',
+    )
   })
 
   it('come from the topic, then from the broker', () => {
@@ -51,7 +90,6 @@ describe('the settings of a topic', () => {
       expect(refusalOf({ 'retention.ms': value })).toContain('retention.ms=')
     }
     expect(refusalOf({ durability: 'none' })).toBe('durability="none" is not allowed: "os" or "fsync" is')
-    expect(refusalOf({ 'cleanup.policy': 'compact,delete' })).toContain('compaction is not supported')
   })
 
   it('suggest the nearest key for one that does not exist', () => {
@@ -60,7 +98,7 @@ describe('the settings of a topic', () => {
     )
     expect(refusalOf({ something: '1' })).toBe('there is no topic setting "something"')
     expect(refusalOf({ toString: '1' })).toContain('there is no topic setting')
-    expect(refusalOf({ 'min.cleanable.dirty.ratio': '0.5' })).toContain('does not support')
+    expect(refusalOf({ 'remote.storage.enable': 'true' })).toContain('does not support')
   })
 
   it("take Kafka's greatest number for no limit", () => {
