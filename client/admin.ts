@@ -4,6 +4,7 @@
 import type { TidemarkError } from '../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../shared/protocol/api.ts'
 import { wordsOf } from '../shared/protocol/api-words.ts'
+import { MOVES_MAX } from '../shared/protocol/operations.ts'
 import { OFFSET_AT } from '../shared/protocol/offsets.ts'
 import type { Cluster } from './cluster.ts'
 import { errorFromWire, errorOf } from './errors.ts'
@@ -84,6 +85,13 @@ export interface Decommission {
   readonly left: number
 }
 
+export interface Balance {
+  /** What was set in motion by this call. */
+  readonly moved: readonly MovedPartition[]
+  /** Partitions that were on their way before. */
+  readonly underWay: number
+}
+
 export type PartitionRecovery = ResponseOf<'recoverPartition'>
 
 export interface TrimRequest {
@@ -91,6 +99,8 @@ export interface TrimRequest {
   /** The records below beforeOffset go; 'end' gives up everything that can be read now. */
   readonly partitions: readonly { readonly partition: number; readonly beforeOffset: number | 'end' }[]
 }
+
+const BALANCE_MOVES_MAX = 100
 
 const isArray: Rule = (value) => (Array.isArray(value) && value.length > 0 ? undefined : 'an array that is not empty')
 
@@ -307,6 +317,25 @@ export class Admin {
         ;({ partitions, left } = await ask(false))
       }
       return { moved: partitions.map(movedFrom), left }
+    })
+  }
+
+  /**
+   * Moves replicas from brokers that have many to those that have few, as few as that takes and at most movesMax partitions
+   * (100 unless said). Asked again, it goes on. @throws as movePartitions
+   */
+  async balanceReplicas(
+    options: WaitOptions & { readonly validateOnly?: boolean | undefined; readonly movesMax?: number | undefined } = {},
+  ): Promise<Balance> {
+    const { validateOnly = false, movesMax = BALANCE_MOVES_MAX, ...wait } = options
+    const rules = { movesMax: integerFrom(1, MOVES_MAX), validateOnly: isBoolean }
+    checkOptions('balanceReplicas', { movesMax, validateOnly }, rules)
+    return this.#call('balanceReplicas', wait, async (scope) => {
+      // Doing it twice leaves the brokers no less even.
+      const how = { isRepeatable: true, to: 'controller' } as const
+      const answer = await this.#cluster.ask('balanceReplicas', { movesMax, validateOnly }, scope, how)
+      throwRefusals(answer.partitions)
+      return { moved: answer.partitions.map(movedFrom), underWay: answer.underWay }
     })
   }
 

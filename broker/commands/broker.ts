@@ -1,5 +1,5 @@
-// `tidemark broker drain`, `move`, `readmit` and `decommission`: which brokers lead and hold what. What takes long goes on in the
-// brokers, whether or not somebody waits for it; --wait watches, and outlives brokers that go.
+// `tidemark broker drain`, `move`, `balance`, `readmit` and `decommission`: which brokers lead and hold what. What takes long
+// goes on in the brokers, whether or not somebody waits for it; --wait watches, and outlives brokers that go.
 
 import type { MovedPartition } from '../../client/admin.ts'
 import type { BrokerSession } from './broker-session.ts'
@@ -141,6 +141,34 @@ export async function readmitBroker(context: CommandContext): Promise<number> {
     }
     return 0
   })
+}
+
+export async function balanceBrokers(context: CommandContext): Promise<number> {
+  const { arguments: args, output, signal } = context
+  const validateOnly = args.isOn('dry-run')
+  const isWaiting = args.isOn('wait') && !validateOnly
+  const rows: object[] = []
+  await withBrokers(context, async (session) => {
+    for (;;) {
+      const { moved, underWay } = await session.admin.balanceReplicas({
+        movesMax: args.number('max'),
+        validateOnly,
+        signal,
+      })
+      if (underWay > 0) context.note(`${underWay} partitions were on their way before, and are left alone`)
+      if (moved.length === 0) context.note(rows.length === 0 ? `${NOTHING_TO_DO}: the brokers are even` : 'even')
+      const outcome = validateOnly ? 'would be moved' : isWaiting ? 'done' : 'on its way'
+      rows.push(...moved.map(({ topic, partition, from, to }) => ({ topic, partition, from, to, outcome })))
+      if (!isWaiting || moved.length === 0) return
+      noteSome(
+        context,
+        moved.map(({ topic, partition, to }) => `${topic}-${partition} is on its way to ${to.join(', ')}`),
+      )
+      await untilNoneMoves(context, session, moved)
+    }
+  })
+  if (rows.length > 0 || args.required('format') !== 'table') await printValue(output, rows, args.required('format'))
+  return 0
 }
 
 /** Until the partitions are where they were sent. */

@@ -1,6 +1,7 @@
 // The commands of `tidemark`, one row each: help, completion, checks and dispatch come from here. Loads none of them.
 
 import type { CommandRow, FlagRow, PositionalRow } from './command.ts'
+import { MOVES_MAX } from '../../shared/protocol/operations.ts'
 import { defaultText, OPTIONS } from '../config.ts'
 
 /** Understood by every command. */
@@ -315,6 +316,19 @@ export const COMMANDS: readonly CommandRow[] = [
       ['tidemark broker move --topic orders --partition 0 --to 1,2,4 --wait', 'Broker 4 in place of broker 3'],
     ],
     load: async () => (await import('./broker.ts')).movePartition,
+  },
+  {
+    path: ['broker', 'balance'],
+    about: 'Even out how many replicas the brokers have, and how often each is the preferred leader',
+    positionals: [],
+    flags: [
+      ...ASKING,
+      { name: 'max', type: 'integer', default: 100, min: 1, max: MOVES_MAX, about: 'Partitions moved at a time' },
+      { name: 'wait', alias: 'w', type: 'switch', about: 'Go on until the brokers are even' },
+      DRY_RUN,
+    ],
+    examples: [['tidemark broker balance --dry-run', 'What a broker that has come in would be given']],
+    load: async () => (await import('./broker.ts')).balanceBrokers,
   },
   {
     path: ['broker', 'readmit'],

@@ -183,11 +183,13 @@ async function printOutcomes(
 }
 
 function summaryOf({ topic, partitions, replicationFactor, config }: Topic): object {
+  const { offsets, bytes } = totalsOf(partitions)
   return {
     topic,
     partitions: partitions.length,
     replicas: replicationFactor,
-    ...totalsOf(partitions),
+    offsets: offsets ?? null,
+    bytes: bytes ?? null,
     durability: config.find(({ name }) => name === 'durability')?.value,
   }
 }
