@@ -27,9 +27,17 @@ export function hostedPartitions(topic: Assigned, self: BrokerId): number[] {
 
 /**
  * Whether a partition of the definition that the broker hosts from now on has had other replicas before: it may have
- * acknowledged records of it in another life of the same directory, which it does not have any more.
+ * acknowledged records of it in another life of the same directory, which it does not have any more. One of those that the
+ * partition was made with, and that hears of it and of its first move at once, has not: were it new, its word would be
+ * missing where all of them have to be heard.
  */
-export function isNewReplica(before: Assigned | undefined, topic: TopicAssignment, partition: number): boolean {
+export function isNewReplica(
+  before: Assigned | undefined,
+  topic: TopicAssignment,
+  partition: number,
+  self: BrokerId,
+): boolean {
   const isOld = before !== undefined && partition < before.partitions
-  return isOld || topic.origins?.[partition] !== undefined || topic.moves?.[partition] !== undefined
+  if (isOld || topic.origins?.[partition] !== undefined) return true
+  return topic.moves?.[partition] !== undefined && topic.assignment?.[partition]?.includes(self) !== true
 }

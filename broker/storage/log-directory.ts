@@ -577,7 +577,7 @@ export class LogDirectory {
     const config = parseTopicConfig(definition.config, this.#options.topicDefaults)
     const before = this.topics.get(topicId)
     const added = this.#hostedOf(definition).filter((partition) => !this.hosts(topicId, partition))
-    const newcomers = added.filter((partition) => isNewReplica(before, definition, partition))
+    const newcomers = added.filter((partition) => isNewReplica(before, definition, partition, this.#options.brokerId))
     this.#checkRoom(definition, added.length)
     const logs = new Map<number, PartitionLog>()
     const { failedSyncs } = this.#directories
