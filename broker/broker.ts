@@ -22,6 +22,7 @@ import { sleep } from '../shared/time.ts'
 import { startAdminServer } from './admin/http-server.ts'
 import { adoptTopics, Cluster } from './cluster.ts'
 import { describeOptions, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
+import { GroupCoordinator } from './groups/group-coordinator.ts'
 import { SlotMeter } from './metrics/meter.ts'
 import { createExposition } from './metrics/prometheus.ts'
 import { CONNECTION_LIMITS } from './network/connection-limits.ts'
@@ -34,6 +35,7 @@ import { TurnWriter } from './replication/turn-writer.ts'
 import { RequestRouter } from './requests/request-router.ts'
 import { ClusterFacts } from './storage/cluster-facts.ts'
 import { DrainMark } from './storage/drain-mark.ts'
+import type { LogCleaner } from './storage/log-cleaner.ts'
 import { LogDirectory } from './storage/log-directory.ts'
 import { MemoryDisk } from './storage/memory-disk.ts'
 import { MeteredDisk } from './storage/metered-disk.ts'
@@ -42,6 +44,8 @@ const BROKER_SOFTWARE = 'tidemark/0.1.0'
 /** Where a broker that keeps nothing keeps it. */
 const MEMORY_PATH = '/memory'
 const TURNS_AFTER_STOP = 2
+/** What the members of one group say and are given: a record of the offsets topic holds it all. */
+const GROUP_BYTES_MAX = 900_000
 
 export interface BrokerServices {
   /** Default: says nothing. */
@@ -214,7 +218,16 @@ class RunningBroker implements Broker {
         isOk: states.offline === 0 && states['read-only'] === 0,
         detail: `${states.online} online, ${states['read-only']} read-only, ${states.offline} offline`,
       },
+      this.#compactionHealth(),
     ]
+  }
+
+  /** Nobody loses anything by it, but the log grows. */
+  #compactionHealth(): HealthCheck {
+    const [first, ...others] = this.#directory?.cleaner.troubles ?? []
+    if (first === undefined) return { name: 'compaction', isOk: true, detail: 'ok' }
+    const more = others.length === 0 ? '' : `, and ${others.length} more logs cannot be compacted`
+    return { name: 'compaction', isOk: false, detail: `${first.message}${more}` }
   }
 
   stop(options: { readonly immediately?: boolean } = {}): Promise<void> {
@@ -242,7 +255,8 @@ class RunningBroker implements Broker {
     if (isCluster) this.#drainMark = new DrainMark(this.#disk, this.#dataPath)
     const cluster = isCluster ? this.#startCluster(directory, coordinator) : undefined
     const partitions = await this.#startPartitions(directory, coordinator, turnWriter)
-    const router = this.#makeRouter(coordinator, partitions, delayed)
+    const groups = this.#startGroups(coordinator, partitions)
+    const router = this.#makeRouter(coordinator, partitions, delayed, groups)
     await this.#startListener(router)
     await this.#join(coordinator)
     if (cluster !== undefined)
@@ -304,8 +318,14 @@ class RunningBroker implements Broker {
         retentionIntervalMs: options.retentionCheckIntervalMs,
         scrubIntervalMs: options.scrubIntervalMs,
       },
+      cleaner: {
+        backoffMs: options.compactionIntervalMs,
+        keyBytesMax: options.compactionMemoryBytes,
+        bytesPerSecondMax: options.compactionBytesPerSecond === 0 ? Infinity : options.compactionBytesPerSecond,
+      },
     })
     this.#directory = directory
+    measureCompaction(this.#meter, directory.cleaner)
     const tookSeconds = (clock.monotonic() - startedMs) / 1000
     this.#meter.gauge('tidemark_log_recovery_seconds', {}, () => tookSeconds)
     const stop = (isImmediate: boolean): Promise<void> => (isImmediate ? directory.abandon() : directory.stop())
@@ -384,7 +404,39 @@ class RunningBroker implements Broker {
     return partitions
   }
 
-  #makeRouter(coordinator: Coordinator, partitions: PartitionManager, delayed: DelayedOperations): RequestRouter {
+  #startGroups(coordinator: Coordinator, partitions: PartitionManager): GroupCoordinator {
+    const { clock, timers, random } = this.#environment
+    const options = this.#options
+    const groups = new GroupCoordinator({
+      coordinator,
+      partitions,
+      clock,
+      timers,
+      random,
+      logger: this.#logger,
+      groups: {
+        sessionTimeoutMsMin: options.groupMinSessionTimeoutMs,
+        sessionTimeoutMsMax: options.groupMaxSessionTimeoutMs,
+        initialRebalanceDelayMs: options.groupInitialRebalanceDelayMs,
+        membersMax: options.groupMaxSize,
+        bytesMax: GROUP_BYTES_MAX,
+      },
+      commitTimeoutMs: options.offsetsCommitTimeoutMs,
+      groupsMax: options.groupsMax,
+      offsetsRetentionMs: options.offsetsRetentionMinutes * 60_000,
+      offsetsRetentionCheckMs: options.offsetsRetentionCheckIntervalMs,
+    })
+    this.#started.push({ what: 'groups', stop: () => groups.stop() })
+    groups.start()
+    return groups
+  }
+
+  #makeRouter(
+    coordinator: Coordinator,
+    partitions: PartitionManager,
+    delayed: DelayedOperations,
+    groups: GroupCoordinator,
+  ): RequestRouter {
     const { clock, random } = this.#environment
     const { cluster, fetchMaxBytes, autoCreateTopics, defaultPartitions, defaultReplicationFactor } = this.#options
     const router = new RequestRouter({
@@ -398,6 +450,13 @@ class RunningBroker implements Broker {
       random,
       logger: this.#logger,
       checks: () => this.checks(),
+      groups: {
+        groups,
+        topic: {
+          partitions: this.#options.offsetsTopicNumPartitions,
+          replicas: this.#options.offsetsTopicReplicationFactor,
+        },
+      },
       ...this.#clusterServices(),
     })
     this.#router = router
@@ -556,6 +615,23 @@ class RunningBroker implements Broker {
     const brokers = coordinator.brokers().map((one) => ({ id: one.brokerId, address: formatAddress(one) }))
     return { brokers, topics: topicSnapshots(coordinator, partitions) }
   }
+}
+
+function measureCompaction(meter: SlotMeter, cleaner: LogCleaner): void {
+  const replaced = meter.counter('tidemark_compacted_bytes_total')
+  const freed = meter.counter('tidemark_compaction_freed_bytes_total')
+  const duration = meter.histogram('tidemark_compaction_duration_seconds')
+  const failures = meter.counter('tidemark_compaction_failures_total')
+  cleaner.events = {
+    onPass({ seconds, oldBytes, newBytes }) {
+      replaced.add(oldBytes)
+      freed.add(Math.max(0, oldBytes - newBytes))
+      duration.observe(seconds)
+    },
+    onFailure: () => failures.add(),
+  }
+  meter.gauge('tidemark_compaction_failing_logs', {}, () => cleaner.troubles.length)
+  meter.gauge('tidemark_compaction_dirty_ratio_max', {}, () => cleaner.dirtyRatioMax)
 }
 
 /** The catalogue is kept by the data directory, which makes and removes the logs with the definitions. */

@@ -4,6 +4,7 @@ import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { ERRORS, TidemarkError } from '../../shared/errors.ts'
+import { isInternalTopic } from '../groups/offsets-topic.ts'
 import { leadershipOf, liveBrokers } from './leadership.ts'
 import { NO_ERROR, refused } from './outcome.ts'
 import type { WireOutcome } from './outcome.ts'
@@ -43,7 +44,7 @@ async function missing(
 ): Promise<TopicMetadata> {
   const fault = topicNameFault(name)
   if (fault !== undefined) return refusedTopic(name, refused('INVALID_TOPIC_EXCEPTION', fault))
-  if (!createMissing || !services.limits.autoCreateTopics) {
+  if (!createMissing || !services.limits.autoCreateTopics || isInternalTopic(name)) {
     return refusedTopic(name, refused('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${name}`))
   }
   const created = await administration.createOne(
@@ -73,7 +74,8 @@ function describe(services: RequestServices, topic: TopicDefinition, live = live
     })
   }
   const batchBytesMax = batchBytesMaxOf(services, topic)
-  return { topic: topic.name, ...NO_ERROR, topicId: topic.topicId, isInternal: false, partitions, batchBytesMax }
+  const isInternal = isInternalTopic(topic.name)
+  return { topic: topic.name, ...NO_ERROR, topicId: topic.topicId, isInternal, partitions, batchBytesMax }
 }
 
 /** What an append checks a batch against, so that producers can make theirs fit. */

@@ -6,6 +6,7 @@ import type { ProduceOutcome, ProduceRequest } from './requests.ts'
 import type { RequestServices } from './request-services.ts'
 import type { Clock } from '../../shared/time.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
+import { isInternalTopic } from '../groups/offsets-topic.ts'
 import { PendingProduce } from '../replication/pending-produce.ts'
 
 /** Kafka's clients say so when they want to wait for ever; there is no such thing here. */
@@ -45,6 +46,8 @@ export class ProduceRequests {
       const partition = this.#partitions.find(part.topic, part.topicId, part.partition)
       if (request.acks !== 0 && request.acks !== 1 && request.acks !== -1) {
         append.refuse('INVALID_REQUIRED_ACKS', `acks is ${request.acks}, only 0, 1 and -1 (all) are known`)
+      } else if (isInternalTopic(part.topic)) {
+        append.refuse('INVALID_TOPIC_EXCEPTION', `${part.topic} is written by brokers only`)
       } else if (partition === undefined) {
         const { error, message } = this.#partitions.whyNotFound(part.topic, part.topicId, part.partition)
         append.refuse(error, message)

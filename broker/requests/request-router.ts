@@ -21,6 +21,7 @@ import { clusterInfo } from './cluster-info.ts'
 import { describeTopics } from './describe-topics.ts'
 import { drainBroker } from './drain.ts'
 import { FetchRequests } from './fetch.ts'
+import { GroupHandlers } from './groups.ts'
 import { listOffsets } from './list-offsets.ts'
 import { metadata } from './metadata.ts'
 import { MoveRequests } from './moves.ts'
@@ -44,7 +45,7 @@ export class RequestRouter implements Requests {
   readonly #fetches: FetchRequests
   readonly #handlers: Handlers
   readonly #replicaRequests: ReplicaRequests | undefined
-  readonly #groupRequests: GroupRequests | undefined
+  readonly #groupRequests: GroupRequests | undefined = undefined
   readonly #troubles: PartitionTroubles
   #asked = 0
   readonly #onIdle: (() => void)[] = []
@@ -100,7 +101,7 @@ export class RequestRouter implements Requests {
       probeBroker: (request) => this.#replicas().probeBroker(request),
     }
     this.#replicaRequests = services.replicas
-    this.#groupRequests = services.groups
+    if (services.groups !== undefined) this.#groupRequests = new GroupHandlers(services, topics, services.groups)
   }
 
   #groups(): GroupRequests {
@@ -121,6 +122,10 @@ export class RequestRouter implements Requests {
   ): PendingFetch {
     if (this.#isStopping) throw new TidemarkError(STOPPING.error, STOPPING.message)
     return this.#replicas().replicaFetch(request, respond, onReading)
+  }
+
+  onConnectionClosed({ connectionId }: RequestContext): void {
+    this.#groupRequests?.onConnectionClosed(connectionId)
   }
 
   /** Requests that are begun and not answered, fetches that wait for records not counted. */
@@ -183,6 +188,7 @@ export class RequestRouter implements Requests {
     this.#isStopping = true
     this.#fetches.endWaits()
     this.#troubles.stop()
+    this.#groupRequests?.stop()
   }
 
   #checkIdle(): void {

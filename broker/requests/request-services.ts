@@ -6,9 +6,10 @@ import type { Random } from '../../shared/random.ts'
 import type { VoterSet } from '../../shared/voters.ts'
 import type { Clock } from '../../shared/time.ts'
 import type { Coordinator } from '../coordination/coordinator.ts'
+import type { GroupCoordinator } from '../groups/group-coordinator.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
 import type { PartitionManager } from '../replication/partition-manager.ts'
-import type { GroupRequests, ReplicaRequests } from './requests.ts'
+import type { ReplicaRequests } from './requests.ts'
 
 export interface RequestLimits {
   /** Bytes of records in one fetch response; a single batch may be longer. */
@@ -44,6 +45,18 @@ export interface LocalReplica {
   recover(): boolean
 }
 
+/** What the topic of groups is made with. */
+export interface OffsetsTopicOptions {
+  readonly partitions: number
+  /** Fewer where there are not so many brokers. */
+  readonly replicas: number
+}
+
+export interface GroupServices {
+  readonly groups: GroupCoordinator
+  readonly topic: OffsetsTopicOptions
+}
+
 export interface RequestServices {
   readonly cluster: string
   readonly brokerId: BrokerId
@@ -65,7 +78,7 @@ export interface RequestServices {
   /** Absent where a broker is its own cluster. */
   readonly replicas?: ReplicaRequests
   /** Absent where no groups are coordinated. */
-  readonly groups?: GroupRequests
+  readonly groups?: GroupServices
   /** Of the members that this broker could not connect to: where they are said to be, and why. */
   readonly peerTroubles?: () => readonly {
     readonly peer: BrokerId

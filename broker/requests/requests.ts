@@ -141,6 +141,10 @@ export interface ReplicaRequests {
 
 /** Consumer groups, as far as this broker coordinates them. */
 export interface GroupRequests {
+  onConnectionClosed(connectionId: number): void
+  /** Whoever waits is answered. */
+  stop(): void
+
   /** @throws TidemarkError when the request as a whole is refused. */
   ask<Name extends GroupRequest>(
     name: Name,
@@ -150,6 +154,9 @@ export interface GroupRequests {
 }
 
 export interface Requests {
+  /** Nothing can be answered on the connection any more. To be told once. */
+  onConnectionClosed?(context: RequestContext): void
+
   /**
    * Appends the batches in the order of the array, before returning; `respond` is called once, when every partition is
    * acknowledged or refused, with one outcome a partition, in the request's order. With acks 0 it is called as well, and

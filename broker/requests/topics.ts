@@ -15,6 +15,7 @@ import { assign, assignMore, candidates, drained } from './assignment.ts'
 import { whenLed, within } from './bounded-wait.ts'
 import { checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
+import { isInternalTopic } from '../groups/offsets-topic.ts'
 import { topicNameFault } from './topic-name.ts'
 
 type NewTopic = RequestOf<'createTopics'>['topics'][number]
@@ -54,6 +55,7 @@ export class TopicRequests {
       const isTwice = names.indexOf(topic.topic) !== names.lastIndexOf(topic.topic)
       if (isTwice)
         topics.push(notCreated(topic.topic, refused('INVALID_REQUEST', `topic ${topic.topic} is there twice`)))
+      else if (isInternalTopic(topic.topic)) topics.push(notCreated(topic.topic, ownTopic(topic.topic, 'made')))
       else topics.push(await this.createOne(topic, request.validateOnly))
     }
     const awaited = topics.flatMap(({ topicId: id, partitions = 0 }): Wanted[] => {
@@ -107,6 +109,8 @@ export class TopicRequests {
 
   async addPartitions(request: RequestOf<'addPartitions'>): Promise<void> {
     const { topic: name, partitions } = request
+    // Which partition a group is in hangs on how many there are.
+    if (isInternalTopic(name)) throw new TidemarkError('INVALID_TOPIC_EXCEPTION', ownTopic(name, 'grown').message)
     let before: TopicDefinition | undefined
     await this.#change(name, request.validateOnly, (topic) => {
       if (partitions <= topic.partitions) {
@@ -127,6 +131,10 @@ export class TopicRequests {
     const partitions: TrimmedPartition[] = []
     for (const part of request.partitions) {
       const { topic, partition } = part
+      if (isInternalTopic(topic)) {
+        partitions.push({ topic, partition, ...ownTopic(topic, 'trimmed'), logStartOffset: undefined })
+        continue
+      }
       const found = this.#services.partitions.find(topic, undefined, partition)
       if (found === undefined) {
         const { error, message } = this.#services.partitions.whyNotFound(topic, undefined, partition)
@@ -213,6 +221,7 @@ export class TopicRequests {
   }
 
   async #deleteOne(name: string) {
+    if (isInternalTopic(name)) return ownTopic(name, 'deleted')
     const topic = this.#services.coordinator.topics.byName(name)
     if (topic === undefined) return refused('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${name}`)
     try {
@@ -245,6 +254,10 @@ function checkUnchanged(topic: TopicDefinition, config: Readonly<Record<string, 
   if (topic.assignment === undefined || config[MIN_IN_SYNC] === topic.config[MIN_IN_SYNC]) return
   const text = `${MIN_IN_SYNC} of topic ${topic.name} cannot be changed once the topic has replicas`
   throw new TidemarkError('INVALID_CONFIG', text)
+}
+
+function ownTopic(name: string, what: string) {
+  return refused('INVALID_TOPIC_EXCEPTION', `${name} is kept by the brokers themselves: it cannot be ${what}`)
 }
 
 function checkPartitions(partitions: number): void {

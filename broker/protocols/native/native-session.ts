@@ -112,6 +112,7 @@ export class NativeSession implements ProtocolSession {
     this.#state = 'closed'
     for (const fetch of this.#fetches) fetch.pending?.cancel()
     this.#fetches.clear()
+    this.#host.requests.onConnectionClosed?.(this.#context)
   }
 
   #onRequest(frame: Uint8Array, number: number, api: ApiName | undefined): void {

@@ -1,0 +1,23 @@
+// The generations of a group, which never go back, whatever a coordinator has lost. Pure.
+//
+// A generation is told to members before it is written down, so the next coordinator may not know of it. Each leader epoch
+// therefore has a range of its own, above those of all epochs before it: its first is floor + 1. One that reaches the floor
+// of the next epoch must be written down before it is told; whoever leads next reads it then. From the first epoch of a
+// recovery on all epochs between two recoveries have one floor: their generations are all written down first.
+
+const GENERATIONS_PER_EPOCH = 1 << 12
+/** Epochs between two recoveries (broker/replication/recovery-epoch.ts). */
+const EPOCHS_PER_RECOVERY = 1 << 18
+const GENERATIONS_PER_RECOVERY = 1 << 17
+const RECOVERED = GENERATIONS_PER_EPOCH * EPOCHS_PER_RECOVERY
+
+/** Below all generations of this leader epoch that no other can have told; fits an int32. */
+export function generationFloor(leaderEpoch: number): number {
+  if (leaderEpoch < EPOCHS_PER_RECOVERY) return leaderEpoch * GENERATIONS_PER_EPOCH
+  return RECOVERED + Math.floor(leaderEpoch / EPOCHS_PER_RECOVERY) * GENERATIONS_PER_RECOVERY
+}
+
+/** Whether the generation must be written down before anybody is told of it. */
+export function isToBeStoredFirst(generation: number, leaderEpoch: number): boolean {
+  return generation >= generationFloor(leaderEpoch + 1)
+}

@@ -1,0 +1,61 @@
+// Whether somebody may join a group as it says it would: timeouts, protocols, bytes. Owns the refusals that depend on nothing
+// but the group's members and its limits. Pure.
+
+import type { GroupEvent, GroupRefusal } from './group-events.ts'
+import type { GroupMembers, Member } from './group-members.ts'
+import { bytesOf } from './group-members.ts'
+
+type Join = Extract<GroupEvent, { readonly kind: 'join' }>
+
+export interface JoinLimits {
+  readonly sessionTimeoutMsMin: number
+  readonly sessionTimeoutMsMax: number
+  /** Bytes of what all members say and are given together. */
+  readonly bytesMax: number
+}
+
+/** `former`: the member that it is, or whose place it takes; `protocolType`: of the group. */
+export function whyNotJoin(
+  limits: JoinLimits,
+  members: GroupMembers,
+  protocolType: string | undefined,
+  join: Join,
+): GroupRefusal | undefined {
+  const { sessionTimeoutMsMin: least, sessionTimeoutMsMax: most, bytesMax } = limits
+  const { sessionTimeoutMs, protocols, member, instance } = join
+  if (sessionTimeoutMs < least || sessionTimeoutMs > most) {
+    const message = `the session timeout must be from ${least} to ${most} ms, not ${sessionTimeoutMs}`
+    return { error: 'INVALID_SESSION_TIMEOUT', message }
+  }
+  // One that comes back by its name takes the place of the old one, which says nothing any more.
+  const former = members.get(member) ?? (instance === undefined ? undefined : members.ofInstance(instance))
+  const inconsistent = whyInconsistent(members, protocolType, join, former)
+  if (inconsistent !== undefined) return inconsistent
+  const bytes = bytesOf(protocols) + members.bytesBesides(former)
+  if (bytes <= bytesMax) return undefined
+  const message = `what the members of the group say would have ${bytes} bytes; at most ${bytesMax} are taken`
+  return { error: 'GROUP_MAX_SIZE_REACHED', message }
+}
+
+function whyInconsistent(
+  members: GroupMembers,
+  protocolType: string | undefined,
+  join: Join,
+  former: Member | undefined,
+): GroupRefusal | undefined {
+  const error = 'INCONSISTENT_GROUP_PROTOCOL'
+  if (join.protocolType === '') return { error, message: 'a member must name the type of its protocols' }
+  if (join.protocols.length === 0) return { error, message: 'a member must name at least one protocol' }
+  if (members.size === (former === undefined ? 0 : 1)) return undefined
+  if (join.protocolType !== protocolType) {
+    return { error, message: `the group is one of type '${protocolType ?? ''}', not '${join.protocolType}'` }
+  }
+  if (members.hasCommon(join.protocols, former)) return undefined
+  const names = join.protocols.map(({ name }) => name).join(', ')
+  return { error, message: `no protocol of the member (${names}) is known to all others of the group` }
+}
+
+/** Clients that name none may take as long as their session. */
+export function rebalanceTimeoutOf({ rebalanceTimeoutMs, sessionTimeoutMs }: Join): number {
+  return rebalanceTimeoutMs > 0 ? rebalanceTimeoutMs : sessionTimeoutMs
+}
