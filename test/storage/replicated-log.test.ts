@@ -124,7 +124,7 @@ describe('a follower’s log', () => {
     expect(log.logEndOffset).toBe(2)
   })
 
-  it('gives back the offsets, epochs and producers of a write that failed', () => {
+  it('gives back the offsets, epochs and producers of a write that failed', async () => {
     const disk = new SimDisk({ clock: new SetClock() })
     disk.makeDirectory('data')
     const { log } = newLog({}, { disk })
@@ -137,6 +137,7 @@ describe('a follower’s log', () => {
     expect(log.write()).toMatchObject({ code: 'DISK_FULL' })
     disk.options = { clock: new SetClock() }
     expect([log.logEndOffset, log.latestEpoch]).toEqual([1, 1])
+    await log.sync()
     follow(log, led(['c'], 1, 3), 3)
     expect(log.epochEndOffset(epoch(2))).toEqual({ epoch: 1, endOffset: 1 })
   })
