@@ -284,6 +284,9 @@ export class RedisMirror {
     const objects = new Map<string, RedisObject>()
     let reading = await this.#read(0, false)
     const { head } = reading
+    this.#checkHead(head)
+    // Emptied since it was judged: it is judged again.
+    if (head.history === '') return
     for (let since = 0; ; reading = await this.#read(since, false)) {
       if (reading.head.history !== head.history || reading.head.life !== head.life) return
       for (const object of reading.objects) {

@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { expect, it, onTestFinished } from 'vitest'
 import { TidemarkError } from '../../shared/errors.ts'
+import { RedisConnection } from '../../broker/coordination/redis-connection.ts'
+import { READ } from '../../broker/coordination/redis-scripts.ts'
 import { brokerId } from '../../shared/ids.ts'
 import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import type { PrivateRedis, PrivateRedisOptions } from '../setup/private-redis.ts'
@@ -486,3 +488,40 @@ async function untilDone<T>(work: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+describeWithRedis('a Redis that is emptied while it is read anew', () => {
+  // It then had no id of a cluster, which the broker took for that of its own, for good.
+  it('does not make a broker forget which cluster it belongs to', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const disk = new DiskOfABroker()
+    let isToBeEmptied = false
+    const life = await begin({
+      url: redis.url,
+      disk,
+      connect: (options) => {
+        const link = new RedisConnection(options)
+        const run = link.run.bind(link)
+        link.run = async (script, keys, args) => {
+          // From the beginning on: the whole of another history is read.
+          if (isToBeEmptied && script === READ && args[0] === 0) {
+            isToBeEmptied = false
+            await client.flushall()
+          }
+          return run(script, keys, args)
+        }
+        return link
+      },
+    })
+    const { clusterId } = disk
+    expect(clusterId).toMatch(/^[0-9a-f-]{36}$/)
+    await life.coordinator.topics.create('r1', topicOf('orders'))
+    isToBeEmptied = true
+    await client.hset('{tidemark:lives}:meta', 'history', 'another')
+    await life.until(() => life.warnings.includes(NOT_BELIEVED))
+    await life.until(() => life.coordinator.health().isOk)
+    expect(isToBeEmptied).toBe(false)
+    expect(disk.clusterId).toBe(clusterId)
+    expect(await client.hget('{tidemark:lives}:meta', 'clusterId')).toBe(clusterId)
+  })
+})

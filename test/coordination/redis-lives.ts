@@ -49,6 +49,11 @@ export class DiskOfABroker implements CatalogueStore, OnDisk {
     return Promise.resolve()
   }
 
+  keepClusterId(clusterId: string): Promise<void> {
+    this.clusterId = clusterId
+    return Promise.resolve()
+  }
+
   tombstones(): Iterable<TopicId> {
     return this.deleted
   }
