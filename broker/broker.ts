@@ -35,7 +35,7 @@ import { TurnWriter } from './replication/turn-writer.ts'
 import { RequestRouter } from './requests/request-router.ts'
 import { ClusterFacts } from './storage/cluster-facts.ts'
 import { DrainMark } from './storage/drain-mark.ts'
-import type { LogCleaner } from './storage/log-cleaner.ts'
+import { measureCompaction } from './storage/cleaner-metrics.ts'
 import { LogDirectory } from './storage/log-directory.ts'
 import { MemoryDisk } from './storage/memory-disk.ts'
 import { MeteredDisk } from './storage/metered-disk.ts'
@@ -218,16 +218,8 @@ class RunningBroker implements Broker {
         isOk: states.offline === 0 && states['read-only'] === 0,
         detail: `${states.online} online, ${states['read-only']} read-only, ${states.offline} offline`,
       },
-      this.#compactionHealth(),
+      { name: 'compaction', ...(this.#directory?.cleaner.health() ?? { isOk: true, detail: 'not started' }) },
     ]
-  }
-
-  /** Nobody loses anything by it, but the log grows. */
-  #compactionHealth(): HealthCheck {
-    const [first, ...others] = this.#directory?.cleaner.troubles ?? []
-    if (first === undefined) return { name: 'compaction', isOk: true, detail: 'ok' }
-    const more = others.length === 0 ? '' : `, and ${others.length} more logs cannot be compacted`
-    return { name: 'compaction', isOk: false, detail: `${first.message}${more}` }
   }
 
   stop(options: { readonly immediately?: boolean } = {}): Promise<void> {
@@ -615,23 +607,6 @@ class RunningBroker implements Broker {
     const brokers = coordinator.brokers().map((one) => ({ id: one.brokerId, address: formatAddress(one) }))
     return { brokers, topics: topicSnapshots(coordinator, partitions) }
   }
-}
-
-function measureCompaction(meter: SlotMeter, cleaner: LogCleaner): void {
-  const replaced = meter.counter('tidemark_compacted_bytes_total')
-  const freed = meter.counter('tidemark_compaction_freed_bytes_total')
-  const duration = meter.histogram('tidemark_compaction_duration_seconds')
-  const failures = meter.counter('tidemark_compaction_failures_total')
-  cleaner.events = {
-    onPass({ seconds, oldBytes, newBytes }) {
-      replaced.add(oldBytes)
-      freed.add(Math.max(0, oldBytes - newBytes))
-      duration.observe(seconds)
-    },
-    onFailure: () => failures.add(),
-  }
-  meter.gauge('tidemark_compaction_failing_logs', {}, () => cleaner.troubles.length)
-  meter.gauge('tidemark_compaction_dirty_ratio_max', {}, () => cleaner.dirtyRatioMax)
 }
 
 /** The catalogue is kept by the data directory, which makes and removes the logs with the definitions. */

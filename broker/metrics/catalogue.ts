@@ -43,6 +43,12 @@ const TABLE = {
   tidemark_log_segments: gauge('Segments of a topic on this broker.', ['topic']),
   tidemark_log_recovery_seconds: gauge('How long the last start took to open and recover the logs.'),
   tidemark_quarantined_ranges: gauge('Ranges of offsets that were lost to corruption and stand in quarantine.'),
+  tidemark_compacted_bytes_total: counter('Bytes of segments that compaction has replaced.'),
+  tidemark_compaction_freed_bytes_total: counter('Bytes by which that has made them smaller.'),
+  tidemark_compaction_duration_seconds: histogram('One pass of compaction over a log.'),
+  tidemark_compaction_failures_total: counter('Passes of compaction that have failed.'),
+  tidemark_compaction_failing_logs: gauge('Logs that could not be compacted when it was last tried.'),
+  tidemark_compaction_dirty_ratio_max: gauge('Of the dirtiest compacted log, the share that is not compacted yet.'),
 
   tidemark_partition_leader: gauge('Partitions that this broker leads.'),
   tidemark_partitions: gauge('Partitions that this broker holds.'),

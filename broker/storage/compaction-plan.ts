@@ -39,6 +39,9 @@ export interface CompactionPlan<S> {
   readonly dirtyBytes: number
   /** Whether it is time for a pass: enough is dirty, or what is dirty has waited long enough. */
   readonly isDue: boolean
+  /** It has waited long enough. */
+  readonly isOverdue: boolean
+  readonly cleanedTo: number
 }
 
 /** How much of what may be cleaned is dirty, from 0 to 1. */
@@ -86,7 +89,8 @@ export async function planCompaction<S extends CleanableSegment>(
   if (firstDirty < 0) return undefined
   const isOverdue = dirtySinceMs !== undefined && bounds.now - dirtySinceMs >= config.lagMsMax
   const isDirty = dirtyRatio({ cleanBytes, dirtyBytes }) >= config.dirtyRatioMin && dirtyBytes > 0
-  return { segments, endOffset, firstDirty, cleanBytes, dirtyBytes, isDue: isDirty || isOverdue }
+  const { cleanedTo } = bounds
+  return { segments, endOffset, firstDirty, cleanBytes, dirtyBytes, isDue: isDirty || isOverdue, isOverdue, cleanedTo }
 }
 
 /** Segments that become one. Those in quarantine stay, and nothing is put together across them. */

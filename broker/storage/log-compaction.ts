@@ -20,6 +20,7 @@ import type { CompactedTo } from './compacted-mark.ts'
 import { lowerCompacted, readCompacted, writeCompacted } from './compacted-mark.ts'
 import type { CompactionPlan, SegmentGroup } from './compaction-plan.ts'
 import { groupSegments, planCompaction } from './compaction-plan.ts'
+import { DiskError } from './disk.ts'
 import { isGapAt } from './gap-batch.ts'
 import { KEY_MAP_OFFSETS_MAX, KeyMap, keyMapBytes } from './key-map.ts'
 import type { LogConfig } from './log-config.ts'
@@ -148,7 +149,8 @@ export class LogCompaction {
     try {
       await pass.run()
     } catch (error) {
-      if (!(error instanceof Stopped)) throw await this.#failureOf(error, pass.segment)
+      // What a log that is gone cannot do is no failure.
+      if (!(error instanceof Stopped) && !this.#parts.isClosed()) throw await this.#failureOf(error, pass.segment)
     } finally {
       this.#compacted = undefined
     }
@@ -276,8 +278,9 @@ class CompactionPass {
       }
       history.leaveSnapshotsBelow(endOffset, writtenPlace(), this.#means.now)
       await beginSwap(context, segment, endOffset)
+      if (this.#parts.isClosed()) throw new Stopped()
     } catch (error) {
-      context.disk.remove(segment.file.path)
+      this.#removeFile(segment)
       throw error
     }
     segment.firstAppendMs = old[0]?.firstAppendMs
@@ -288,6 +291,15 @@ class CompactionPass {
     this.#parts.onReplaced()
     await finishSwap(context, old, segment)
     segment.writeIndexes(context.disk)
+  }
+
+  #removeFile({ file }: Segment): void {
+    try {
+      this.#parts.context.disk.remove(file.path)
+    } catch (error) {
+      // The next start does: whether it removes or uses it, it finds the same records.
+      if (!(error instanceof DiskError)) throw error
+    }
   }
 
   async #note(compacted: CompactedTo): Promise<void> {

@@ -30,6 +30,8 @@ import type { ConfigEntries, LogConfig } from './log-config.ts'
 import { parseTopicConfig } from './log-config.ts'
 import type { UpkeepOptions } from './log-upkeep.ts'
 import { eachAtOnce, LogUpkeep } from './log-upkeep.ts'
+import type { CleanerOptions } from './log-cleaner.ts'
+import { LogCleaner } from './log-cleaner.ts'
 import { LogScrubber } from './log-scrubber.ts'
 import { loggedEvents } from './logged-events.ts'
 import type { Claim, PartitionName } from './partition-directories.ts'
@@ -70,6 +72,7 @@ export interface LogDirectoryOptions {
   readonly partitionsMax?: number
   readonly storage?: StorageContextOptions
   readonly upkeep?: UpkeepOptions
+  readonly cleaner?: CleanerOptions
   readonly reserveBytes?: number | undefined
 }
 
@@ -98,6 +101,8 @@ export class LogDirectory {
   readonly context: StorageContext
   /** How far replicated partitions were known to be committed; written with the recovery points. */
   readonly highWatermarks: HighWatermarks
+  /** What compacts the logs. */
+  readonly cleaner: LogCleaner
   #start: DirectoryStart | undefined
   readonly #options: LogDirectoryOptions
   readonly #directories: PartitionDirectories
@@ -170,6 +175,7 @@ export class LogDirectory {
       promiseMark: () => this.#start?.promises.mark,
     }
     this.#upkeep = new LogUpkeep(parts, options.upkeep)
+    this.cleaner = new LogCleaner({ ...parts, savePoints: () => this.#upkeep.writePoints() }, options.cleaner)
     this.#scrubber = new LogScrubber({ ...options, logs: () => this.logs() }, options.upkeep?.scrubIntervalMs)
   }
 
@@ -413,7 +419,7 @@ export class LogDirectory {
 
   async #abandon(): Promise<void> {
     this.space.stop()
-    await this.#scrubber.stop()
+    await Promise.all([this.#scrubber.stop(), this.cleaner.stop()])
     await this.#upkeep.stop()
     for (const log of this.logs()) log.close()
     await this.promises.close()
@@ -425,7 +431,7 @@ export class LogDirectory {
     const { disk, path, logger } = this.#options
     await this.#lastChange
     this.space.stop()
-    await this.#scrubber.stop()
+    await Promise.all([this.#scrubber.stop(), this.cleaner.stop()])
     await this.#upkeep.stop()
     try {
       const closed = await this.#closeLogs()
@@ -497,6 +503,7 @@ export class LogDirectory {
     await removeCleanMark(disk, `${path}/clean-shutdown`)
     await this.#upkeep.start(points)
     this.#scrubber.start()
+    this.cleaner.start()
   }
 
   async #openLog(found: FoundLog): Promise<void> {
