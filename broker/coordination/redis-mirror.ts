@@ -163,7 +163,12 @@ export class RedisMirror {
     for (let step = 0; step < STEPS_MAX;) {
       const reading = await this.#read(this.#cursor, this.#isToBeCounted())
       const { head } = reading
-      this.#checkHead(head)
+      this.#checkRole(head)
+      if (!this.#isOurs(head)) {
+        step += 1
+        await this.#takeOver(head)
+        continue
+      }
       const verdict = judge(head, { history: this.#history, version: this.#cursor, counts: this.#counts })
       switch (verdict.kind) {
         case 'doubtful':
@@ -234,6 +239,7 @@ export class RedisMirror {
         version: Number(version),
         isRepublishing: mode === 'republishing',
         clusterId,
+        formerClusterId: textsOf(reply.slice(15))[0] ?? '',
         counts: isCounting ? { topics, names, leaderships, brokers, indexed: Number(reply[14]) } : undefined,
       },
       republished: textsOf(reply[11]),
@@ -242,28 +248,41 @@ export class RedisMirror {
     }
   }
 
-  #checkHead({ role, clusterId }: RedisHead): void {
+  #checkRole({ role }: RedisHead): void {
+    if (role === 'master') return
     const { where } = this.#options.link
-    if (role !== 'master') {
-      throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis: ${where} is a read-only replica; name its master`)
-    }
-    if (clusterId !== '' && this.#clusterId !== undefined && clusterId !== this.#clusterId) {
-      throw new TidemarkError(
-        'COORDINATOR_NOT_USABLE',
-        `redis: ${where} holds another cluster of this name (${clusterId}) than the one this data-dir belongs to (${this.#clusterId}); name the Redis of that one, or start on an empty data-dir`,
-      )
-    }
+    throw new TidemarkError('COORDINATOR_NOT_USABLE', `redis: ${where} is a read-only replica; name its master`)
+  }
+
+  /** A broker with nothing on its disk goes with the cluster that the one it had begun has given way to. */
+  #isOurs({ clusterId, formerClusterId }: RedisHead): boolean {
+    if (clusterId === '' || this.#clusterId === undefined || clusterId === this.#clusterId) return true
+    return formerClusterId === this.#clusterId && this.#isDiskEmpty()
+  }
+
+  /** @throws COORDINATOR_NOT_USABLE where it holds what is another cluster's */
+  async #takeOver(head: RedisHead): Promise<void> {
+    const outcome = this.#isDiskEmpty() ? 'another' : await this.#beginHistory(head, 'its cluster has no topics', true)
+    if (outcome !== 'another') return
+    const { where } = this.#options.link
+    throw new TidemarkError(
+      'COORDINATOR_NOT_USABLE',
+      `redis: ${where} holds another cluster of this name (${head.clusterId}) than the one this data-dir belongs to (${this.#clusterId}); name the Redis of that one, or start on an empty data-dir`,
+    )
+  }
+
+  #isDiskEmpty(): boolean {
+    this.#readDisk()
+    const { topics, tombstones, leaderships } = this.view
+    return topics.size === 0 && tombstones.size === 0 && leaderships.size === 0
   }
 
   /** Whoever comes first begins it; for all others Redis has moved, and they read it again. */
-  async #beginHistory(head: RedisHead, reason: string): Promise<void> {
+  async #beginHistory(head: RedisHead, reason: string, takesOver = false): Promise<string> {
     const { context, link, keys } = this.#options
-    this.#readDisk()
-    const { topics, tombstones, leaderships } = this.view
-    const isDiskEmpty = topics.size === 0 && tombstones.size === 0 && leaderships.size === 0
-    const knowsNothing = this.#history === undefined && isDiskEmpty
+    const knowsNothing = this.#isDiskEmpty() && this.#history === undefined
     const isNew = knowsNothing && head.history === ''
-    const [outcome] = textsOf(
+    const [outcome = ''] = textsOf(
       await link.run(BEGIN_HISTORY, keys.fixed, [
         head.history,
         head.life,
@@ -271,10 +290,13 @@ export class RedisMirror {
         this.#cursor,
         this.#clusterId ?? context.random.uuid(),
         knowsNothing ? 1 : 0,
+        takesOver ? 1 : 0,
       ]),
     )
-    if (isNew || outcome !== 'begun') return
-    context.logger.warn({ redis: link.where, reason }, 'Redis is not believed; the brokers republish what they know')
+    if (!isNew && outcome === 'begun') {
+      context.logger.warn({ redis: link.where, reason }, 'Redis is not believed; the brokers republish what they know')
+    }
+    return outcome
   }
 
   /** Reads everything of another history, and tells Redis what it lacks. */
@@ -284,9 +306,8 @@ export class RedisMirror {
     const objects = new Map<string, RedisObject>()
     let reading = await this.#read(0, false)
     const { head } = reading
-    this.#checkHead(head)
-    // Emptied since it was judged: it is judged again.
-    if (head.history === '') return
+    // Emptied since it was judged, or another one: it is judged again.
+    if (head.history === '' || !this.#isOurs(head)) return
     for (let since = 0; ; reading = await this.#read(since, false)) {
       if (reading.head.history !== head.history || reading.head.life !== head.life) return
       for (const object of reading.objects) {

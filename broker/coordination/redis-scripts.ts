@@ -132,13 +132,13 @@ function script(name: string, body: string): RedisScript {
  * gives life, role, then of meta: life, history, version, mode, clusterId; topics, names, leaderships, brokers counted
  *       (-1 if they were not); the republished brokers as a list, empty unless Redis is being filled again; the sessions in the order of KEYS ('' if over); the objects as a flat list of
  *       member, version, value. A value is '' for what is gone, and '-' for a topic that was deleted; how many records
- *       of topics, leaderships and brokers there must be (-1 if they were not counted)
+ *       of topics, leaderships and brokers there must be (-1 if they were not counted); of meta: formerClusterId
  */
 export const READ = script(
   'read',
   `
 local life_now, role = life()
-local meta = redis.call('HMGET', META, 'life', 'history', 'version', 'mode', 'clusterId')
+local meta = redis.call('HMGET', META, 'life', 'history', 'version', 'mode', 'clusterId', 'formerClusterId')
 local sessions = {}
 if #KEYS > 11 then
   sessions = redis.call('MGET', unpack(KEYS, 12))
@@ -171,7 +171,7 @@ return {
   life_now, role, meta[1] or '', meta[2] or '', meta[3] or '0', meta[4] or '', meta[5] or '',
   count(TOPICS), count(NAMES), count(LEADERS), count(BROKERS),
   meta[4] == 'republishing' and redis.call('SMEMBERS', REPUBLISHED) or {}, sessions, objects,
-  ARGV[3] == '1' and redis.call('ZCARD', CHANGED) - redis.call('ZCARD', TOMBSTONES) or -1
+  ARGV[3] == '1' and redis.call('ZCARD', CHANGED) - redis.call('ZCARD', TOMBSTONES) or -1, meta[6] or ''
 }
 `,
 )
@@ -180,8 +180,11 @@ return {
  * Begins a new history in a Redis that is empty or not to be believed. With whoever does it first all others agree.
  * KEYS  fixed
  * ARGV  1 history as the caller read it ('' if none), 2 its life as the caller read it, 3 the new history, 4 the highest
- *       version the caller knows, 5 cluster id, 6 '1' if the caller knows of nothing
- * gives 'begun', or 'moved' if Redis is not as the caller read it
+ *       version the caller knows, 5 cluster id, 6 '1' if the caller knows of nothing,
+ *       7 '1' if the cluster is to be the caller's
+ * gives 'begun', 'moved' if Redis is not as the caller read it, or 'another' if it holds topics of another cluster. A cluster
+ *       without topics gives way to one whose brokers know of some: it was begun by a broker with an empty disk, which met
+ *       an empty Redis before the others did.
  */
 export const BEGIN_HISTORY = script(
   'begin-history',
@@ -189,11 +192,17 @@ export const BEGIN_HISTORY = script(
 local meta = redis.call('HMGET', META, 'history', 'version', 'clusterId')
 local life_now = life()
 if (meta[1] or '') ~= ARGV[1] or life_now ~= ARGV[2] then return { 'moved' } end
+local cluster_id = meta[3] or ARGV[5]
+if cluster_id ~= ARGV[5] and ARGV[7] == '1' then
+  if redis.call('EXISTS', TOPICS, TOMBSTONES) > 0 then return { 'another' } end
+  redis.call('HSET', META, 'formerClusterId', cluster_id)
+  cluster_id = ARGV[5]
+end
 local is_empty = redis.call('EXISTS', TOPICS, LEADERS, TOMBSTONES, BROKERS) == 0
 local mode = (ARGV[6] == '1' and ARGV[1] == '' and is_empty) and 'normal' or 'republishing'
 local version = math.max(tonumber(meta[2] or '0'), tonumber(ARGV[4])) + 1
 redis.call('HSET', META, 'history', ARGV[3], 'life', life_now, 'version', integer(version), 'mode', mode,
-  'since', now(), 'clusterId', meta[3] or ARGV[5])
+  'since', now(), 'clusterId', cluster_id)
 redis.call('DEL', REPUBLISHED, EXPECTED, NAMES)
 
 -- What follows from other records is made anew, since a part of it may be missing.

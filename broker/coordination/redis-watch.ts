@@ -19,6 +19,8 @@ export interface RedisHead {
   readonly isRepublishing: boolean
   /** '' if there is none yet. */
   readonly clusterId: string
+  /** Of the cluster without topics that has given way to this one; '' if there was none. */
+  readonly formerClusterId: string
   /** undefined if they were not counted this time. */
   readonly counts: RedisCounts | undefined
 }

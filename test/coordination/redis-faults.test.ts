@@ -13,7 +13,7 @@ import { brokerId } from '../../shared/ids.ts'
 import { sleep, systemClock, systemTimers } from '../../shared/time.ts'
 import type { PrivateRedis, PrivateRedisOptions } from '../setup/private-redis.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
-import { begin, DiskOfABroker, epoch, type Life, topicOf } from './redis-lives.ts'
+import { begin, DiskOfABroker, epoch, type Life, prepare, topicOf } from './redis-lives.ts'
 
 const REPUBLISHED = 'Redis has been filled again and is believed'
 const NOT_BELIEVED = 'Redis is not believed; the brokers republish what they know'
@@ -523,5 +523,38 @@ describeWithRedis('a Redis that is emptied while it is read anew', () => {
     expect(isToBeEmptied).toBe(false)
     expect(disk.clusterId).toBe(clusterId)
     expect(await client.hget('{tidemark:lives}:meta', 'clusterId')).toBe(clusterId)
+  })
+})
+
+describeWithRedis('a Redis that was emptied, and met first by a broker whose disk was replaced', () => {
+  it('is given back to the cluster that has topics, and that broker goes with it', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    const orders = topicOf('orders')
+    await one.coordinator.topics.create('r1', orders)
+    await one.coordinator.stop({ immediately: true })
+    await client.flushall()
+    const two = await begin({ url: redis.url, id: 2 })
+    expect(two.disk.clusterId).not.toBe(one.disk.clusterId)
+    const again = await begin({ url: redis.url, id: 1, disk: one.disk })
+    await two.until(() => two.coordinator.topics.byName('orders') !== undefined)
+    await two.until(() => two.coordinator.health().isOk)
+    expect(two.disk.clusterId).toBe(one.disk.clusterId)
+    await again.until(() => again.coordinator.brokers().length === 2)
+  })
+
+  it('stays with that broker once it has topics, and the others say so', async () => {
+    const redis = await redisWith()
+    const client = clientOf(redis)
+    const one = await begin({ url: redis.url, id: 1 })
+    await one.coordinator.topics.create('r1', topicOf('orders'))
+    await one.coordinator.stop({ immediately: true })
+    await client.flushall()
+    const two = await begin({ url: redis.url, id: 2 })
+    await two.coordinator.topics.create('r2', topicOf('payments'))
+    const { coordinator } = prepare({ url: redis.url, id: 1, disk: one.disk })
+    await expect(coordinator.start()).rejects.toMatchObject({ code: 'COORDINATOR_NOT_USABLE' })
+    expect(two.coordinator.topics.byName('payments')).toBeDefined()
   })
 })

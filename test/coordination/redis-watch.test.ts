@@ -10,6 +10,7 @@ const HEAD: RedisHead = {
   version: 10,
   isRepublishing: false,
   clusterId: 'c1',
+  formerClusterId: '',
   counts: COUNTS,
 }
 const KNOWN: KnownState = { history: 'h1', version: 10, counts: COUNTS }

@@ -40,6 +40,19 @@ export type RedisSnapshot = Map<string, Keyspace>
 /** The keys before the session keys. */
 const FIXED_KEYS = 11
 const PART_LENGTH = 7
+/** The keys that are one each. */
+const EVICTED = [
+  'meta',
+  'changed',
+  'brokers',
+  'topics',
+  'names',
+  'leaders',
+  'tombstones',
+  'requests',
+  'republished',
+  'expected',
+] as const
 
 export class SimRedis {
   readonly #now: () => number
@@ -48,6 +61,8 @@ export class SimRedis {
   onPublished: (channel: string, message: string) => void = () => undefined
   /** For tests of the simulation: a restart looks as if there had been none. */
   hidesRollbacks = false
+  /** A replica takes nothing but what reads. */
+  role: 'master' | 'slave' = 'master'
   #life: string
   #data: RedisSnapshot = new Map()
 
@@ -69,7 +84,8 @@ export class SimRedis {
     const nowMs = this.#now()
     for (const [key, { untilMs }] of data.sessions) if (untilMs <= nowMs) data.sessions.delete(key)
     const before = versionOf(data)
-    const reply = script({ data, life: this.#life, nowMs, sessionKeys: keys.slice(FIXED_KEYS) }, args)
+    const call = { data, life: this.#life, role: this.role, nowMs, sessionKeys: keys.slice(FIXED_KEYS) }
+    const reply = script(call, args)
     const version = versionOf(data)
     if (version !== before) this.onPublished(`${prefix}changed`, String(version))
     return reply
@@ -103,11 +119,26 @@ export class SimRedis {
   loseKey(key: 'topics' | 'names' | 'leaders' | 'brokers' | 'sessions'): void {
     for (const data of this.#data.values()) data[key].clear()
   }
+
+  /** Any one key, of each cluster, as an eviction takes it; a session is a key of its own. Tells which. */
+  evictKey(): string {
+    const told: string[] = []
+    for (const data of this.#data.values()) {
+      const names = [...EVICTED, ...data.sessions.keys()]
+      const name = must(names[this.#random.integer(names.length)], 'there is a key')
+      const key = EVICTED.find((one) => one === name)
+      if (key === undefined) data.sessions.delete(name)
+      else data[key].clear()
+      told.push(key ?? `session:${name}`)
+    }
+    return told.join(', ')
+  }
 }
 
 interface Call {
   readonly data: Keyspace
   readonly life: string
+  readonly role: string
   readonly nowMs: number
   readonly sessionKeys: Texts
 }
@@ -128,7 +159,7 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
   'change-leaderships': changeLeaderships,
 }
 
-function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0', isCounting]: Texts): Reply {
+function read({ data, life, role, sessionKeys }: Call, [since = '0', limit = '0', isCounting]: Texts): Reply {
   const { meta } = data
   const objects: Reply = []
   if (versionOf(data) > Number(since)) {
@@ -139,7 +170,7 @@ function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0', isCo
   }
   return [
     life,
-    'master',
+    role,
     meta.get('life') ?? '',
     meta.get('history') ?? '',
     meta.get('version') ?? '0',
@@ -150,6 +181,7 @@ function read({ data, life, sessionKeys }: Call, [since = '0', limit = '0', isCo
     sessionKeys.map((key) => data.sessions.get(key)?.session ?? ''),
     objects,
     isCounting === '1' ? data.changed.size - data.tombstones.size : -1,
+    meta.get('formerClusterId') ?? '',
   ]
 }
 
@@ -166,9 +198,15 @@ function valueOf(data: Keyspace, member: string): string {
 }
 
 function beginHistory({ data, life, nowMs }: Call, args: Texts): Reply {
-  const [before, lifeThen, history = '', version, clusterId = '', knowsNothing] = args
+  const [before, lifeThen, history = '', version, clusterId = '', knowsNothing, takesOver] = args
   const { meta } = data
   if ((meta.get('history') ?? '') !== before || life !== lifeThen) return ['moved']
+  const ours = meta.get('clusterId') ?? clusterId
+  if (ours !== clusterId && takesOver === '1') {
+    if (data.topics.size + data.tombstones.size > 0) return ['another']
+    meta.set('formerClusterId', ours)
+    meta.set('clusterId', clusterId)
+  }
   const isEmpty = [data.topics, data.leaders, data.tombstones, data.brokers].every(({ size }) => size === 0)
   meta.set('mode', knowsNothing === '1' && before === '' && isEmpty ? 'normal' : 'republishing')
   meta.set('version', String(Math.max(versionOf(data), Number(version)) + 1))
