@@ -6,6 +6,8 @@
 import { TidemarkError } from '../../shared/errors.ts'
 import { readCheckpoint, writeCheckpoint } from './checkpoint-file.ts'
 import type { Disk } from './disk.ts'
+import { DiskError } from './disk.ts'
+import { isLackOfSpace } from './disk-space.ts'
 
 export class DrainMark {
   readonly #disk: Disk
@@ -24,11 +26,17 @@ export class DrainMark {
     return this.#isDraining
   }
 
-  /** Durable when it resolves. @throws DiskError */
+  /** Durable when it resolves. @throws DISK_FULL, DISK_FAILED */
   set(isDraining: boolean): Promise<void> {
     const write = async (): Promise<void> => {
       if (isDraining === this.#isDraining) return
-      await writeCheckpoint(this.#disk, this.#path, { isDraining })
+      try {
+        await writeCheckpoint(this.#disk, this.#path, { isDraining })
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error
+        const code = isLackOfSpace(error) ? 'DISK_FULL' : 'DISK_FAILED'
+        throw new TidemarkError(code, `the mark could not be kept: ${error.message}`, { cause: error })
+      }
       this.#isDraining = isDraining
     }
     const written = this.#last.then(write)
