@@ -6,8 +6,8 @@
 // Offsets between records may be those of control records. A gap that a reader met is judged at the end, when it is known
 // whether a record stands in it.
 
-import type { ReaderModel, SentRecord, TopicSpec, WorkloadOracle } from './oracle.ts'
-import { TopicModel } from './oracle.ts'
+import type { JudgedRange, ReaderModel, SentRecord, TopicSpec, WorkloadOracle } from './oracle.ts'
+import { isIn, TopicModel } from './oracle.ts'
 import type { DescribedTopic } from './sim-broker.ts'
 
 interface Gap {
@@ -118,12 +118,12 @@ export class ClusterOracle implements WorkloadOracle {
   }
 
   /** The whole of a partition, as it is read when all is over. */
-  judge(topic: TopicModel, partition: number, start: number, found: ReadonlyMap<number, string>): void {
+  judge(topic: TopicModel, partition: number, range: JudgedRange, found: ReadonlyMap<number, string>): void {
     const model = topic.partitions[partition]
     if (model === undefined) return
     const where = `${topic.name}-${partition}`
     for (const [offset, record] of model.known) {
-      if (offset < start || found.get(offset) === record.value) continue
+      if (!isIn(range, offset) || found.get(offset) === record.value) continue
       const how = model.acknowledged.has(offset) ? 'acknowledged' : 'read'
       this.#fail(`${where} offset ${offset}: ${record.value} was ${how}, ${found.get(offset)} is there`)
     }

@@ -74,6 +74,16 @@ export interface ReaderModel {
   powerLosses: number
 }
 
+/** Offsets from the first to the one that is not in it any more. */
+export interface JudgedRange {
+  readonly from: number
+  readonly to: number
+}
+
+export function isIn({ from, to }: JudgedRange, offset: number): boolean {
+  return offset >= from && offset < to
+}
+
 /** What clients are judged by. */
 export type WorkloadOracle = Pick<Oracle, 'add' | 'send' | 'acknowledge' | 'reader' | 'read' | 'judge'>
 
@@ -213,18 +223,18 @@ export class Oracle {
     }
   }
 
-  /** The whole of a partition, as it is read when all is over. */
-  judge(topic: TopicModel, partition: number, start: number, found: ReadonlyMap<number, string>): void {
+  /** The whole of a partition, as it is read when all is over: all that was known of this range before must be there. */
+  judge(topic: TopicModel, partition: number, range: JudgedRange, found: ReadonlyMap<number, string>): void {
     const model = topic.partitions[partition]
     if (model === undefined) return
     const where = `${topic.name}-${partition}`
     for (const [offset, record] of model.acknowledged) {
-      if (offset >= start && found.get(offset) !== record.value) {
+      if (isIn(range, offset) && found.get(offset) !== record.value) {
         this.#fail(`${where} offset ${offset}: ${record.value} was acknowledged, ${found.get(offset)} is there`)
       }
     }
     for (const [offset, record] of model.known) {
-      if (offset >= start && this.#isCertain(record) && found.get(offset) !== record.value) {
+      if (isIn(range, offset) && this.#isCertain(record) && found.get(offset) !== record.value) {
         this.#fail(`${where} offset ${offset}: ${record.value} was known, ${found.get(offset)} is there`)
       }
     }

@@ -167,6 +167,8 @@ export class Workload {
   }
 
   async #judgeTopic(machine: ClientMachine, model: TopicModel, partitions: readonly number[]): Promise<void> {
+    // Its end is settled when the reading begins. What a producer has still on its way may be known by the time it is over.
+    const settled = new Map(partitions.map((partition) => [partition, knownEnd(model, partition)]))
     const starts = await machine.client.admin().offsets(model.name, { at: 'start' })
     const ends = await machine.client.admin().offsets(model.name, { at: 'end' })
     const found = new Map<number, Map<number, string>>(partitions.map((partition) => [partition, new Map()]))
@@ -188,7 +190,7 @@ export class Workload {
       if (isAlone && records.size < end - first) {
         this.#fail(`${model.name}-${partition}: ${records.size} records between ${first} and ${end}`)
       }
-      this.oracle.judge(model, partition, first, records)
+      this.oracle.judge(model, partition, { from: first, to: settled.get(partition) ?? 0 }, records)
     }
   }
 
@@ -472,4 +474,9 @@ const CHURNED: WorkloadTopic = {
 function valueOf(bytes: Buffer | null): string {
   const text = bytes?.toString() ?? ''
   return text.slice(0, text.indexOf('|'))
+}
+
+/** Up to where anybody has been told of records. */
+function knownEnd(model: TopicModel, partition: number): number {
+  return Math.max(0, ...[...(model.partitions[partition]?.known.keys() ?? [])].map((offset) => offset + 1))
 }
