@@ -256,6 +256,11 @@ export class ClusterNemesis {
         return this.#later(3_000, () => redis.comeUp(new Map()))
       case 'redis-key-lost':
         return redis.redis.loseKey((['topics', 'names', 'leaders', 'brokers'] as const)[random.integer(4)] ?? 'leaders')
+      case 'redis-key-evicted':
+        return this.#parts.network.note('redis', 'has evicted', redis.redis.evictKey())
+      case 'redis-read-only':
+        redis.redis.role = 'slave'
+        return this.#later(this.#parts.troubleMsMax, () => (redis.redis.role = 'master'))
       case 'sessions-lost':
         return redis.redis.loseKey('sessions')
       default:

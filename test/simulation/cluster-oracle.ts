@@ -86,8 +86,10 @@ export class ClusterOracle implements WorkloadOracle {
   /** What a broker says of itself, in one of its lives: nothing that has been settled moves back. */
   onDescribed(broker: string, life: number, topics: readonly DescribedTopic[]): void {
     for (const { topic, topicId = '', partitions } of topics) {
-      for (const { partition, logStartOffset, highWatermark, state } of partitions) {
-        if (state !== 'online') continue
+      for (const { partition, logStartOffset, highWatermark, state, figuresOf } of partitions) {
+        // Its log is another broker's.
+        if (figuresOf === undefined) this.forget(broker, topic, partition)
+        if (state !== 'online' || figuresOf === undefined) continue
         const where = `${topic}-${partition} at ${broker} in life ${life}`
         // A log that is about to begin anew further on ends below the high watermark, until it does.
         if (logStartOffset > highWatermark) {
@@ -108,6 +110,11 @@ export class ClusterOracle implements WorkloadOracle {
         this.#highWatermarks.set(name, Math.max(this.#highWatermarks.get(name) ?? 0, highWatermark))
       }
     }
+  }
+
+  /** The broker begins with a partition anew: after it has been somebody else's, say. */
+  forget(broker: string, topic: string, partition: number): void {
+    this.#shown.delete(`${broker} ${topic} ${partition}`)
   }
 
   /** Up to where anybody has been told that records stand, in a partition. */

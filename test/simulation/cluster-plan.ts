@@ -38,6 +38,8 @@ export const CLUSTER_FAULTS = [
   'redis-rolled-back',
   'redis-emptied',
   'redis-key-lost',
+  'redis-key-evicted',
+  'redis-read-only',
   'sessions-lost',
   'replaced-disk',
 ] as const
@@ -61,6 +63,15 @@ export interface ClusterPlan {
   readonly lossesMax: number
   /** How many disks may lose what they had synced, for nothing to be lost and all to go on. */
   readonly diskLossesMax: number
+  /** Somebody moves partitions, drains brokers and takes them away, meanwhile. */
+  readonly operator: OperatorPlan | undefined
+}
+
+export interface OperatorPlan {
+  /** Between two changes, on average. */
+  readonly everyMs: number
+  readonly mayShrink: boolean
+  readonly takesAway: boolean
 }
 
 export function clusterPlanOf(random: Random): ClusterPlan {
@@ -109,9 +120,24 @@ export function clusterPlanOf(random: Random): ClusterPlan {
     troubleMsMax: Math.max(5_000, 3 * sessionTimeoutMs),
     lossesMax: lossesOf(topics.filter(({ durability }) => durability === 'os')),
     diskLossesMax: Math.min(lossesOf(topics), ...topics.map(spareReplicas)),
+    operator: undefined,
   }
   const replaces = plan.faults.length > 0 && isLikely(0.15)
-  return replaces ? { ...plan, faults: [...plan.faults, 'replaced-disk'] } : plan
+  if (replaces) return { ...plan, faults: [...plan.faults, 'replaced-disk'] }
+  return isLikely(0.4) ? withOperator(plan, random) : plan
+}
+
+/** Where partitions can go somewhere. */
+function withOperator(plan: ClusterPlan, random: Random): ClusterPlan {
+  const { workload, faults } = plan
+  const operator: OperatorPlan = {
+    everyMs: [300, 800, 2_000][random.integer(3)] ?? 800,
+    mayShrink: !faults.includes('failed-sync') && random.integer(3) === 0,
+    takesAway: random.integer(3) === 0,
+  }
+  const brokers = Math.max(plan.brokers, 4 + random.integer(2))
+  const churns = workload.churns || random.integer(3) === 0
+  return { ...plan, brokers, operator, workload: { ...workload, churns } }
 }
 
 /** How many replicas there are beyond those that must hold a record. */

@@ -12,11 +12,12 @@ import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { prepareCodec } from '../../shared/compression/codec.ts'
 import { ClusterNemesis } from './cluster-nemesis.ts'
+import { Operator } from './cluster-operator.ts'
 import { ClusterOracle } from './cluster-oracle.ts'
 import { type ClusterFault, type ClusterPlan, clusterPlanOf } from './cluster-plan.ts'
-import { differenceOf, readLog } from './replica-logs.ts'
+import { ClusterView } from './cluster-view.ts'
 import { ReplicaWatch } from './replica-watch.ts'
-import { DATA_DIRECTORY, type DescribedTopic, SimBroker } from './sim-broker.ts'
+import { SimBroker } from './sim-broker.ts'
 import { SimNetwork } from './sim-network.ts'
 import { type ProcessHost, SimProcess } from './sim-process.ts'
 import { REDIS_URL, SimRedisServer } from './sim-redis-link.ts'
@@ -55,6 +56,10 @@ export interface ClusterSimulationResult {
   readonly looks: number
   readonly begun: ReadonlyMap<ClusterFault, number>
   readonly outcomes: ReadonlyMap<string, number>
+  /** Of an operator, as far as they were taken. */
+  readonly changes: ReadonlyMap<string, number>
+  /** Partitions that rightly wait for ever; with any, nothing of the end was judged. */
+  readonly waits: readonly string[]
 }
 
 /** What brokers say of themselves; what they are is looked at after every event. */
@@ -64,6 +69,8 @@ const TOPICS_MS = 120_000
 /** After the last fault: until all brokers serve, and until every partition is led and has all its replicas. */
 const SERVE_MS = 90_000
 const HEAL_MS = 60_000
+/** For an operator to end what was begun. */
+const CHANGE_MS = 120_000
 /** Longer than any call of a client may take. */
 const FINISH_MS = 400_000
 const ARRIVE_MS = 200_000
@@ -71,6 +78,8 @@ const EQUAL_MS = 60_000
 const QUIET_MS = 30_000
 /** The questions that followers leave with their leaders until there is something new. */
 const IDLE_BYTES_MAX = 4_096
+/** A disk that did not let go of a log that was deleted lets it go at the next start. */
+const DISK_TROUBLES: ReadonlySet<ClusterFault> = new Set<ClusterFault>(['disk-errors', 'disk-full', 'failed-sync'])
 
 export async function simulateCluster(options: ClusterSimulationOptions): Promise<ClusterSimulationResult> {
   await prepareCodec('zstd')
@@ -91,9 +100,9 @@ class ClusterSimulation {
   readonly #judge: ClientMachine
   readonly #nemesis: ClusterNemesis
   readonly #workload: Workload
-  /** What each broker has shown last. */
-  readonly #described = new Map<SimBroker, readonly DescribedTopic[]>()
-  #descriptions = 0
+  readonly #operator: Operator | undefined
+  readonly #view: ClusterView
+  #waits: readonly string[] = []
   #unwell = new Set<SimBroker>()
   #isStopping = false
 
@@ -146,6 +155,25 @@ class ClusterSimulation {
     const note = (who: string, what: string, details: string): void => stage.note(who, what, details)
     const shared = { oracle: this.#oracle, machines: this.#machines, fail, note }
     this.#workload = new Workload({ ...shared, plan: plan.workload, random: stream(5) })
+    if (plan.operator !== undefined) {
+      this.#operator = new Operator({
+        ...plan.operator,
+        machine: machine('operator', 9),
+        random: stream(8),
+        topics: plan.workload.topics,
+        brokers: plan.brokers,
+        note,
+        fail,
+      })
+    }
+    this.#view = new ClusterView({
+      topics: plan.workload.topics,
+      brokers: this.#brokers,
+      oracle: this.#oracle,
+      watch,
+      isExcused: (broker) => this.#nemesis.replaced === broker,
+      mayKeepDeleted: faults.some((fault) => DISK_TROUBLES.has(fault)),
+    })
     this.#nemesis = new ClusterNemesis({
       scheduler,
       random: stream(6),
@@ -158,7 +186,7 @@ class ClusterSimulation {
       troubleMsMax: plan.troubleMsMax,
       lossesMax: plan.lossesMax,
       diskLossesMax: plan.diskLossesMax,
-      hasEverything: (broker) => this.#hasEverything(broker),
+      hasEverything: (broker) => this.#view.hasEverything(broker),
       onPowerLoss: () => this.#look(),
     })
   }
@@ -181,6 +209,8 @@ class ClusterSimulation {
       looks: this.#watch.looks,
       begun: this.#nemesis.begun,
       outcomes: this.#workload.outcomes,
+      changes: this.#operator?.done ?? new Map<string, number>(),
+      waits: this.#waits,
     }
   }
 
@@ -201,7 +231,11 @@ class ClusterSimulation {
       logger: this.#stage.logger(host),
       coordinator: (process) => this.#redis.coordinator(host, process),
     })
-    const onReplica = (replica: Replica): void => this.#watch.onReplica(broker, replica)
+    const onReplica = (replica: Replica): void => {
+      const { topic, partition } = replica.identity
+      this.#oracle.forget(host, topic, partition)
+      this.#watch.onReplica(broker, replica)
+    }
     const replicaTrial = rules === undefined ? { onReplica } : { onReplica, rules }
     broker.bend = (environment) => bend({ ...environment, replicaTrial })
     this.#watch.follow(broker)
@@ -217,8 +251,10 @@ class ClusterSimulation {
     const areMade = (): boolean => this.#workload.models.size === this.#plan.workload.topics.length
     if (!(await this.#stage.until('the topics are made', areMade, TOPICS_MS))) return
     this.#nemesis.start()
+    this.#operator?.start()
     await this.#stage.until(undefined, () => false, this.#plan.faultsEndMs)
     this.#nemesis.end()
+    this.#operator?.end()
     if (!(await this.#recover())) return
     const actors = this.#workload
     const isFinished = (): boolean => actors.producersLeft === 0 && actors.isAdminDone && actors.isChurnDone
@@ -231,25 +267,30 @@ class ClusterSimulation {
     const areServing = (): boolean => this.#brokers.every(({ isServing }) => isServing)
     if (!(await this.#stage.until('all brokers serve again', areServing, SERVE_MS))) return false
     this.#supervise()
+    const isAtRest = (): boolean => this.#operator?.isDone !== false
+    if (!(await this.#stage.until(undefined, isAtRest, CHANGE_MS))) {
+      return this.#giveUp(`within ${CHANGE_MS} ms after the faults: what an operator asks for is not done`)
+    }
     // Judged anew when a broker has shown something new, not after every event.
     let seen = -1
     let isHealed = false
     const areWell = (): boolean => {
-      if (seen === this.#descriptions) return isHealed
-      seen = this.#descriptions
-      isHealed = this.#whatIsIll().length === 0
+      if (seen === this.#view.shown) return isHealed
+      seen = this.#view.shown
+      isHealed = this.#view.whatIsIll().length === 0
       return isHealed
     }
     if (await this.#stage.until(undefined, areWell, HEAL_MS)) return true
-    if (!this.#stage.isOver) {
-      this.#stage.fail('liveness', `within ${HEAL_MS} ms after the faults: ${this.#whatIsIll().slice(0, 5).join('; ')}`)
-    }
-    return false
+    return this.#giveUp(`within ${HEAL_MS} ms after the faults: ${this.#view.whatIsIll().slice(0, 5).join('; ')}`)
   }
 
-  /** Its disk was replaced: its replicas are no voters before somebody makes them that. */
-  #isExcused(broker: SimBroker): boolean {
-    return this.#nemesis.replaced === broker
+  /** A failure; or the one case in which a partition may wait for ever, and nothing more can be asked. */
+  #giveUp(fault: string): false {
+    if (this.#stage.isOver) return false
+    this.#waits = this.#view.whatWaits()
+    if (this.#waits.length === 0) this.#stage.fail('liveness', fault)
+    else this.#stage.note('cluster', 'waits', this.#waits.join('; '))
+    return false
   }
 
   /** As whoever watches the health of brokers would: one that is not well for a while is started anew. */
@@ -266,31 +307,6 @@ class ClusterSimulation {
     })
   }
 
-  /** Partitions without a leader that knows itself, or without all their replicas in sync. */
-  #whatIsIll(): string[] {
-    const ill: string[] = []
-    for (const { name } of this.#plan.workload.topics) {
-      const views = this.#brokers.map((broker) => ({
-        broker,
-        topic: this.#described.get(broker)?.find(({ topic }) => topic === name),
-      }))
-      for (const { broker, topic } of views) {
-        if (topic === undefined) ill.push(`${broker.host} knows no ${name}`)
-        for (const { partition, leader, inSyncReplicas, replicas, state, reason } of topic?.partitions ?? []) {
-          const where = `${name}-${partition} at ${broker.host}`
-          const isHosted = replicas.some((id) => this.#brokerOf(id) === broker)
-          if (this.#isExcused(broker)) continue
-          if (isHosted && state !== 'online') ill.push(`${where} is ${state}: ${reason}`)
-          if (leader === undefined) ill.push(`${where} has no leader`)
-          else if (replicas.some((id) => !inSyncReplicas.includes(id) && !this.#isExcused(this.#brokerOf(id)))) {
-            ill.push(`${where} has in sync ${inSyncReplicas.join(',')} of ${replicas.join(',')}, led by ${leader}`)
-          }
-        }
-      }
-    }
-    return ill
-  }
-
   async #settle(): Promise<void> {
     const ends = await this.#stage.ask('the ends can be asked for', () => this.#ends())
     if (ends === undefined) return
@@ -303,7 +319,7 @@ class ClusterSimulation {
     this.#workload.isEnding = true
     const judge = async (): Promise<true> => (await this.#workload.judge(this.#judge), true)
     if ((await this.#stage.ask('everything can be read', judge)) === undefined) return
-    for (const { client } of [...this.#machines, this.#judge]) client.close().catch(() => undefined)
+    for (const { client } of this.#everybody()) client.close().catch(() => undefined)
     if (!(await this.#becomeEqual())) return
     const isQuiet = (): boolean => this.#whatIsHeld().length === 0
     if (!(await this.#stage.until(undefined, isQuiet, QUIET_MS))) {
@@ -316,69 +332,21 @@ class ClusterSimulation {
   async #becomeEqual(): Promise<boolean> {
     // Looked at now and then: it reads all logs.
     const untilMs = this.#stage.scheduler.nowMs + EQUAL_MS
-    while (this.#howReplicasDiffer().length > 0 && this.#stage.scheduler.nowMs < untilMs) {
+    const found = (): string[] => [...this.#view.howReplicasDiffer(), ...this.#view.whatIsLeftOver()]
+    while (found().length > 0 && this.#stage.scheduler.nowMs < untilMs) {
       await this.#stage.until(undefined, () => false, 500)
       if (this.#stage.isOver) return false
     }
-    const differences = this.#howReplicasDiffer()
+    const differences = found()
     for (const difference of differences.slice(0, 5)) {
       this.#stage.fail('liveness', `within ${EQUAL_MS} ms: all replicas become equal: ${difference}`)
     }
     return differences.length === 0
   }
 
-  #howReplicasDiffer(): string[] {
-    const differences: string[] = []
-    for (const { topic, topicId, partitions } of this.#topicsShown()) {
-      for (const { partition, replicas } of partitions) {
-        const kept = replicas.filter((id) => !this.#isExcused(this.#brokerOf(id)))
-        const logs = kept.map((id) => {
-          const { disk, host } = this.#brokerOf(id)
-          return { host, log: readLog(disk, DATA_DIRECTORY, topicId ?? '', partition) }
-        })
-        const [first, ...others] = logs
-        for (const { host, log } of others) {
-          const where = `${topic}-${partition} at ${first?.host} and ${host}`
-          if (first?.log === undefined || log === undefined) differences.push(`${where}: one has no log`)
-          else {
-            const difference = differenceOf(first.log, log)
-            if (difference !== undefined) differences.push(`${where}: ${difference}`)
-          }
-        }
-      }
-    }
-    return differences
-  }
-
-  /** Whether the broker's disk has all that anybody was told of, in the partitions of which it is a replica. */
-  #hasEverything(broker: SimBroker): boolean {
-    for (const { topic, topicId, partitions } of this.#topicsShown()) {
-      const model = this.#oracle.topics.get(topic)
-      for (const { partition, replicas } of partitions) {
-        if (model === undefined || !replicas.some((id) => this.#brokerOf(id) === broker)) continue
-        const log = readLog(broker.disk, DATA_DIRECTORY, topicId ?? '', partition)
-        if ((log?.endOffset ?? 0) < this.#oracle.settledEnd(model, partition)) return false
-      }
-    }
-    return true
-  }
-
-  /** The topics of the plan, by whichever broker knows the most partitions. */
-  #topicsShown(): DescribedTopic[] {
-    const shown: DescribedTopic[] = []
-    for (const { name } of this.#plan.workload.topics) {
-      const views = [...this.#described.values()].map((topics) => topics.find(({ topic }) => topic === name))
-      const known = views.filter((topic) => topic !== undefined)
-      const [largest] = known.sort((one, other) => other.partitions.length - one.partitions.length)
-      if (largest !== undefined) shown.push(largest)
-    }
-    return shown
-  }
-
-  #brokerOf(id: number): SimBroker {
-    const broker = this.#brokers[id - 1]
-    if (broker === undefined) throw new Error(`there is no broker ${id}`)
-    return broker
+  #everybody(): ClientMachine[] {
+    const { machine } = this.#operator ?? {}
+    return [...this.#machines, this.#judge, ...(machine === undefined ? [] : [machine])]
   }
 
   /** What brokers and clients hold on to though nobody does anything. */
@@ -389,7 +357,7 @@ class ClusterSimulation {
         if (series.value() > IDLE_BYTES_MAX) held.push(`${host} has ${series.value()} bytes in flight`)
       }
     }
-    for (const { process, host } of this.#machines) {
+    for (const { process, host } of this.#everybody()) {
       if (process.pendingTimers > 0) held.push(`${host} has ${process.pendingTimers} timers`)
     }
     return held
@@ -440,8 +408,7 @@ class ClusterSimulation {
       if (broker.process.isPaused) continue
       const { lives } = broker
       broker.describe((topics) => {
-        this.#described.set(broker, topics)
-        this.#descriptions += 1
+        this.#view.show(broker, topics)
         this.#oracle.onDescribed(broker.host, lives, topics)
       })
     }

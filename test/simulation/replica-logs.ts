@@ -10,6 +10,14 @@ export interface LogOnDisk {
   readonly batches: ReadonlyMap<number, Uint8Array>
 }
 
+/** Of which partitions there is anything on a disk. */
+export function logsOnDisk(disk: SimDisk, dataDirectory: string): { topicId: string; partition: number }[] {
+  return disk.peekNames(`${dataDirectory}/logs`).map((name) => {
+    const at = name.lastIndexOf('-')
+    return { topicId: name.slice(0, at), partition: Number(name.slice(at + 1)) }
+  })
+}
+
 /** undefined where there is none. */
 export function readLog(
   disk: SimDisk,

@@ -20,7 +20,7 @@ import { SimRedis, type RedisSnapshot } from './sim-redis.ts'
 export const REDIS_URL = 'redis://redis:6379/0'
 const SESSION_TIMEOUT_MS = 6_000
 const NOTHING_ON_DISK: OnDisk = { clusterId: undefined, tombstones: () => [], leaderships: () => [] }
-const INFO = ['redis_version:7.4.0', 'role:master', 'aof_enabled:1', 'connected_slaves:0', 'maxmemory:0'].join('\n')
+const INFO = ['redis_version:7.4.0', 'aof_enabled:1', 'connected_slaves:0', 'maxmemory:0'].join('\n')
 const SETTINGS: Readonly<Record<string, string>> = {
   appendonly: 'yes',
   appendfsync: 'always',
@@ -115,6 +115,7 @@ export class SimRedisServer {
   healAll(): void {
     this.#cuts.clear()
     this.#isSilent = false
+    this.redis.role = 'master'
     this.extraLatencyMs = 0
     this.comeUp()
     this.#deliverHeld()
@@ -208,11 +209,15 @@ export class SimRedisLink implements RedisLink {
   }
 
   async run(script: RedisScript, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
-    return this.#ask(script.name, () => this.#server.redis.run(script.name, keys, args.map(String)))
+    const { redis } = this.#server
+    return this.#ask(script.name, () => {
+      const isRefused = redis.role !== 'master' && script.name !== 'read'
+      return isRefused ? readOnly() : redis.run(script.name, keys, args.map(String))
+    })
   }
 
   async info(section: string): Promise<string> {
-    return this.#ask(`INFO ${section}`, () => INFO)
+    return this.#ask(`INFO ${section}`, () => `${INFO}\nrole:${this.#server.redis.role}`)
   }
 
   async setting(name: string): Promise<string | undefined> {
@@ -341,7 +346,8 @@ export class SimRedisLink implements RedisLink {
       this.#pending.add(pending)
       this.#send(what, apply, (value) => {
         settle()
-        resolve(value)
+        if (value instanceof TidemarkError) reject(value)
+        else resolve(value)
       })
     })
   }
@@ -370,6 +376,10 @@ export class SimRedisLink implements RedisLink {
       })
     })
   }
+}
+
+function readOnly(): TidemarkError {
+  return new TidemarkError('COORDINATOR_NOT_USABLE', 'redis: redis:6379/0 is a read-only replica; name its master')
 }
 
 function unavailable(reason: string): TidemarkError {
