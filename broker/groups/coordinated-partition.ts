@@ -129,6 +129,7 @@ export class CoordinatedPartition {
       else position = await this.#loadSlice(load, position)
       await this.#nextTurn()
     }
+    this.#generationBase = Math.max(this.#generationBase, load.generationMax)
     let made = 0
     for (const { name, stored, offsets } of load.groups()) {
       if (this.#isOver) return

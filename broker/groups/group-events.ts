@@ -150,7 +150,12 @@ export type GroupEffect =
   /** To be written down, in the order of the effects; answered by the event `stored`. */
   | { readonly kind: 'store'; readonly store: number; readonly snapshot: GroupSnapshot }
   /** Nothing of the group is to stay. Nothing is answered to it. */
-  | { readonly kind: 'forget'; readonly wasStored: boolean }
+  | {
+      readonly kind: 'forget'
+      readonly wasStored: boolean
+      /** All that is to stay, if anything is: the next leader epoch could give it out again. */
+      readonly generation: number | undefined
+    }
   | { readonly kind: 'rebalance-begun'; readonly reason: string }
   | { readonly kind: 'member-out'; readonly member: string; readonly reason: string }
   | { readonly kind: 'phase-changed'; readonly to: GroupPhase }

@@ -21,3 +21,8 @@ export function generationFloor(leaderEpoch: number): number {
 export function isToBeStoredFirst(generation: number, leaderEpoch: number): boolean {
   return generation >= generationFloor(leaderEpoch + 1)
 }
+
+/** What must be known of a group that is forgotten, if anything: the next leader epoch could give it out again. */
+export function generationToKeep(generation: number, leaderEpoch: number): number | undefined {
+  return isToBeStoredFirst(generation, leaderEpoch) ? generation : undefined
+}

@@ -49,17 +49,28 @@ export class GroupLoad {
     }
   }
 
+  /** Of groups that are gone, the highest generation that was left behind; 0 if none was. */
+  get generationMax(): number {
+    let highest = 0
+    for (const group of this.#groups.values()) {
+      if (isGone(group)) highest = Math.max(highest, group.stored?.generation ?? 0)
+    }
+    return highest
+  }
+
   /** Those of which there is anything. */
   *groups(): IterableIterator<{
     readonly name: string
     readonly stored: StoredGroup | undefined
     readonly offsets: readonly (readonly [OffsetKey, CommittedOffset])[]
   }> {
-    for (const [name, { stored, topics }] of this.#groups) {
+    for (const [name, group] of this.#groups) {
+      if (isGone(group)) continue
+      const { stored, topics } = group
       const offsets = [...topics].flatMap(([topic, partitions]) =>
         [...partitions].map(([partition, committed]) => [{ topic, partition }, committed] as const),
       )
-      if (stored !== undefined || offsets.length > 0) yield { name, stored, offsets }
+      yield { name, stored, offsets }
     }
   }
 
@@ -83,4 +94,10 @@ export class GroupLoad {
     if (partitions.size === 0) group.topics.delete(topic)
     else group.topics.set(topic, partitions)
   }
+}
+
+/** Nothing is left of it but a generation, if that. */
+function isGone({ stored, topics }: LoadedGroup): boolean {
+  const isBare = stored === undefined || (stored.protocolType === undefined && stored.members.length === 0)
+  return isBare && topics.size === 0
 }

@@ -19,7 +19,7 @@ import type {
 } from './group-events.ts'
 import type { Member, Parked } from './group-members.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
-import { isToBeStoredFirst } from './group-generation.ts'
+import { generationToKeep, isToBeStoredFirst } from './group-generation.ts'
 import { GONE, GroupAnswers, NOT_EMPTY, REBALANCING } from './group-answers.ts'
 import { GroupMembers, isSameBytes, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
 import { GroupRound } from './group-round.ts'
@@ -432,7 +432,8 @@ export class GroupState {
     this.#members.pending.clear()
     this.#nextDeadline = Infinity
     this.#goTo('Dead')
-    this.#answers.effects.push({ kind: 'forget', wasStored: this.#wasStored })
+    const generation = generationToKeep(this.#generation, this.#options.leaderEpoch)
+    this.#answers.effects.push({ kind: 'forget', wasStored: this.#wasStored, generation })
   }
 
   #onCoordinatorLost(): void {

@@ -10,8 +10,10 @@ const DEAD: readonly GroupPhase[] = ['Dead']
 const EMPTY: readonly GroupPhase[] = ['Empty']
 const STABLE: readonly GroupPhase[] = ['Stable']
 const COMPLETING: readonly GroupPhase[] = ['CompletingRebalance']
-/** A round may end in the event that begins it, and with it the group may be empty. */
-const ROUND: readonly GroupPhase[] = ['PreparingRebalance', 'CompletingRebalance', 'Empty']
+/** By somebody who comes: a round may end in the event that begins it. */
+const ROUND: readonly GroupPhase[] = ['PreparingRebalance', 'CompletingRebalance']
+/** By somebody who goes: with it the group may be empty. */
+const ROUND_OR_END: readonly GroupPhase[] = ['PreparingRebalance', 'CompletingRebalance', 'Empty']
 
 export const GROUP_TRANSITIONS: Record<GroupPhase, Row> = {
   Empty: {
@@ -31,40 +33,40 @@ export const GROUP_TRANSITIONS: Record<GroupPhase, Row> = {
     join: ROUND,
     sync: ['PreparingRebalance'],
     heartbeat: ['PreparingRebalance'],
-    leave: ROUND,
+    leave: ROUND_OR_END,
     commit: ['PreparingRebalance'],
     'connection-closed': ['PreparingRebalance'],
-    stored: ROUND,
+    stored: ROUND_OR_END,
     delete: ['PreparingRebalance'],
     expire: DROPPED,
     'coordinator-lost': DEAD,
-    tick: ROUND,
+    tick: ROUND_OR_END,
   },
   CompletingRebalance: {
     join: ROUND,
     sync: COMPLETING,
     heartbeat: COMPLETING,
-    leave: ROUND,
+    leave: ROUND_OR_END,
     commit: COMPLETING,
     'connection-closed': COMPLETING,
     stored: ['CompletingRebalance', 'Stable', 'PreparingRebalance'],
     delete: COMPLETING,
     expire: DROPPED,
     'coordinator-lost': DEAD,
-    tick: ROUND,
+    tick: ROUND_OR_END,
   },
   Stable: {
     join: ['Stable', ...ROUND],
     sync: STABLE,
     heartbeat: STABLE,
-    leave: ['Stable', ...ROUND],
+    leave: ['Stable', ...ROUND_OR_END],
     commit: STABLE,
     'connection-closed': STABLE,
     stored: STABLE,
     delete: STABLE,
     expire: DROPPED,
     'coordinator-lost': DEAD,
-    tick: ['Stable', ...ROUND],
+    tick: ['Stable', ...ROUND_OR_END],
   },
   Dead: {
     join: DEAD,

@@ -45,6 +45,8 @@ export interface GroupHost {
   onRebalance(group: Group): void
 }
 
+const NOBODY = { protocolType: undefined, protocol: undefined, leader: undefined, members: [] }
+
 const LATE: GroupRefusal = {
   error: 'REQUEST_TIMED_OUT',
   message: 'the offsets topic has not taken it in time; it may still do so',
@@ -220,7 +222,7 @@ export class Group implements Delayed {
       case 'store':
         return this.#store(effect.store, effect.snapshot)
       case 'forget':
-        return this.#forget(effect.wasStored)
+        return this.#forget(effect)
       case 'phase-changed':
         this.#stateSince = this.#host.clock.now()
         return
@@ -260,11 +262,12 @@ export class Group implements Delayed {
     })
   }
 
-  #forget(wasStored: boolean): void {
+  #forget({ wasStored, generation }: Extract<GroupEffect, { readonly kind: 'forget' }>): void {
     const keys = this.offsets.keys()
     for (const key of keys) this.offsets.begin(key)
     const records = keys.map(({ topic, partition }) => ({ key: offsetKey(this.name, topic, partition), value: null }))
-    const own = wasStored ? [{ key: groupKey(this.name), value: null }] : []
+    const left = generation === undefined ? null : groupValue({ ...NOBODY, generation, stateSince: this.#stateSince })
+    const own = wasStored ? [{ key: groupKey(this.name), value: left }] : []
     this.#host.append({
       records: [...records, ...own],
       onSettled: (refusal) => {
