@@ -614,8 +614,10 @@ function catalogueStore(directory: LogDirectory, turnWriter: TurnWriter): Catalo
   return {
     list: () => directory.topics.list(),
     put(topic) {
-      const isNew = directory.topics.get(topic.topicId) === undefined
-      return isNew ? directory.createTopic(topic) : directory.changeTopic(topic)
+      const known = directory.topics.get(topic.topicId)
+      if (known === undefined) return directory.createTopic(topic)
+      // One that had lost its name to another one, in the cluster, has stayed on the disk as it was.
+      return known.version < topic.version ? directory.changeTopic(topic) : Promise.resolve()
     },
     remove(id) {
       // What has been appended in this turn is still answered as it was meant.
