@@ -1,0 +1,131 @@
+// Groups on three brokers in processes of their own with a real Redis: coordinators die, hang and stop, and the groups go on
+// elsewhere with what was committed. Needs the built command.
+
+import { expect, it } from 'vitest'
+import { makeTopic, onStage, type Stage } from '../setup/cluster-stage.ts'
+import { inSync } from '../setup/cluster-state.ts'
+import { pause, within } from '../setup/cluster-load.ts'
+import { describeWithRedis } from '../setup/redis.ts'
+import { codeOf, type JoinOptions, WireMember } from './wire-member.ts'
+import { TidemarkError } from '../../shared/errors.ts'
+import { partitionOfGroup } from '../../broker/groups/offsets-topic.ts'
+
+const OFFSETS = '__consumer_offsets'
+const SESSION: JoinOptions = { sessionTimeoutMs: 4_000, rebalanceTimeoutMs: 6_000 }
+const PASSING = new Set(['COORDINATOR_NOT_AVAILABLE', 'COORDINATOR_LOAD_IN_PROGRESS', 'NOT_COORDINATOR'])
+
+interface Placed {
+  readonly member: WireMember
+  readonly broker: number
+}
+
+/** A connection to whoever coordinates the group, once that one answers for it; not one of `besides`. */
+async function atCoordinator({ cluster }: Stage, group: string, besides: readonly number[] = []): Promise<Placed> {
+  const deadline = performance.now() + 30_000
+  for (let at = 0; performance.now() < deadline; at += 1) {
+    const others = cluster.living.filter((id) => !besides.includes(id))
+    const asked = others[at % others.length]
+    try {
+      if (asked === undefined) throw new Error('there is nobody to ask')
+      const member = await WireMember.connect(cluster.address(asked), group)
+      const place = await member.findCoordinator()
+      member.die()
+      if (place.error === 0 && !besides.includes(place.broker)) {
+        const placed = await WireMember.connect(`${place.host}:${place.port}`, group)
+        const described = await placed.describe()
+        if (described.error === 0) return { member: placed, broker: place.broker }
+        placed.die()
+      }
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error
+    }
+    await pause(50)
+  }
+  throw new Error(`nobody coordinates ${group}`)
+}
+
+/** A member that has its share; the partition of its group has all its replicas. */
+async function settledMember(stage: Stage, group: string): Promise<Placed> {
+  await makeTopic(stage, 2)
+  const placed = await atCoordinator(stage, group)
+  await inSync(stage.client.admin(), OFFSETS, 3, partitionOfGroup(group, 16))
+  const { member } = placed
+  expect(codeOf(await member.join(SESSION))).toBeUndefined()
+  expect((await member.sync({ [member.member]: 'all' })).share).toBe('all')
+  return placed
+}
+
+/** The same member by another connection: it knows what it knew. */
+function goesOn(member: WireMember, by: WireMember): void {
+  by.member = member.member
+  by.generation = member.generation
+}
+
+describeWithRedis('a group on a cluster', () => {
+  it('is kept on three replicas, and goes on at another broker when its coordinator is killed', () =>
+    onStage(async (stage) => {
+      const { member, broker } = await settledMember(stage, 'g')
+      for (let offset = 1; offset <= 20; offset += 1) {
+        expect(await member.commit('t', offset, { metadata: `${offset}` })).toMatchObject({ error: undefined })
+      }
+      await stage.cluster.kill(broker)
+      const next = await atCoordinator(stage, 'g', [broker])
+      expect(await next.member.committed()).toEqual({ 't-0': 20 })
+      // The member is in still, with its share, and may commit.
+      goesOn(member, next.member)
+      expect(codeOf(await next.member.heartbeat())).toBeUndefined()
+      expect((await next.member.sync()).share).toBe('all')
+      expect(await next.member.commit('t', 21)).toMatchObject({ error: undefined })
+      const before = next.member.generation
+      expect(codeOf(await next.member.join(SESSION))).toBeUndefined()
+      expect(next.member.generation).toBeGreaterThan(before)
+      expect(await next.member.committed()).toEqual({ 't-0': 21 })
+    }))
+
+  it('refuses a zombie: who was out while its coordinator changed commits nothing', () =>
+    onStage(async (stage) => {
+      const { member: zombie, broker } = await settledMember(stage, 'g')
+      expect(await zombie.commit('t', 5)).toMatchObject({ error: undefined })
+      await stage.cluster.kill(broker)
+      const next = await atCoordinator(stage, 'g', [broker])
+      expect(codeOf(await next.member.join(SESSION))).toBeUndefined()
+      await next.member.sync({ [next.member.member]: 'all' })
+      expect(next.member.generation).toBeGreaterThan(zombie.generation)
+      expect(await next.member.commit('t', 9)).toMatchObject({ error: undefined })
+      const back = await WireMember.connect(stage.cluster.address(next.broker), 'g')
+      goesOn(zombie, back)
+      expect((await back.commit('t', 1)).error).toMatch(/UNKNOWN_MEMBER_ID|ILLEGAL_GENERATION/)
+      expect(await next.member.committed()).toEqual({ 't-0': 9 })
+    }))
+
+  it('tells whoever waits when its coordinator stops in order, and goes on', () =>
+    onStage(async (stage) => {
+      const { member, broker } = await settledMember(stage, 'g')
+      await member.commit('t', 3)
+      const waiting = member.heartbeat(2_000)
+      const stopped = stage.cluster.stop(broker)
+      expect(codeOf(await waiting)).toBe('NOT_COORDINATOR')
+      expect(await stopped).toBe(0)
+      const next = await atCoordinator(stage, 'g', [broker])
+      goesOn(member, next.member)
+      expect(codeOf(await next.member.heartbeat())).toBeUndefined()
+      expect(await next.member.committed()).toEqual({ 't-0': 3 })
+    }))
+
+  it('goes on without a coordinator that hangs, which coordinates it no more when it wakes up', () =>
+    onStage(async (stage) => {
+      const { member, broker } = await settledMember(stage, 'g')
+      await member.commit('t', 3)
+      const waiting = member.heartbeat(2_000)
+      stage.cluster.pause(broker)
+      const next = await atCoordinator(stage, 'g', [broker])
+      goesOn(member, next.member)
+      expect(await next.member.commit('t', 4)).toMatchObject({ error: undefined })
+      stage.cluster.resume(broker)
+      const told = await within(waiting, 10_000)
+      expect(told === 'late' ? told : codeOf(told)).toBe('NOT_COORDINATOR')
+      const late = await member.commit('t', 1)
+      expect(PASSING).toContain(late.error)
+      expect(await next.member.committed()).toEqual({ 't-0': 4 })
+    }))
+})
