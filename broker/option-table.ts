@@ -258,7 +258,7 @@ export const OPTION_TABLE = {
     unit: 'bytes',
     scope: 'process',
     about:
-      'Memory for the keys of the log that is being compacted, about 27 bytes each; more keys take several passes.',
+      'Memory for the keys of the log that is being compacted, about 24 bytes each; more keys take several passes.',
   },
   'compaction-bytes-per-second': {
     aliases: ['log.cleaner.io.max.bytes.per.second'],

@@ -1,48 +1,58 @@
-// The offset of the last record of each key, for a pass of compaction. Owns a table of fixed size in which a key is 128 bits
-// and an offset 32; knows nothing of records.
+// The offset of the last record of each key, for a pass of compaction. Owns a table of bounded size in which a key is a
+// fingerprint; knows nothing of records.
 //
-// A key is known by its fingerprint alone, so that two keys with one fingerprint would be taken for one, and a record of
-// the one deleted for the sake of the other. Among 2^32 keys that happens once in 2^65 passes by chance; and so that nobody
-// can look for such keys, the fingerprint depends on numbers drawn for each pass: the state of HalfSipHash (the rounds of
-// SipHash on 32-bit words, two a word) keyed with 128 bits.
+// Two keys with one fingerprint would be taken for one, and a record of the one deleted for the sake of the other. A
+// fingerprint has 106 bits: among 2^32 keys that happens once in 2^42 passes by chance. So that nobody can look for such
+// keys, it depends on numbers drawn for each pass: it is of the state of HalfSipHash (the rounds of SipHash on 32-bit words,
+// two a word) keyed with 128 bits.
 //
-// Invariant: a slot is empty or holds a fingerprint with the greatest offset put for it; at most keysMax are taken.
+// The table is one of many small ones by ten bits of the fingerprint, each of which grows by itself: a few keys stay close
+// together, which the cache of the processor rewards, and no growth takes long.
+//
+// Invariant: a slot is empty or holds a fingerprint with the greatest offset put for it.
 
-import { assert } from '../../shared/assert.ts'
+import { assert, must } from '../../shared/assert.ts'
 import type { Random } from '../../shared/random.ts'
 
-/** Four of fingerprint, one of offset. */
-const SLOT_WORDS = 5
+/** Three of fingerprint, one of offset: a slot lies within one line of the cache. */
+const SLOT_WORDS = 4
 const SLOT_BYTES = 4 * SLOT_WORDS
 /** Taken slots, of all: more would make the search for one long. */
 const LOAD_MAX = 0.75
 const SLOTS_MIN = 16
+const GROWTH = 1.5
+const SHARDS_MAX = 1024
 const TWO_TO_32 = 0x1_0000_0000
 /** Offsets are kept as their distance from the first, plus one. */
 export const KEY_MAP_OFFSETS_MAX = TWO_TO_32 - 2
 
-/** The bytes of a table with room for so many keys. */
-export function keyMapBytes(keys: number): number {
-  return Math.max(SLOTS_MIN, Math.ceil(keys / LOAD_MAX) + 1) * SLOT_BYTES
+interface Shard {
+  table: Uint32Array
+  slots: number
+  /** By which the first word of a fingerprint becomes a slot. */
+  slotsPerUnit: number
+  count: number
+  countMax: number
 }
 
 export class KeyMap {
-  readonly keysMax: number
+  readonly #bytesMax: number
   readonly #baseOffset: number
-  readonly #slots: number
-  readonly #slotsPerUnit: number
-  readonly #table: Uint32Array
+  readonly #shards: Shard[]
   readonly #seed: Int32Array
-  readonly #fingerprint = new Int32Array(4)
+  readonly #fingerprint = new Uint32Array(4)
+  #shard: Shard
+  #bytes: number
   #count = 0
 
-  /** A table of at most so many bytes, for offsets from the base offset on. */
-  constructor(bytes: number, baseOffset: number, random: Random) {
-    this.#slots = Math.max(SLOTS_MIN, Math.floor(bytes / SLOT_BYTES))
-    this.#slotsPerUnit = this.#slots / TWO_TO_32
-    this.keysMax = Math.floor(this.#slots * LOAD_MAX)
+  /** A table of at most so many bytes, or of a few slots, for offsets from the base offset on. */
+  constructor(bytesMax: number, baseOffset: number, random: Random) {
+    const shards = Math.max(1, Math.min(SHARDS_MAX, Math.floor(bytesMax / (4 * SLOTS_MIN * SLOT_BYTES))))
+    this.#bytesMax = bytesMax
     this.#baseOffset = baseOffset
-    this.#table = new Uint32Array(this.#slots * SLOT_WORDS)
+    this.#shards = Array.from({ length: shards }, () => shardOf(SLOTS_MIN))
+    this.#shard = must(this.#shards[0], 'there is at least one')
+    this.#bytes = shards * SLOTS_MIN * SLOT_BYTES
     this.#seed = Int32Array.from({ length: 4 }, () => random.integer(TWO_TO_32))
   }
 
@@ -50,32 +60,59 @@ export class KeyMap {
     return this.#count
   }
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   /** Notes the offset for the key bytes[at, at + length). False, and nothing noted, when there is no room for a new key. */
   put(bytes: Uint8Array, at: number, length: number, offset: number): boolean {
     const value = offset - this.#baseOffset + 1
     assert(value > 0 && value < TWO_TO_32, 'the offset is one that the table can hold')
-    const table = this.#table
-    const slot = this.#find(bytes, at, length)
-    const known = table[slot + 4] ?? 0
+    let slot = this.#find(bytes, at, length)
+    let shard = this.#shard
+    const known = shard.table[slot + 3] ?? 0
     if (known !== 0) {
-      if (value > known) table[slot + 4] = value
+      if (value > known) shard.table[slot + 3] = value
       return true
     }
-    if (this.#count === this.keysMax) return false
+    if (shard.count >= shard.countMax) {
+      if (!this.#grow(shard)) return false
+      slot = this.#find(bytes, at, length)
+      shard = this.#shard
+    }
+    shard.count++
     this.#count++
     const fingerprint = this.#fingerprint
-    for (let word = 0; word < 4; word++) table[slot + word] = fingerprint[word] ?? 0
-    table[slot + 4] = value
+    shard.table[slot] = fingerprint[0] ?? 0
+    shard.table[slot + 1] = fingerprint[1] ?? 0
+    shard.table[slot + 2] = fingerprint[2] ?? 0
+    shard.table[slot + 3] = value
     return true
   }
 
   /** The greatest offset that was noted for the key; -1 when there is none. */
   get(bytes: Uint8Array, at: number, length: number): number {
-    const known = this.#table[this.#find(bytes, at, length) + 4] ?? 0
+    const slot = this.#find(bytes, at, length)
+    const known = this.#shard.table[slot + 3] ?? 0
     return known === 0 ? -1 : known - 1 + this.#baseOffset
   }
 
-  /** The first word of the slot that has the key, or would get it. Leaves the fingerprint behind. */
+  #grow(shard: Shard): boolean {
+    const larger = shardOf(Math.ceil(shard.slots * GROWTH))
+    const bytes = this.#bytes + (larger.slots - shard.slots) * SLOT_BYTES
+    if (bytes > this.#bytesMax) return false
+    const { table } = shard
+    for (let from = 0; from < table.length; from += SLOT_WORDS) {
+      if (table[from + 3] === 0) continue
+      const slot = slotOf(larger, table[from] ?? 0, table[from + 1] ?? 0, table[from + 2] ?? 0)
+      for (let word = 0; word < SLOT_WORDS; word++) larger.table[slot + word] = table[from + word] ?? 0
+    }
+    this.#bytes = bytes
+    Object.assign(shard, larger, { count: shard.count })
+    return true
+  }
+
+  /** The first word of the slot that has the key, or would get it. Leaves the fingerprint and the shard behind. */
   #find(bytes: Uint8Array, at: number, length: number): number {
     const fingerprint = this.#fingerprint
     const seed = this.#seed
@@ -130,18 +167,24 @@ export class KeyMap {
     fingerprint[1] = v1
     fingerprint[2] = v2
     fingerprint[3] = v3
-    return this.#slotOf(v0 >>> 0, v1 >>> 0, v2 >>> 0, v3 >>> 0)
+    const shard = this.#shards[((v3 >>> 22) * this.#shards.length) >>> 10] ?? this.#shard
+    this.#shard = shard
+    return slotOf(shard, v0 >>> 0, v1 >>> 0, v2 >>> 0)
   }
+}
 
-  #slotOf(v0: number, v1: number, v2: number, v3: number): number {
-    const table = this.#table
-    const end = this.#slots * SLOT_WORDS
-    let slot = Math.floor(((v0 ^ v1) >>> 0) * this.#slotsPerUnit) * SLOT_WORDS
-    for (;;) {
-      if (table[slot + 4] === 0) return slot
-      if (table[slot] === v0 && table[slot + 1] === v1 && table[slot + 2] === v2 && table[slot + 3] === v3) return slot
-      slot += SLOT_WORDS
-      if (slot === end) slot = 0
-    }
+function shardOf(slots: number): Shard {
+  const table = new Uint32Array(slots * SLOT_WORDS)
+  return { table, slots, slotsPerUnit: slots / TWO_TO_32, count: 0, countMax: Math.floor(slots * LOAD_MAX) }
+}
+
+/** The first word of the slot that has the fingerprint, or would get it. */
+function slotOf({ table, slotsPerUnit }: Shard, v0: number, v1: number, v2: number): number {
+  let slot = Math.floor(v0 * slotsPerUnit) * SLOT_WORDS
+  for (;;) {
+    if (table[slot + 3] === 0) return slot
+    if (table[slot] === v0 && table[slot + 1] === v1 && table[slot + 2] === v2) return slot
+    slot += SLOT_WORDS
+    if (slot === table.length) slot = 0
   }
 }

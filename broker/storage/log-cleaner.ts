@@ -1,7 +1,7 @@
 // Compacts the logs of a data directory in the background, one at a time, the dirtiest first. Owns when it looks, how fast it
 // goes and what becomes of a log that it fails with; knows nothing of how a log is compacted.
 //
-// It works in slices of a millisecond at most, between which everybody else has their turn, and rests as long as it has
+// It works in slices of about half a millisecond, between which everybody else has their turn, and rests as long as it has
 // worked when others have work: see scripts/bench-compaction.ts for what that costs both sides.
 
 import { assert } from '../../shared/assert.ts'
@@ -22,7 +22,7 @@ const KEY_BYTES_DEFAULT = 128 * 1024 * 1024
 const BACKOFF_MS_DEFAULT = 15_000
 /** Between two tries of a log that fails, at most. */
 const RETRY_MS_MAX = 3_600_000
-const SLICE_MS = 1
+const SLICE_MS = 0.5
 /** A turn of the event loop in which nobody else had anything to do takes less. */
 const IDLE_TURN_MS = 0.1
 /** Sleeps shorter than this are saved up. */
@@ -270,7 +270,7 @@ export class LogCleaner {
   #sleepFor(ms: number): Promise<void> {
     if (this.#isStopped) return Promise.resolve()
     return new Promise((resolve) => {
-      const timer = this.#parts.timers.after(Math.ceil(ms), resolve, { background: true })
+      const timer = this.#parts.timers.after(Math.ceil(ms), resolve)
       this.#sleep = { timer, wake: resolve }
     })
   }

@@ -22,7 +22,7 @@ import type { CompactionPlan, SegmentGroup } from './compaction-plan.ts'
 import { groupSegments, planCompaction } from './compaction-plan.ts'
 import { DiskError } from './disk.ts'
 import { isGapAt } from './gap-batch.ts'
-import { KEY_MAP_OFFSETS_MAX, KeyMap, keyMapBytes } from './key-map.ts'
+import { KEY_MAP_OFFSETS_MAX, KeyMap } from './key-map.ts'
 import type { LogConfig } from './log-config.ts'
 import { failureOf } from './log-failure.ts'
 import type { LogPlace } from './log-files.ts'
@@ -30,7 +30,7 @@ import type { LogReader } from './log-reader.ts'
 import type { LogStanding } from './log-standing.ts'
 import { RecordScan, recordsOf } from './record-scan.ts'
 import type { Segment } from './segment.ts'
-import { SegmentBatches } from './segment-batches.ts'
+import { BatchBuffers, SegmentBatches } from './segment-batches.ts'
 import { beginSwap, finishSwap } from './segment-swap.ts'
 import type { Segments } from './segments.ts'
 import type { StorageContext } from './storage-context.ts'
@@ -170,6 +170,7 @@ class CompactionPass {
   readonly #plan: CompactionPlan<Segment>
   readonly #means: CompactionMeans
   readonly #truncations: number
+  readonly #buffers = new BatchBuffers()
   #compacted: CompactedTo
   #isDone = false
   #readBytes = 0
@@ -211,8 +212,7 @@ class CompactionPass {
     const { logStartOffset, config } = this.#log
     const { tombstoneMs } = must(config.compaction, 'who has planned a compaction has a topic that is compacted')
     const from = Math.max(this.#compacted.cleanedTo, logStartOffset)
-    const offsets = Math.max(1, endOffset - from)
-    const keys = new KeyMap(Math.min(keyBytesMax, keyMapBytes(offsets)), from, random)
+    const keys = new KeyMap(keyBytesMax, from, random)
     const mapEnd = await this.#mapKeys(keys, from)
     const { recoveryPoint } = this.#log.checkpoint()
     const producers = this.#parts.history.producers(this.#parts.writtenPlace().offset, now)
@@ -322,12 +322,12 @@ class CompactionPass {
 
   /** Shows all batches of the segment to the work, in slices. @throws DiskError, CORRUPT_MESSAGE */
   async #walk(segment: Segment, work: BatchWork, target?: CleanedSegment): Promise<void> {
-    const { files, buffers } = this.#parts.context
+    const { files } = this.#parts.context
     // Trimmed away, perhaps.
     if (!this.#parts.segments.holds([segment])) throw new Stopped()
     this.segment = segment
     const file = files.acquire(segment.file)
-    const batches = new SegmentBatches(segment, file, buffers)
+    const batches = new SegmentBatches(segment, file, this.#buffers)
     try {
       let isInside = false
       while (!work.isOver) {
@@ -347,7 +347,7 @@ class CompactionPass {
         if (this.#bytesSinceLook >= LOOK_BYTES) await this.#look(target)
       }
     } finally {
-      batches.close()
+      await batches.close()
       files.release(segment.file)
     }
     this.segment = undefined

@@ -72,7 +72,7 @@ export class NodeDisk implements Disk {
   }
 
   rename(from: string, to: string): void {
-    attempt('rename', from, () => fs.renameSync(from, to))
+    attempt('rename', from, () => freeingLater(to, () => fs.renameSync(from, to)))
   }
 
   remove(path: string): void {
@@ -358,15 +358,19 @@ const LARGE_FILE_BYTES = 4 * 1024 * 1024
 /** Neither a link nor a pipe may be waited for. */
 const UNLINK_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constants.O_NONBLOCK
 
-/**
- * Takes the name away at once. The blocks are freed when the last descriptor is closed: for a large file that takes some
- * 100 ms a gigabyte, which a thread of the pool spends.
- */
 function unlink(path: string): void {
+  freeingLater(path, () => fs.unlinkSync(path))
+}
+
+/**
+ * Takes the name from its file at once. The blocks are freed when the last descriptor is closed: for a large file that takes
+ * some 100 ms a gigabyte, which a thread of the pool spends.
+ */
+function freeingLater(path: string, work: () => void): void {
   const isLarge = (fs.lstatSync(path, { throwIfNoEntry: false })?.size ?? 0) >= LARGE_FILE_BYTES
   const fd = isLarge ? attemptQuietly(() => fs.openSync(path, UNLINK_FLAGS)) : undefined
   try {
-    fs.unlinkSync(path)
+    work()
   } finally {
     if (fd !== undefined) fs.close(fd, () => undefined)
   }
