@@ -4,6 +4,8 @@ import { checkOptions, type ConnectOptions, readConnectOptions, WAIT_RULES } fro
 import { Admin } from './admin.ts'
 import { Cluster } from './cluster.ts'
 import { type ClientEnvironment, systemEnvironment } from './environment.ts'
+import { Consumer } from './consumer.ts'
+import type { ConsumerOptions } from './consumer-options.ts'
 import { errorOf } from './errors.ts'
 import { Producer } from './producer.ts'
 import type { ProducerOptions } from './producer-options.ts'
@@ -53,6 +55,21 @@ export class Client {
     return reader
   }
 
+  /**
+   * A member of a group, which shares the partitions of topics and commits how far it is. Nothing happens before run() or
+   * stream(). @throws INVALID_ARGUMENT, CLIENT_CLOSED.
+   */
+  consumer<K = Buffer, V = Buffer>(options: ConsumerOptions<K, V>): Consumer<K, V> {
+    this.#checkOpen()
+    const made: { consumer?: Consumer<K, V> } = {}
+    const consumer = new Consumer<K, V>(this.#cluster, options, () => {
+      if (made.consumer !== undefined) this.#children.delete(made.consumer)
+    })
+    made.consumer = consumer
+    this.#children.add(consumer)
+    return consumer
+  }
+
   /** @throws CLIENT_CLOSED. */
   admin(): Admin {
     this.#checkOpen()
@@ -60,7 +77,7 @@ export class Client {
   }
 
   /**
-   * Closes the readers, flushes and closes the producers for at most timeoutMs (milliseconds, default 10,000), closes the
+   * Closes the consumers, which commit and leave, and the readers, flushes and closes the producers for at most timeoutMs (milliseconds, default 10,000), closes the
    * connections. Idempotent. @throws what a producer's close threw: records that nobody was told of were not acknowledged;
    * INVALID_ARGUMENT, and then nothing is closed.
    */

@@ -97,6 +97,11 @@ export class Cluster {
     return this.#pool.get(address, purpose, scope)
   }
 
+  /** To an address that a broker has told. @throws CONNECTION_FAILED after one attempt. */
+  connectionAt(address: Address, purpose: Purpose, scope: Scope): Promise<Connection> {
+    return this.#pool.get(address, purpose, scope)
+  }
+
   /** One attempt at one broker. */
   async askBroker<Name extends ApiName>(
     brokerId: number,

@@ -10,8 +10,11 @@ import { backoffMs, RECONNECT } from './retry.ts'
 import type { Scope } from './scope.ts'
 import type { Address } from './transport.ts'
 
-/** Fetches have a connection of their own, so that a large answer does not hold up an acknowledgement. */
-export type Purpose = 'control' | 'fetch'
+/**
+ * Fetches have a connection of their own, so that a large answer does not hold up an acknowledgement; so have groups, where a
+ * broken connection counts as a word of the member.
+ */
+export type Purpose = 'control' | 'fetch' | 'group'
 
 interface Entry {
   connection: Connection | undefined

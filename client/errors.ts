@@ -54,6 +54,12 @@ export class FencedError extends TidemarkError {
   override readonly fatal: boolean = true
 }
 
+/** The object that threw it can do no more; its cause says why. */
+export class FatalError extends TidemarkError {
+  override readonly name: string = 'FatalError'
+  override readonly fatal: boolean = true
+}
+
 /** The producer holds as many bytes as it may. */
 export class BufferFullError extends TidemarkError {
   override readonly name: string = 'BufferFullError'
@@ -141,6 +147,7 @@ export function errorOf(code: ErrorCode, message?: string, details?: ErrorDetail
     case 'UNKNOWN_TOPIC_OR_PARTITION':
       return new UnknownTopicError(code, message, details)
     case 'INVALID_PRODUCER_EPOCH':
+    case 'FENCED_INSTANCE_ID':
       return new FencedError(code, message, details)
     case 'BUFFER_FULL':
       return new BufferFullError(code, message, details)

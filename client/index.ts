@@ -11,7 +11,21 @@ export type {
   TopicToCreate,
   TrimRequest,
 } from './admin.ts'
+export type { AssignorName } from './assignors.ts'
 export { Client, connect } from './client.ts'
+export type { Batch } from './consumer-batch.ts'
+export type { ConsumerEventName, ConsumerEvents, ConsumerListener, PartitionLag } from './consumer-events.ts'
+export type {
+  ConsumerOptions,
+  EachBatchPayload,
+  EachMessagePayload,
+  OnErrorOptions,
+  RunOptions,
+} from './consumer-options.ts'
+export { ConsumedMessage, ConsumerStream } from './consumer-stream.ts'
+export type { Why, WhyState } from './consumer-why.ts'
+export { Consumer } from './consumer.ts'
+export type { CommitOffset, SeekRequest } from './consumer.ts'
 export type { ClientEnvironment } from './environment.ts'
 export {
   AbortedError,
@@ -20,6 +34,7 @@ export {
   ClosedError,
   ConnectionError,
   CorruptBatchError,
+  FatalError,
   FencedError,
   NotConnectedError,
   NotLeaderError,
@@ -31,6 +46,7 @@ export {
 } from './errors.ts'
 export type { ConnectOptions } from './options.ts'
 export type { Partitioner, PartitionerInput } from './partitioner.ts'
+export type { PartitionSelection, PartitionSelections } from './paused-partitions.ts'
 export type { RecordMetadata } from './producer-batch.ts'
 export type { ProducerOptions } from './producer-options.ts'
 export type { HeadersInput, HeaderValue, ProducerRecord } from './producer-record.ts'
@@ -45,6 +61,7 @@ export type { RetryOptions } from './retry.ts'
 export type { WaitOptions } from './scope.ts'
 export { bytes, json, number, string } from './serializers.ts'
 export type { Deserializer, Plain, Serde, Serializer } from './serializers.ts'
+export type { TopicPartition } from './topic-partitions.ts'
 export type { Address, Transport, Wire, WireEvents } from './transport.ts'
 export { ERRORS, TidemarkError } from '../shared/errors.ts'
 export type { ErrorCode, ErrorRow } from '../shared/errors.ts'

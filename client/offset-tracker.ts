@@ -45,6 +45,32 @@ export class OffsetTracker {
     this.#end = offset + 1
   }
 
+  /** Hands out records as one, from the offset of the first to behind the last; it is done when that offset is. */
+  handOutRange(offset: number, endOffset: number): void {
+    this.handOut(offset)
+    this.#end = Math.max(this.#end, endOffset)
+  }
+
+  /** The first part of a range that was handed out is done: it begins at a later offset now. Nothing else may be open. */
+  shorten(offset: number): void {
+    assert(
+      this.openCount === 1 && offset < this.#end,
+      'a range that is shortened is the only one, and something is left',
+    )
+    if (offset <= this.#position) return
+    this.#open[this.#first] = offset
+    this.#position = offset
+  }
+
+  /** The record that was handed out last was not taken, and will be handed out again. Says whether it was open. */
+  takeBack(offset: number): boolean {
+    if (this.#end !== offset + 1 || this.#open.length === this.#first || this.#open.at(-1) !== offset) return false
+    if (this.#done.has(offset)) return false
+    this.#open.pop()
+    this.#end = offset
+    return true
+  }
+
   /** There is nothing to hand out up to here: records that were compacted away, or were none of the application's. */
   passOver(endOffset: number): void {
     if (endOffset <= this.#end) return

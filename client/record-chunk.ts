@@ -72,6 +72,30 @@ export class RecordChunk<K, V> {
     return this.#at >= this.bytes.length
   }
 
+  /** Where the batch that comes next begins, in bytes. */
+  get position(): number {
+    return this.#at
+  }
+
+  /** The offset behind the batch that begins at a position. */
+  endOffsetAt(position: number): number {
+    return Math.min(this.#to, endOffsetAt(this.bytes, position))
+  }
+
+  /** The offset with which the batch at a position begins. */
+  baseOffsetAt(position: number): number {
+    return baseOffsetAt(this.bytes, position)
+  }
+
+  /** The messages of a batch once more, as bytes, whether it is the turn of the batch or not. @throws as next. */
+  bytesAt(position: number, topic: string): Message[] {
+    const plain = { topic, checkCrc: false, key: undefined, value: undefined }
+    return new RecordChunk<Buffer, Buffer>(this.partition, this.bytes, { from: this.#from, to: this.#to }).#decode(
+      position,
+      plain,
+    )
+  }
+
   /**
    * The messages of the next batch; may be none. @throws CORRUPT_MESSAGE (CorruptBatchError), DESERIALIZATION_FAILED,
    * UNSUPPORTED_COMPRESSION_TYPE; the batch is passed over then.

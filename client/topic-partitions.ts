@@ -63,3 +63,20 @@ export function comparePartitions(a: TopicPartition, b: TopicPartition): number 
   if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1
   return a.partition - b.partition
 }
+/** Those of `all` that are not among `without`, in their order. */
+export function minus(all: readonly TopicPartition[], without: readonly TopicPartition[]): TopicPartition[] {
+  const gone = new TopicPartitionMap<true>()
+  for (const { topic, partition } of without) gone.set(topic, partition, true)
+  return all.filter(({ topic, partition }) => !gone.has(topic, partition))
+}
+
+/** 'orders 0, 1, 2; payments 4', for messages. */
+export function namesOf(partitions: readonly TopicPartition[]): string {
+  const byTopic = new Map<string, number[]>()
+  for (const { topic, partition } of [...partitions].sort(comparePartitions)) {
+    const numbers = byTopic.get(topic) ?? []
+    numbers.push(partition)
+    byTopic.set(topic, numbers)
+  }
+  return [...byTopic].map(([topic, numbers]) => `${topic} ${numbers.join(', ')}`).join('; ')
+}

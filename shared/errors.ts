@@ -110,6 +110,8 @@ export const ERRORS = {
   INVALID_ARGUMENT: own(1205, -1, 'An argument is not legal.'),
   DESERIALIZATION_FAILED: own(1206, -1, 'A key or a value could not be read by its deserializer.'),
   OUTCOME_UNKNOWN: own(1207, -1, 'The broker may or may not have applied the records.'),
+  HANDLER_FAILED: own(1208, -1, 'A handler of the application failed.'),
+  MAX_POLL_INTERVAL_EXCEEDED: own(1209, -1, 'A handler took longer than maxPollIntervalMs: its member left the group.'),
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -8,6 +8,7 @@ import { decodeFrame, encodeFrameHead, type FrameKind } from '../../shared/proto
 import { FrameDecoder } from '../../shared/protocol/frame-decoder.ts'
 import { FRAME_BYTES_MAX } from '../../shared/limits.ts'
 import { baseOffsetAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
+import { FakeGroups } from './fake-groups.ts'
 import { ModelLog } from './model-log.ts'
 
 export interface SeenRequest {
@@ -47,6 +48,7 @@ export interface FakeTopic {
 export class FakeCluster {
   readonly topics = new Map<string, FakeTopic>()
   readonly brokers: FakeBroker[] = []
+  readonly groups = new FakeGroups()
   nextProducerId = 1
   createsMissing = false
 
@@ -148,10 +150,15 @@ export class FakeBroker {
     this.connections += 1
     const connection = this.connections
     this.#sockets.add(socket)
-    socket.on('close', () => this.#sockets.delete(socket))
+    // The same number at two brokers is two connections.
+    const groupConnection = this.brokerId * 1_000_000 + connection
+    socket.on('close', () => {
+      this.#sockets.delete(socket)
+      this.cluster.groups.onConnectionClosed(groupConnection)
+    })
     socket.on('error', () => undefined)
     let preface = 4
-    // Answered one after the other, except fetches: as a real broker does.
+    // Answered one after the other, except what may wait: as a real broker does.
     let turn = Promise.resolve()
     const decoder = new FrameDecoder(
       {
@@ -163,7 +170,7 @@ export class FakeBroker {
           const request: SeenRequest = { api, body, connection, index: this.countOf(api) }
           this.seen.push(request)
           const run = (): Promise<void> => this.#handle(socket, request, frame.correlationId, frame.tail)
-          if (api === 'fetch') run().catch(() => socket.destroy())
+          if (api === 'fetch' || FakeGroups.isOf(api)) run().catch(() => socket.destroy())
           else turn = turn.then(run).catch(() => void socket.destroy())
           return true
         },
@@ -242,7 +249,15 @@ export class FakeBroker {
         return { body: this.#createTopics(request.body as RequestOf<'createTopics'>) }
       case 'describeTopics':
         return { body: this.#describeTopics(request.body as RequestOf<'describeTopics'>) }
+      case 'findCoordinator': {
+        const ports = new Map(this.cluster.brokers.map(({ brokerId, port }) => [brokerId, port]))
+        return { body: this.cluster.groups.find(request.body as RequestOf<'findCoordinator'>, ports) }
+      }
       default:
+        if (FakeGroups.isOf(request.api)) {
+          const connection = this.brokerId * 1_000_000 + request.connection
+          return { body: await this.cluster.groups.answer(request.api, request.body, connection, this.brokerId) }
+        }
         throw new Error(`the fake broker does not know ${request.api}`)
     }
   }
