@@ -22,7 +22,7 @@ import { sleep } from '../shared/time.ts'
 import { startAdminServer } from './admin/http-server.ts'
 import { adoptTopics, Cluster } from './cluster.ts'
 import { describeOptions, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
-import { GroupCoordinator } from './groups/group-coordinator.ts'
+import { Groups } from './groups/groups.ts'
 import { SlotMeter } from './metrics/meter.ts'
 import { createExposition } from './metrics/prometheus.ts'
 import { CONNECTION_LIMITS } from './network/connection-limits.ts'
@@ -44,8 +44,6 @@ const BROKER_SOFTWARE = 'tidemark/0.1.0'
 /** Where a broker that keeps nothing keeps it. */
 const MEMORY_PATH = '/memory'
 const TURNS_AFTER_STOP = 2
-/** What the members of one group say and are given: a record of the offsets topic holds it all. */
-const GROUP_BYTES_MAX = 900_000
 
 export interface BrokerServices {
   /** Default: says nothing. */
@@ -121,6 +119,7 @@ class RunningBroker implements Broker {
   readonly #incarnation: string
   #cluster: Cluster | undefined
   #drainMark: DrainMark | undefined
+  #groups: Groups | undefined
   #isImmediate = false
   #startedAt: TimestampMs = timestampMs(0)
   #stopDeadlineMs = 0
@@ -218,6 +217,7 @@ class RunningBroker implements Broker {
         isOk: states.offline === 0 && states['read-only'] === 0,
         detail: `${states.online} online, ${states['read-only']} read-only, ${states.offline} offline`,
       },
+      ...(this.#groups === undefined ? [] : [this.#groups.check()]),
       { name: 'compaction', ...(this.#directory?.cleaner.health() ?? { isOk: true, detail: 'not started' }) },
     ]
   }
@@ -274,7 +274,11 @@ class RunningBroker implements Broker {
       logger: this.#logger,
       sources: {
         readiness: () => this.readiness(),
-        scrape: () => exposition.render(),
+        scrape: async () => {
+          await this.#groups?.refresh()
+          return exposition.render()
+        },
+        groups: () => this.#groups,
         config: () => this.settings(),
         describeTopics: (topics) => router().ask('describeTopics', { topics }, context),
         clusterInfo: () => router().ask('clusterInfo', {}, context),
@@ -396,28 +400,11 @@ class RunningBroker implements Broker {
     return partitions
   }
 
-  #startGroups(coordinator: Coordinator, partitions: PartitionManager): GroupCoordinator {
+  #startGroups(coordinator: Coordinator, partitions: PartitionManager): Groups {
     const { clock, timers, random } = this.#environment
-    const options = this.#options
-    const groups = new GroupCoordinator({
-      coordinator,
-      partitions,
-      clock,
-      timers,
-      random,
-      logger: this.#logger,
-      groups: {
-        sessionTimeoutMsMin: options.groupMinSessionTimeoutMs,
-        sessionTimeoutMsMax: options.groupMaxSessionTimeoutMs,
-        initialRebalanceDelayMs: options.groupInitialRebalanceDelayMs,
-        membersMax: options.groupMaxSize,
-        bytesMax: GROUP_BYTES_MAX,
-      },
-      commitTimeoutMs: options.offsetsCommitTimeoutMs,
-      groupsMax: options.groupsMax,
-      offsetsRetentionMs: options.offsetsRetentionMinutes * 60_000,
-      offsetsRetentionCheckMs: options.offsetsRetentionCheckIntervalMs,
-    })
+    const parts = { coordinator, partitions, clock, timers, random, logger: this.#logger, meter: this.#meter }
+    const groups = new Groups(parts, this.#options)
+    this.#groups = groups
     this.#started.push({ what: 'groups', stop: () => groups.stop() })
     groups.start()
     return groups
@@ -427,7 +414,7 @@ class RunningBroker implements Broker {
     coordinator: Coordinator,
     partitions: PartitionManager,
     delayed: DelayedOperations,
-    groups: GroupCoordinator,
+    groups: Groups,
   ): RequestRouter {
     const { clock, random } = this.#environment
     const { cluster, fetchMaxBytes, autoCreateTopics, defaultPartitions, defaultReplicationFactor } = this.#options
@@ -442,13 +429,7 @@ class RunningBroker implements Broker {
       random,
       logger: this.#logger,
       checks: () => this.checks(),
-      groups: {
-        groups,
-        topic: {
-          partitions: this.#options.offsetsTopicNumPartitions,
-          replicas: this.#options.offsetsTopicReplicationFactor,
-        },
-      },
+      groups,
       ...this.#clusterServices(),
     })
     this.#router = router
@@ -605,7 +586,8 @@ class RunningBroker implements Broker {
     const partitions = this.#partitions
     if (coordinator === undefined || partitions === undefined) return { brokers: [], topics: [] }
     const brokers = coordinator.brokers().map((one) => ({ id: one.brokerId, address: formatAddress(one) }))
-    return { brokers, topics: topicSnapshots(coordinator, partitions) }
+    const groups = this.#groups?.figures() ?? []
+    return { brokers, topics: topicSnapshots(coordinator, partitions), groups }
   }
 }
 

@@ -7,7 +7,7 @@ import type { ResponseOf } from '../../shared/protocol/api.ts'
 import type { OptionDescription } from '../config.ts'
 import type { HealthCheck } from './health.ts'
 import { Hono } from 'hono'
-import { errorCodeOf, TidemarkError } from '../../shared/errors.ts'
+import { type ErrorCode, errorCodeOf, ERRORS, TidemarkError } from '../../shared/errors.ts'
 import { totalsOf, withKnownFigures } from '../../shared/partition-figures.ts'
 import { verdictOf } from './health.ts'
 
@@ -20,6 +20,15 @@ export interface AdminSources {
   /** All topics when no name is given. */
   readonly describeTopics: (names: readonly string[] | undefined) => Promise<ResponseOf<'describeTopics'>>
   readonly clusterInfo: () => Promise<ResponseOf<'clusterInfo'>>
+  /** Undefined while the broker starts. */
+  readonly groups?: () => GroupPages | undefined
+}
+
+interface GroupPages {
+  /** Groups that this broker coordinates, and what it could not look at. */
+  list(): Promise<object>
+  /** Everything about one group, or why it cannot be told. */
+  describe(name: string): Promise<object | { readonly error: string; readonly code: ErrorCode }>
 }
 
 type Topic = ResponseOf<'describeTopics'>['topics'][number]
@@ -32,6 +41,7 @@ const PAGES = [
   ['/api/v1/config', 'the effective settings'],
   ['/api/v1/topics', 'all topics'],
   ['/api/v1/partitions', 'all partitions'],
+  ['/api/v1/groups', 'the groups that this broker coordinates'],
 ] as const
 
 export function createRoutes(sources: AdminSources, logger: Logger): Hono {
@@ -74,6 +84,12 @@ export function createRoutes(sources: AdminSources, logger: Logger): Hono {
     )
     return context.json({ partitions })
   })
+  app.get('/api/v1/groups', async (context) => context.json(await groupPages(sources).list()))
+  app.get('/api/v1/groups/:group', async (context) => {
+    const group = await groupPages(sources).describe(context.req.param('group'))
+    if (!('code' in group)) return context.json(group)
+    return context.json(group, ERRORS[group.code].retriable ? 503 : 404)
+  })
   app.notFound((context) =>
     context.json({ error: `there is nothing at ${context.req.path}; / lists what there is` }, 404),
   )
@@ -110,6 +126,13 @@ function summaryOf({ topic, topicId, replicationFactor, partitions }: Topic): ob
     bytes: bytes ?? null,
     offline: partitions.filter(({ state }) => state !== 'online').length,
   }
+}
+
+/** @throws LEADER_NOT_AVAILABLE while the broker starts */
+function groupPages({ groups }: AdminSources): GroupPages {
+  const pages = groups?.()
+  if (pages === undefined) throw new TidemarkError('LEADER_NOT_AVAILABLE', 'the broker is starting')
+  return pages
 }
 
 function codeOf(topic: Topic | undefined): string {

@@ -80,7 +80,6 @@ export class CoordinatedPartition {
       delayed: options.delayed,
       append: (append) => this.#append(append),
       onBlank: (group) => this.#onBlank(group),
-      onRebalance: (group) => options.onRebalance(group),
     }
   }
 

@@ -36,7 +36,6 @@ export interface GroupCoordinatorOptions {
 export interface GroupObserver {
   onGroup(group: Group): void
   onGroupGone(group: Group): void
-  onRebalance(group: Group): void
 }
 
 export type FoundGroup =
@@ -194,9 +193,6 @@ export class GroupCoordinator {
       groupCount: () => this.#groupCount,
       onGroup: (group) => this.#onGroup(group),
       onGroupGone: (group) => this.#onGroupGone(group),
-      onRebalance: (group) => {
-        for (const observer of this.#observers) observer.onRebalance(group)
-      },
     }))
   }
 

@@ -183,6 +183,27 @@ export function subscribedTopics(subscription: Uint8Array): string[] | undefined
   }
 }
 
+/** What a consumer has been given, by topic, in Kafka's format of it; undefined if it cannot be read. */
+export function assignedPartitions(assignment: Uint8Array): Map<string, number[]> | undefined {
+  try {
+    const reader = new Reader(assignment)
+    if (reader.int16() < 0) return undefined
+    const topics = new Map<string, number[]>()
+    const count = reader.int32()
+    for (let index = 0; index < count; index += 1) {
+      const topic = reader.string()
+      const partitions: number[] = []
+      const length = reader.int32()
+      for (let at = 0; at < length; at += 1) partitions.push(reader.int32())
+      topics.set(topic, partitions)
+    }
+    return topics
+  } catch (error) {
+    if (error instanceof TidemarkError) return undefined
+    throw error
+  }
+}
+
 class Writer {
   #buffer: Buffer
   #at = 0

@@ -42,7 +42,6 @@ export interface GroupHost {
   append(append: GroupAppend): void
   /** Nothing is left of it. */
   onBlank(group: Group): void
-  onRebalance(group: Group): void
 }
 
 const NOBODY = { protocolType: undefined, protocol: undefined, leader: undefined, members: [] }
@@ -229,7 +228,6 @@ export class Group implements Delayed {
       case 'rebalance-begun': {
         const { generation, memberCount } = this.state
         this.#rebalances += 1
-        this.#host.onRebalance(this)
         const facts = { group: this.name, generation, members: memberCount, reason: effect.reason }
         return this.#host.logger.info(facts, 'a group rebalances')
       }

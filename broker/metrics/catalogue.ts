@@ -71,6 +71,16 @@ const TABLE = {
   tidemark_isr_expands_total: counter('Times that a replica of a partition led here came into sync.'),
   tidemark_under_min_isr_partitions: gauge('Partitions led here with fewer replicas in sync than they must have.'),
 
+  tidemark_group_members: gauge('Members of a group that this broker coordinates.', ['group']),
+  tidemark_group_rebalances_total: counter('Rounds of a group that have begun since this broker coordinates it.', [
+    'group',
+  ]),
+  tidemark_group_lag_records: gauge('Records that a group has not worked off, in the partitions that are here.', [
+    'group',
+    'topic',
+  ]),
+  tidemark_group_lag_seconds: gauge('Age of the oldest record that a group has not worked off.', ['group', 'topic']),
+
   tidemark_lease_renew_duration_seconds: histogram('One renewal of the session of this broker in Redis.'),
   tidemark_lease_losses_total: counter('How often the session of this broker was over before it could be renewed.'),
   tidemark_redis_up: gauge('1 while Redis answers this broker, 0 otherwise; absent where there is no Redis.'),

@@ -5,6 +5,20 @@
 export interface ClusterSnapshot {
   readonly brokers: readonly { readonly id: number; readonly address: string }[]
   readonly topics: readonly TopicSnapshot[]
+  /** Those that this broker coordinates. */
+  readonly groups?: readonly GroupSnapshot[]
+}
+
+export interface GroupSnapshot {
+  readonly group: string
+  readonly members: number
+  readonly lags: readonly {
+    readonly topic: string
+    readonly partition: number
+    readonly offset: number
+    /** Undefined where it is not known. */
+    readonly records: number | undefined
+  }[]
 }
 
 export interface TopicSnapshot {
@@ -51,9 +65,9 @@ const PARTITION_METRICS: readonly (readonly [
   ],
 ]
 
-/** All metrics of the exporter that make sense without consumer groups. All are gauges. */
+/** All metrics of the exporter. All are gauges. */
 export function kafkaExporterMetrics(snapshot: ClusterSnapshot): readonly SampledMetric[] {
-  const { brokers, topics } = snapshot
+  const { brokers, topics, groups = [] } = snapshot
   return [
     { name: 'kafka_brokers', help: 'Brokers in the cluster', samples: [{ labels: {}, value: brokers.length }] },
     {
@@ -73,6 +87,41 @@ export function kafkaExporterMetrics(snapshot: ClusterSnapshot): readonly Sample
         partitions.map((one) => ({ labels: { topic, partition: one.partition }, value: of(one) })),
       ),
     })),
+    ...groupMetrics(groups),
+  ]
+}
+
+function groupMetrics(groups: readonly GroupSnapshot[]): readonly SampledMetric[] {
+  const offsets = groups.flatMap(({ group, lags }) =>
+    lags.map(({ topic, partition, offset, records }) => {
+      return { labels: { consumergroup: group, topic, partition }, offset, records }
+    }),
+  )
+  const known = offsets.flatMap(({ labels, records }) => (records === undefined ? [] : [{ labels, value: records }]))
+  const sums = new Map<string, { labels: { consumergroup: string; topic: string }; value: number }>()
+  for (const { labels, value } of known) {
+    const { consumergroup, topic } = labels
+    const sum = sums.get(`${consumergroup}\n${topic}`) ?? { labels: { consumergroup, topic }, value: 0 }
+    sum.value += value
+    sums.set(`${consumergroup}\n${topic}`, sum)
+  }
+  return [
+    {
+      name: 'kafka_consumergroup_current_offset',
+      help: 'Offset that the group goes on from',
+      samples: offsets.map(({ labels, offset }) => ({ labels, value: offset })),
+    },
+    { name: 'kafka_consumergroup_lag', help: 'Records that the group has not worked off', samples: known },
+    {
+      name: 'kafka_consumergroup_lag_sum',
+      help: 'Records that the group has not worked off in all partitions of the topic',
+      samples: [...sums.values()],
+    },
+    {
+      name: 'kafka_consumergroup_members',
+      help: 'Members of the group',
+      samples: groups.map(({ group, members }) => ({ labels: { consumergroup: group }, value: members })),
+    },
   ]
 }
 

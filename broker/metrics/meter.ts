@@ -30,6 +30,8 @@ export interface Meter {
   histogram<Name extends HistogramName>(name: Name, ...labels: LabelsArgument<Name>): Histogram
   /** Registers what to read at a scrape. The last one registered for the same labels wins. */
   gauge<Name extends GaugeName>(name: Name, labels: LabelsOf<Name>, read: () => number): Registration
+  /** As gauge, for what somebody else counts. */
+  reading<Name extends CounterName>(name: Name, labels: LabelsOf<Name>, read: () => number): Registration
   /** Forgets every series of every metric whose label `topic` is this one. */
   forgetTopic(topic: string): void
 }
@@ -73,6 +75,14 @@ export class SlotMeter implements Meter {
   }
 
   gauge<Name extends GaugeName>(name: Name, labels: LabelsOf<Name>, read: () => number): Registration {
+    return this.#read(name, labels, read)
+  }
+
+  reading<Name extends CounterName>(name: Name, labels: LabelsOf<Name>, read: () => number): Registration {
+    return this.#read(name, labels, read)
+  }
+
+  #read(name: GaugeName | CounterName, labels: Labels, read: () => number): Registration {
     const series = this.#series(name, labels)
     if (isOverflow(series)) return { remove: () => undefined }
     series.read = read
