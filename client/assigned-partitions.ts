@@ -20,7 +20,7 @@ import { type TopicPartition, TopicPartitionMap } from './topic-partitions.ts'
 import type { WorkQueue } from './work-queue.ts'
 
 /** Milliseconds for the last commit, where the deadline was used up by handlers. */
-const LAST_COMMIT_MS = 2_000
+const LAST_COMMIT_MS = 500
 
 export interface AssignedContext<K, V> {
   readonly cluster: Cluster

@@ -75,7 +75,8 @@ function reasonOf<K, V>(of: ConsumerPartition<K, V>, { now, isAttended, leaderOf
   const oldest = oldestOf(of)
   if (of.isStale) {
     const wait = oldest === undefined ? 'for handlers of revoked' : `for the handler of offset ${oldest.offset}`
-    return ['revoking', `it is to be given up, and waits ${wait}`, oldest?.since]
+    const what = of.isLost ? 'it was lost' : 'it is to be given up'
+    return ['revoking', `${what}, and waits ${wait}`, oldest?.since]
   }
   if (cursor === undefined) {
     const failure = of.startFailure === undefined ? '' : `: ${of.startFailure.message}`

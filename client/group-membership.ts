@@ -53,8 +53,8 @@ export interface MembershipOwner {
 const PROTOCOL_TYPE = 'consumer'
 /** While a join waits, its coordinator is asked this often whether it is one still: a join may wait for minutes. */
 const PROBE_MS = 3_000
-/** Milliseconds for saying that the member goes; who does not hear it finds out by the session. */
-const LEAVE_TIMEOUT_MS = 5_000
+/** Milliseconds for saying that the member goes; who does not hear it finds out by the connection or the session. */
+const LEAVE_TIMEOUT_MS = 1_000
 
 export class GroupMembership {
   readonly #cluster: Cluster

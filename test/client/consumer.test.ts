@@ -3,61 +3,22 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startBroker, type TestBroker } from '../../broker/testing.ts'
-import { type Client, connect } from '../../client/client.ts'
-import type { ConsumerOptions, EachMessagePayload } from '../../client/consumer-options.ts'
-import type { Consumer } from '../../client/consumer.ts'
-import { string } from '../../client/serializers.ts'
-
-const VALUES = { value: string } as const
+import { connect } from '../../client/client.ts'
+import type { EachMessagePayload } from '../../client/consumer-options.ts'
+import { ConsumerStage, FAST, gate } from './consumer-stage.ts'
 
 let broker: TestBroker
-let client: Client
-let names = 0
+let stage: ConsumerStage
 
 beforeAll(async () => {
   broker = await startBroker({ dataDir: 'memory', groupMinSessionTimeoutMs: 50 })
-  client = connect({ brokers: broker.brokers, retry: { minMs: 5, maxMs: 50 } })
+  stage = new ConsumerStage(connect({ brokers: broker.brokers, ...FAST }))
 })
 
 afterAll(async () => {
-  await client.close()
+  await stage.client.close()
   await broker.stop()
 })
-
-/** A topic with so many partitions, and so many records in each: '0', '1' and so on. */
-async function topicWith(partitions: number, records: number): Promise<string> {
-  names += 1
-  const topic = `topic-${names}`
-  await client.admin().createTopics({ topics: [{ topic, numPartitions: partitions }] })
-  await produce(topic, partitions, 0, records)
-  return topic
-}
-
-async function produce(topic: string, partitions: number, from: number, to: number): Promise<void> {
-  const producer = client.producer()
-  for (let partition = 0; partition < partitions; partition += 1) {
-    const messages = Array.from({ length: to - from }, (_, index) => ({ partition, value: String(from + index) }))
-    if (messages.length > 0) await producer.send({ topic, messages })
-  }
-  await producer.close()
-}
-
-function consumerOf(
-  topics: string | string[],
-  options: Partial<ConsumerOptions<Buffer, string>> = {},
-): Consumer<Buffer, string> {
-  names += 1
-  return client.consumer({ groupId: `group-${names}`, topics, fromBeginning: true, deserializers: VALUES, ...options })
-}
-
-/** A promise, and what settles it. */
-function gate<T = void>(): { promise: Promise<T>; open: (value: T) => void } {
-  let open: (value: T) => void = () => undefined
-  const promise = new Promise<T>((resolve) => {
-    open = resolve
-  })
-  return { promise, open }
-}
 
 /** A handler that gathers what it is given, and resolves when there is enough. */
 function gather(count: number): {
@@ -79,8 +40,8 @@ function gather(count: number): {
 
 describe('a consumer', () => {
   it('hands every record of its topics to eachMessage, in the order of each partition, and commits on close', async () => {
-    const topic = await topicWith(3, 50)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(3, 50)
+    const consumer = stage.consumerOf(topic)
     const { seen, done, eachMessage } = gather(150)
     await consumer.run({ eachMessage })
     await done
@@ -89,18 +50,18 @@ describe('a consumer', () => {
       expect(own).toEqual(Array.from({ length: 50 }, (_, index) => `${partition}:${index}`))
     }
     await consumer.close()
-    const again = consumerOf(topic, { groupId: consumer.groupId })
+    const again = stage.consumerOf(topic, { groupId: consumer.groupId })
     const later = gather(3)
     await again.run({ eachMessage: later.eachMessage })
-    await produce(topic, 3, 50, 51)
+    await stage.produce(topic, 3, 50, 51)
     await later.done
     expect(later.seen.toSorted()).toEqual(['0:50', '1:50', '2:50'])
     await again.close()
   })
 
   it('hands batches to eachBatch, of which what was resolved is not given again', async () => {
-    const topic = await topicWith(1, 100)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(1, 100)
+    const consumer = stage.consumerOf(topic)
     const given: [number, number][] = []
     const { promise, open } = gate()
     await consumer.run({
@@ -122,8 +83,8 @@ describe('a consumer', () => {
   })
 
   it('is an async iterator whose messages are done when the next one is asked for, or when they say so', async () => {
-    const topic = await topicWith(1, 10)
-    const consumer = consumerOf(topic, { autoCommit: false })
+    const topic = await stage.topicWith(1, 10)
+    const consumer = stage.consumerOf(topic, { autoCommit: false })
     const values: (string | null)[] = []
     for await (const message of consumer.stream()) {
       values.push(message.value)
@@ -132,15 +93,15 @@ describe('a consumer', () => {
     }
     expect(values).toEqual(['0', '1', '2', '3', '4', '5'])
     await consumer.close()
-    const again = consumerOf(topic, { groupId: consumer.groupId, autoCommit: false })
+    const again = stage.consumerOf(topic, { groupId: consumer.groupId, autoCommit: false })
     const { value: first } = await again.stream().next()
     expect(first?.offset).toBe(4)
     await again.close()
   })
 
   it('gives the message of a loop that was left again to the next loop, unless it was committed', async () => {
-    const topic = await topicWith(1, 5)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(1, 5)
+    const consumer = stage.consumerOf(topic)
     const offsets: number[] = []
     for await (const { offset } of consumer.stream()) {
       offsets.push(offset)
@@ -161,8 +122,8 @@ describe('a consumer', () => {
   })
 
   it('ends a stream quietly when its signal fires', async () => {
-    const topic = await topicWith(1, 3)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(1, 3)
+    const consumer = stage.consumerOf(topic)
     const controller = new AbortController()
     const offsets: number[] = []
     for await (const { offset } of consumer.stream({ signal: controller.signal })) {
@@ -174,37 +135,36 @@ describe('a consumer', () => {
   })
 
   it('begins at the end without fromBeginning, and with new partitions at their first record', async () => {
-    const topic = await topicWith(1, 5)
-    const consumer = consumerOf(topic, { fromBeginning: false, topicsRefreshMs: 20 })
+    const topic = await stage.topicWith(1, 5)
+    const consumer = stage.consumerOf(topic, { fromBeginning: false, topicsRefreshMs: 20 })
     const { seen, done, eachMessage } = gather(2)
     await consumer.run({ eachMessage })
-    await client.admin().addPartitions({ topic, partitions: 2 })
-    await produce(topic, 2, 100, 101)
+    await stage.client.admin().addPartitions({ topic, partitions: 2 })
+    await stage.produce(topic, 2, 100, 101)
     await done
     expect(seen.toSorted()).toEqual(['0:100', '1:100'])
     await consumer.close()
   })
 
   it('waits for a topic that does not exist yet, and says so', async () => {
-    names += 1
-    const topic = `later-${names}`
-    const consumer = consumerOf(topic)
+    const topic = stage.name('later')
+    const consumer = stage.consumerOf(topic)
     const errors: unknown[] = []
     consumer.on('error', (error) => errors.push(error))
     const { seen, done, eachMessage } = gather(1)
     await consumer.run({ eachMessage })
     expect(errors).toMatchObject([{ code: 'UNKNOWN_TOPIC_OR_PARTITION', topic, fatal: false }])
     expect(consumer.why()).toMatchObject([{ state: 'idle', topic: undefined }])
-    await client.admin().createTopics({ topics: [{ topic, numPartitions: 1 }] })
-    await produce(topic, 1, 0, 1)
+    await stage.client.admin().createTopics({ topics: [{ topic, numPartitions: 1 }] })
+    await stage.produce(topic, 1, 0, 1)
     await done
     expect(seen).toEqual(['0:0'])
     await consumer.close()
   })
 
   it('keeps the order of keys, and runs different keys at once', async () => {
-    const topic = await topicWith(1, 0)
-    const producer = client.producer()
+    const topic = await stage.topicWith(1, 0)
+    const producer = stage.client.producer()
     const messages = Array.from({ length: 40 }, (_, index) => ({
       key: `k${index % 4}`,
       value: String(index),
@@ -212,7 +172,7 @@ describe('a consumer', () => {
     }))
     await producer.send({ topic, messages })
     await producer.close()
-    const consumer = consumerOf(topic)
+    const consumer = stage.consumerOf(topic)
     const seen = new Map<string, number[]>()
     let atOnce = 0
     let atOnceMax = 0
@@ -241,8 +201,8 @@ describe('a consumer', () => {
   })
 
   it('runs so many partitions at once as concurrency says, and no more', async () => {
-    const topic = await topicWith(6, 4)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(6, 4)
+    const consumer = stage.consumerOf(topic)
     let atOnce = 0
     let atOnceMax = 0
     let count = 0
@@ -264,8 +224,8 @@ describe('a consumer', () => {
   })
 
   it('hands out nothing of what is paused until it is resumed', async () => {
-    const topic = await topicWith(2, 3)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(2, 3)
+    const consumer = stage.consumerOf(topic)
     consumer.pause({ topic, partition: 0 })
     const first = gather(3)
     let handler = first.eachMessage
@@ -282,8 +242,8 @@ describe('a consumer', () => {
   })
 
   it('goes on where it is sent, back and forth', async () => {
-    const topic = await topicWith(1, 20)
-    const consumer = consumerOf(topic)
+    const topic = await stage.topicWith(1, 20)
+    const consumer = stage.consumerOf(topic)
     const first = gather(20)
     let handler = first.eachMessage
     await consumer.run({ eachMessage: (payload) => handler(payload) })
@@ -300,8 +260,8 @@ describe('a consumer', () => {
   })
 
   it('tells how far it is behind', async () => {
-    const topic = await topicWith(1, 10)
-    const consumer = consumerOf(topic, { lagEveryMs: 10 })
+    const topic = await stage.topicWith(1, 10)
+    const consumer = stage.consumerOf(topic, { lagEveryMs: 10 })
     const { promise: hold, open: release } = gate()
     const { promise: told, open: tell } = gate<unknown>()
     consumer.on('lag', tell)
