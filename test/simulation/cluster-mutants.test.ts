@@ -77,8 +77,8 @@ const MUTANTS: readonly Mutant[] = [
   {
     name: 'a quorum that is too small',
     options: without({ fenceQuorum: () => 1 }),
-    faults: ['isolate', 'kill-all'],
-    firstSeed: 9,
+    faults: ['isolate', 'kill-all', 'kill', 'power-loss-all', 'replaced-disk'],
+    firstSeed: 8,
     says: /leads in epoch|has two leaders|committed at|another batch|would have it cut/,
   },
   {
@@ -119,7 +119,7 @@ const MUTANTS: readonly Mutant[] = [
     options: { hidesRollbacks: true },
     faults: ['redis-rolled-back', 'redis-emptied'],
     firstSeed: 28,
-    says: /knows no|no leader|in sync|OUT_OF_RANGE/,
+    says: /knows no|no leader|in sync|OUT_OF_RANGE|is not done/,
   },
 ]
 

@@ -269,7 +269,8 @@ class ClusterSimulation {
     this.#supervise()
     const isAtRest = (): boolean => this.#operator?.isDone !== false
     if (!(await this.#stage.until(undefined, isAtRest, CHANGE_MS))) {
-      return this.#giveUp(`within ${CHANGE_MS} ms after the faults: what an operator asks for is not done`)
+      const ill = this.#view.whatIsIll().slice(0, 5).join('; ')
+      return this.#giveUp(`within ${CHANGE_MS} ms after the faults: what an operator asks for is not done: ${ill}`)
     }
     // Judged anew when a broker has shown something new, not after every event.
     let seen = -1

@@ -18,12 +18,14 @@ export interface EnumerationOptions {
   readonly steps: number
   /** Random survivals looked at before each operation. */
   readonly randomChoices: number
-  /** Of the operations, the share before which the life is ended; all unless given. */
+  /** Of the operations, the share before which the life is ended; all unless given, and all of a compaction. */
   readonly share?: number
   /** Stop after so many states. */
   readonly statesMax?: number
   /** Whether some of the partitions are assigned to other brokers. */
   readonly assigns?: boolean
+  /** Whether most of the topics are compacted. */
+  readonly compacts?: boolean
 }
 
 export interface EnumerationResult {
@@ -59,7 +61,8 @@ export async function enumerateCrashes(options: EnumerationOptions): Promise<Enu
     clock: time,
     onOperation(operation, now) {
       if (operation.kind === 'read' || operation.kind === 'open' || parts.workload === undefined) return
-      if (random.fraction() >= (options.share ?? 1)) return
+      const isInCompaction = parts.workload.current === 'compact'
+      if (!isInCompaction && random.fraction() >= (options.share ?? 1)) return
       moments.push({ disk: now.fork(), oracle: parts.workload.oracle.snapshot(), operation })
     },
   })
@@ -130,7 +133,7 @@ function* statesOf(moment: Moment, randomChoices: number, random: Random): Itera
 async function liveOn(directory: LogDirectory, disk: SimDisk, random: Random): Promise<string[]> {
   const owed = new Map<string, string>()
   for (const log of directory.logs()) {
-    const records = [{ key: null, value: Buffer.from('after the crash'), timestamp: 0 }]
+    const records = [{ key: Buffer.from('key 0'), value: Buffer.from('after the crash'), timestamp: 0 }]
     const result = log.append(encodeBatch(records, {}), 0 as LeaderEpoch, 0 as TimestampMs)
     if (result.kind !== 'appended' || log.write() !== undefined) return [`${log.directory} takes no append`]
     await log.sync()
@@ -149,10 +152,19 @@ async function liveOn(directory: LogDirectory, disk: SimDisk, random: Random): P
   return faults
 }
 
+/** What a crash has left can be compacted like everything else, and nothing that is owed goes by it. */
+async function compactAfter(directory: LogDirectory, oracle: CrashOracle, ending: Ending): Promise<string[]> {
+  await directory.flush()
+  await directory.cleaner.compactNow({ isForced: true })
+  const { faults, found } = await oracle.check(directory, ending)
+  for (const { message } of directory.cleaner.troubles) faults.push(message)
+  return faults.length === 0 ? [] : [...faults, `found after another compaction: ${found}`]
+}
+
 async function checkState(
   state: CrashState,
   oracle: CrashOracle,
-  { number, seed }: { readonly number: number; readonly seed: number },
+  { number, seed, compacts }: { readonly number: number; readonly seed: number; readonly compacts?: boolean },
 ): Promise<string[]> {
   const time = new SimTime()
   let directory: LogDirectory | undefined
@@ -165,8 +177,13 @@ async function checkState(
     const left =
       state.ending === 'kill' ? state.disk.kill() : state.disk.crash({ kind: number % 2 === 0 ? 'none' : 'all' })
     directory = await openDirectory(left, time, seed)
-    const second = await oracle.check(directory, 'none')
+    // With 'none' it appends what it takes for owed, which is not what is to be compacted.
+    const second = await oracle.check(directory, compacts === true ? state.ending : 'none')
     if (second.found !== first.found) return [`found: ${first.found}`, `found at the second start: ${second.found}`]
+    if (compacts === true && number % 3 === 0) {
+      const faults = await compactAfter(directory, oracle, state.ending)
+      if (faults.length > 0) return faults
+    }
     return number % 5 === 0 ? await liveOn(directory, left, seededRandom(number)) : []
   } catch (error) {
     return [`start failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`]

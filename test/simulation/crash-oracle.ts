@@ -10,6 +10,7 @@ import { must } from '../../shared/assert.ts'
 import type { LeaderEpoch, TimestampMs, TopicId } from '../../shared/ids.ts'
 import { forEachRecord } from '../../shared/record-batch/decode.ts'
 import { batchBytes } from '../../shared/record-batch/header.ts'
+import { checkCompacted, TOMBSTONE } from './compaction-oracle.ts'
 
 /** Ways in which the process may have ended; they leave different promises standing. */
 export type Ending = 'power loss' | 'kill' | 'none'
@@ -37,6 +38,10 @@ export interface LogModel {
   lastBatch: LastBatch | undefined
   /** Whether there must be a log, whoever has the partition; undefined while it is being released. */
   isHosted: boolean | undefined
+  /** Its records have keys, and those that are superseded may be gone. */
+  isCompacted: boolean
+  /** What lies below may have been compacted. */
+  cleanable: number
   newcomer: 'yes' | 'maybe' | 'no'
 }
 
@@ -64,6 +69,8 @@ export function newLogModel(): LogModel {
     cutRequested: undefined,
     lastBatch: undefined,
     isHosted: false,
+    isCompacted: false,
+    cleanable: 0,
     newcomer: 'no',
   }
 }
@@ -174,14 +181,15 @@ async function checkLog(
   }
   let expected: number = logStartOffset
   for (const [offset, value] of records) {
-    if (offset !== expected) fail(`offset ${offset} follows ${expected - 1}`)
+    if (offset !== expected && !model.isCompacted) fail(`offset ${offset} follows ${expected - 1}`)
     expected = offset + 1
     if (offset < owedEnd && value !== model.values[offset])
       fail(`offset ${offset} is ${value}, not ${model.values[offset]}`)
     if (model.possible.get(offset)?.has(value) !== true)
       fail(`offset ${offset} is ${value}, which nobody appended there`)
   }
-  if (expected !== logEndOffset) fail(`can be read up to ${expected}, and ends at ${logEndOffset}`)
+  if (model.isCompacted) checkCompacted(records, model.values, { logStartOffset, owedEnd }, fail)
+  else if (expected !== logEndOffset) fail(`can be read up to ${expected}, and ends at ${logEndOffset}`)
   const { lastBatch } = model
   // Of batches that were trimmed away only a cache knows, which a power loss may take.
   const isRemembered = log.state.kind === 'online' && lastBatch !== undefined && lastBatch.endOffset <= owedEnd
@@ -203,8 +211,7 @@ export async function readRecords(log: PartitionLog): Promise<[offset: number, v
     try {
       for (let at = 0; at < slice.bytes.length; at += batchBytes(slice.bytes, at)) {
         forEachRecord(slice.bytes, at, (record) => {
-          if (record.offset >= next)
-            records.push([record.offset, Buffer.from(must(record.value, 'values are set')).toString()])
+          if (record.offset >= next) records.push([record.offset, textOf(record)])
         })
       }
       if (slice.endOffset <= next) throw new Error(`nothing can be read at ${next}`)
@@ -214,4 +221,10 @@ export async function readRecords(log: PartitionLog): Promise<[offset: number, v
     }
   }
   return records
+}
+
+/** The value; with a key, both. */
+export function textOf({ key, value }: { readonly key: Uint8Array | null; readonly value: Uint8Array | null }): string {
+  if (key === null) return Buffer.from(must(value, 'values are set')).toString()
+  return `${Buffer.from(key).toString()}=${value === null ? TOMBSTONE : Buffer.from(value).toString()}`
 }

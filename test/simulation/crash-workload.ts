@@ -13,10 +13,11 @@ import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts
 import { silentLogger } from '../../shared/logger.ts'
 import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
+import type { RecordToEncode } from '../../shared/record-batch/encode.ts'
 import { encodeBatch } from '../../shared/record-batch/encode.ts'
 import type { Disk } from '../../broker/storage/disk.ts'
 import type { LogModel, TopicModel } from './crash-oracle.ts'
-import { CrashOracle, newLogModel } from './crash-oracle.ts'
+import { CrashOracle, newLogModel, textOf } from './crash-oracle.ts'
 import type { SimDisk } from './sim-disk.ts'
 import type { SimTime } from './sim-time.ts'
 
@@ -24,6 +25,12 @@ export const DATA_DIRECTORY = '/data'
 const TOPICS_MAX = 3
 const PARTITIONS_MAX = 3
 const SELF = brokerId(1)
+const KEYS = 6
+const CONFIG = { 'segment.bytes': '1024', 'retention.bytes': '3000', 'index.interval.bytes': '200' }
+const COMPACTED = [
+  { 'cleanup.policy': 'compact', 'delete.retention.ms': '2000' },
+  { 'cleanup.policy': 'compact,delete', 'delete.retention.ms': '0' },
+]
 const REPLICAS = [[1], [2, 1], [1, 3], [2, 3]]
 
 export function openDirectory(disk: Disk, time: SimTime, seed: number): Promise<LogDirectory> {
@@ -62,7 +69,17 @@ export const STEPS = [
 /** Where replicas come and go. */
 export const REPLICA_STEPS = ['move', 'move', 'move', 'release', 'release', 'trust', 'trust'] as const
 
-export type Step = (typeof STEPS)[number] | (typeof REPLICA_STEPS)[number]
+/** Where logs are compacted. */
+export const COMPACTION_STEPS = ['compact', 'compact', 'compact', 'append-much', 'append-much'] as const
+
+export type Step = (typeof STEPS)[number] | (typeof REPLICA_STEPS)[number] | (typeof COMPACTION_STEPS)[number]
+
+export interface WorkloadOptions {
+  /** Some topics have replicas on other brokers, and partitions that this one has no log of. */
+  readonly assigns?: boolean
+  /** Most topics are compacted; without other brokers. */
+  readonly compacts?: boolean
+}
 
 export class CrashWorkload {
   readonly oracle = new CrashOracle()
@@ -70,18 +87,21 @@ export class CrashWorkload {
   readonly #time: SimTime
   readonly #random: Random
   readonly #assigns: boolean
+  readonly #compacts: boolean
+  /** The step that is under way, or was last. */
+  current: Step | undefined
   #directory: LogDirectory | undefined
   #lastNumber = 0
   #version = 1
   readonly #sequences = new Map<LogModel, { producerId: number; next: number }>()
   #lastProducerId = 0
 
-  /** With `assigns`, some topics have replicas on other brokers, and partitions that this one has no log of. */
-  constructor(disk: SimDisk, time: SimTime, seed: number, options: { readonly assigns?: boolean } = {}) {
+  constructor(disk: SimDisk, time: SimTime, seed: number, options: WorkloadOptions = {}) {
     this.#disk = disk
     this.#time = time
     this.#random = seededRandom(seed)
     this.#assigns = options.assigns ?? false
+    this.#compacts = options.compacts ?? false
   }
 
   get directory(): LogDirectory {
@@ -112,8 +132,11 @@ export class CrashWorkload {
 
   /** Does one step; answers which. A failure that comes from the disk is part of the play. */
   async step(only?: Step): Promise<Step> {
-    const steps: readonly Step[] = this.#assigns ? [...STEPS, ...REPLICA_STEPS] : STEPS
+    const steps: Step[] = [...STEPS]
+    if (this.#assigns) steps.push(...REPLICA_STEPS)
+    if (this.#compacts) steps.push(...COMPACTION_STEPS)
     const step = only ?? must(steps[this.#random.integer(steps.length)], 'there are steps')
+    this.current = step
     this.#time.ms += this.#random.integer(1_000)
     try {
       await this.#do(step)
@@ -153,6 +176,8 @@ export class CrashWorkload {
         return this.#release()
       case 'trust':
         return this.#trust()
+      case 'compact':
+        return this.#compact()
       case 'restart':
         await this.stop()
         return this.#startAgain()
@@ -166,22 +191,20 @@ export class CrashWorkload {
   }
 
   async #appendTo(log: PartitionLog, model: LogModel, records: number, isSynced: boolean): Promise<void> {
-    const values = Array.from(
-      { length: records },
-      () => `${++this.#lastNumber}${'.'.repeat(this.#random.integer(150))}`,
-    )
-    const bytes = this.#encode(values, model)
+    const sent = this.#newRecords(records, model)
+    const texts = sent.map(textOf)
+    const bytes = this.#encode(sent, model)
     const result = log.append(bytes, 0 as LeaderEpoch, this.#time.now())
     if (result.kind !== 'appended') return
     const { baseOffset, endOffset } = result
-    for (const [index, value] of values.entries()) {
+    for (const [index, text] of texts.entries()) {
       const known = model.possible.get(baseOffset + index) ?? new Set()
-      model.possible.set(baseOffset + index, known.add(value))
+      model.possible.set(baseOffset + index, known.add(text))
     }
     if (log.write() !== undefined) return
-    for (const [index, value] of values.entries()) model.values[baseOffset + index] = value
+    for (const [index, text] of texts.entries()) model.values[baseOffset + index] = text
     model.writtenEnd = endOffset
-    this.#onWritten(model, { bytes, baseOffset, endOffset }, values.length)
+    this.#onWritten(model, { bytes, baseOffset, endOffset }, texts.length)
     if (!isSynced) return
     await log.sync()
     model.durableEnd = Math.max(model.durableEnd, endOffset)
@@ -203,6 +226,15 @@ export class CrashWorkload {
     for (const { log, model, end } of written) {
       if (log.state.kind === 'online') model.durableEnd = Math.max(model.durableEnd, end)
     }
+  }
+
+  /** What is synced may be cleaned. */
+  async #compact(): Promise<void> {
+    if (this.#random.integer(3) > 0) await this.#flush()
+    for (const [log, model] of this.#liveLogs()) {
+      if (model.isCompacted) model.cleanable = Math.max(model.cleanable, log.recoveryPoint)
+    }
+    await this.directory.cleaner.compactNow({ isForced: true })
   }
 
   async #trim(): Promise<void> {
@@ -229,17 +261,19 @@ export class CrashWorkload {
     if (this.directory.topics.list().length >= TOPICS_MAX) return
     const partitions = 1 + this.#random.integer(2)
     const isAssigned = this.#assigns && this.#random.integer(4) > 0
+    const isCompacted = this.#compacts && this.#random.integer(4) > 0
     const definition: TopicDefinition = {
       topicId: this.#newTopicId(),
       name: `topic-${this.#random.integer(1000)}-${++this.#version}`,
       partitions,
       replicationFactor: 1,
       ...(isAssigned ? { assignment: Array.from({ length: partitions }, () => this.#replicas()) } : {}),
-      config: { 'segment.bytes': '1024', 'retention.bytes': '3000', 'index.interval.bytes': '200' },
+      config: { ...CONFIG, ...(isCompacted ? must(COMPACTED[this.#random.integer(2)], 'there are two') : {}) },
       version: ++this.#version,
       createdAt: this.#time.now(),
     }
     const model = this.oracle.add(definition)
+    for (const log of model.logs) log.isCompacted = isCompacted
     await this.directory.createTopic(definition)
     model.existence = 'yes'
     this.#noteHosted(model)
@@ -261,7 +295,8 @@ export class CrashWorkload {
     if (model === undefined || definition === undefined) return
     const partitions = Math.min(definition.partitions + added, PARTITIONS_MAX)
     model.partitionsRequested = partitions
-    while (model.logs.length < partitions) model.logs.push(newLogModel())
+    const isCompacted = model.logs[0]?.isCompacted === true
+    while (model.logs.length < partitions) model.logs.push({ ...newLogModel(), isCompacted })
     const { assignment } = definition
     const grown = assignment?.concat(Array.from({ length: partitions - definition.partitions }, () => this.#replicas()))
     if (grown !== undefined) model.assignmentRequested = grown
@@ -334,7 +369,9 @@ export class CrashWorkload {
     const [log, model, topic, partition] = this.#pickLog() ?? []
     if (log === undefined || model === undefined || topic === undefined || partition === undefined) return
     if (log.state.kind !== 'online') return
-    const to = log.logStartOffset + this.#random.integer(log.logEndOffset - log.logStartOffset + 1)
+    const anywhere = log.logStartOffset + this.#random.integer(log.logEndOffset - log.logStartOffset + 1)
+    // What may be cleaned has been agreed on, and is never cut off.
+    const to = Math.max(anywhere, model.cleanable)
     // A batch is cut off whole, so that the cut may come to lie lower, and the log start with it.
     model.cutRequested = Math.max(0, to - 3)
     model.startAcknowledged = Math.min(model.startAcknowledged, model.cutRequested)
@@ -352,16 +389,27 @@ export class CrashWorkload {
     model.cutRequested = undefined
   }
 
-  #encode(values: readonly string[], model: LogModel): Uint8Array {
-    const records = values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: this.#time.now() }))
+  #newRecords(count: number, model: LogModel): RecordToEncode[] {
+    const timestamp = this.#time.now()
+    return Array.from({ length: count }, () => {
+      const value = Buffer.from(`${++this.#lastNumber}${'.'.repeat(this.#random.integer(150))}`)
+      if (!model.isCompacted) return { key: null, value, timestamp }
+      const key = Buffer.from(`key ${this.#random.integer(KEYS)}`)
+      return { key, value: this.#random.integer(5) === 0 ? null : value, timestamp }
+    })
+  }
+
+  #encode(records: readonly RecordToEncode[], model: LogModel): Uint8Array {
     const isNumbered = this.#random.integer(2) === 0
-    if (!isNumbered) return encodeBatch(records, {})
+    const codec = model.isCompacted && this.#random.integer(3) === 0 ? 'gzip' : 'none'
+    if (!isNumbered) return encodeBatch(records, { codec })
     let sequence = this.#sequences.get(model)
     if (sequence === undefined) {
       sequence = { producerId: ++this.#lastProducerId, next: 0 }
       this.#sequences.set(model, sequence)
     }
-    return encodeBatch(records, { producerId: sequence.producerId, producerEpoch: 0, baseSequence: sequence.next })
+    const { producerId, next: baseSequence } = sequence
+    return encodeBatch(records, { producerId, producerEpoch: 0, baseSequence, codec })
   }
 
   #onWritten(
