@@ -299,9 +299,11 @@ export class ReplicaWatch {
   }
 }
 
-/** Between the decision to begin anew where the leader's log begins and its end the log is not what it says. */
-function isBeingReplaced({ role, state, partition }: Replica): boolean {
-  if (partition.highWatermark <= partition.log.writtenEndOffset) return false
+/**
+ * Between the decision to begin anew where the leader's log begins, or to cut what the leader has not, and its end the log is
+ * not what it says; the high watermark may be the leader's already.
+ */
+function isBeingReplaced({ role, state }: Replica): boolean {
   return role === 'follower' && state.following !== undefined && state.fetchPosition() === undefined
 }
 
