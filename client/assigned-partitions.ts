@@ -66,6 +66,11 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     }
   }
 
+  /** What comes to be under its name begins at its first record. */
+  onTopicGone(topic: string): void {
+    this.#countsAtStart.set(topic, 0)
+  }
+
   get(topic: string, partition: number): ConsumerPartition<K, V> | undefined {
     return this.#current.get(topic, partition)
   }

@@ -24,6 +24,7 @@ import { CorruptBatchError, errorOf, FatalError, toTidemarkError } from './error
 import { GroupMembership } from './group-membership.ts'
 import { KeyedRunner } from './keyed-runner.ts'
 import { MessageRunner } from './message-runner.ts'
+import { MissingTopics } from './missing-topics.ts'
 import { OffsetCommitter } from './offset-committer.ts'
 import { resolvePositions } from './offsets.ts'
 import { checkOptions, isSignal, WAIT_RULES } from './options.ts'
@@ -68,6 +69,7 @@ export class Consumer<K = Buffer, V = Buffer> {
   readonly #membership: GroupMembership
   readonly #committer: OffsetCommitter
   readonly #polls: PollWatch
+  readonly #missing: MissingTopics
   readonly #onClosed: () => void
   readonly #timers = new Set<Timer>()
   /** Told that they cannot be read, since they could be last. */
@@ -119,6 +121,10 @@ export class Consumer<K = Buffer, V = Buffer> {
       watched: () => this.#watched(),
       onSlow: (of, running, handlingMs) => this.#onSlow(of, running, handlingMs),
       onExceeded: (of, running, handlingMs) => this.#onExceeded(of, running, handlingMs),
+    })
+    this.#missing = new MissingTopics(cluster.metadata, settings.topics, (topic, error) => {
+      this.#assigned.onTopicGone(topic)
+      this.#events.error(error)
     })
     this.#closeOn(options.signal)
   }
@@ -362,13 +368,8 @@ export class Consumer<K = Buffer, V = Buffer> {
       this.#scope.check()
       this.#events.error(toTidemarkError(error, 'CONNECTION_FAILED', 'metadata'))
     }
-    for (const topic of topics) {
-      const refusal = metadata.refusalOf(topic)
-      if (refusal === undefined) continue
-      const text = `there is no topic ${topic} yet: the consumer waits for it`
-      this.#events.error(errorOf(refusal.code, text, { topic, cause: refusal }))
-    }
     this.#assigned.noteTopics()
+    this.#missing.start()
     const first = new Promise<void>((resolve, reject) => {
       this.#onFirstAssignment = { resolve, reject }
     })
@@ -515,6 +516,7 @@ export class Consumer<K = Buffer, V = Buffer> {
     checkOptions('close', options, WAIT_RULES)
     this.#isClosing = true
     this.#polls.stop()
+    this.#missing.stop()
     for (const timer of this.#timers) timer.cancel()
     this.#onFirstAssignment?.reject(errorOf('CLIENT_CLOSED', 'the consumer was closed'))
     const { environment } = this.#cluster
