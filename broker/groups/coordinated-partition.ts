@@ -9,9 +9,11 @@ import type { Timers } from '../../shared/time.ts'
 import type { Delayed } from '../replication/delayed-operations.ts'
 import type { Partition } from '../replication/partition.ts'
 import type { GroupRefusal } from './group-events.ts'
+import type { GroupRecord } from './group-records.ts'
 import type { GroupAppend, GroupHost } from './group.ts'
 import type { GroupOptions } from './group-state.ts'
 import { offset } from '../../shared/ids.ts'
+import { RECORD_OVERHEAD_BYTES_MAX } from '../../shared/record-batch/format.ts'
 import { batchBytes } from '../../shared/record-batch/header.ts'
 import { BatchBuilder } from '../../shared/record-batch/encode.ts'
 import { sleep } from '../../shared/time.ts'
@@ -40,6 +42,8 @@ const LOAD_RETRY_MS = 1_000
 const LOAD_GROUPS = 500
 /** What is written down at the same time without having been settled, at most. */
 const UNSETTLED_MAX = 100_000
+/** Bytes of a batch in which several entries are: small, so that it is read in a moment. */
+const BATCH_BYTES = 64 * 1024
 /** Bytes that the header of a batch and the lengths in it add, generously. */
 const BATCH_ROOM = 1_024
 
@@ -246,6 +250,11 @@ export class CoordinatedPartition {
         continue
       }
       const timestamp = this.#options.clock.now()
+      // One entry is not split unless it must be: half of it would be kept if the other half were not.
+      if (this.#builder.recordCount > 0 && this.#builder.byteLength + bytesOf(entry.append.records) > BATCH_BYTES) {
+        this.#writeBatch(entries)
+        entries = new Set()
+      }
       for (const { key, value } of entry.append.records) {
         const record = { key, value, timestamp }
         if (this.#builder.recordCount > 0 && !this.#builder.wouldFit(record, bytesMax)) {
@@ -309,6 +318,12 @@ export class CoordinatedPartition {
     this.#unsettled.delete(entry)
     entry.append.onSettled(refusal)
   }
+}
+
+function bytesOf(records: readonly GroupRecord[]): number {
+  let bytes = 0
+  for (const { key, value } of records) bytes += key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES_MAX
+  return bytes
 }
 
 /** A batch that nobody waits for any more once its time is up; it may be taken later all the same. */
