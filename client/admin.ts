@@ -8,6 +8,15 @@ import { MOVES_MAX } from '../shared/protocol/operations.ts'
 import { OFFSET_AT } from '../shared/protocol/offsets.ts'
 import type { Cluster } from './cluster.ts'
 import { errorFromWire, errorOf } from './errors.ts'
+import {
+  GroupAdmin,
+  type GroupDescription,
+  type GroupListing,
+  type GroupOffset,
+  type GroupOffsetsRequest,
+  type ResetOffset,
+  type ResetOffsetsRequest,
+} from './group-admin.ts'
 import { listOffsets } from './offsets.ts'
 import { checkOptions, integerFrom, isBoolean, isObject, type Rule, topicName, WAIT_RULES } from './options.ts'
 import { parsePosition, type ReadPosition } from './read-position.ts'
@@ -106,10 +115,12 @@ const isArray: Rule = (value) => (Array.isArray(value) && value.length > 0 ? und
 
 export class Admin {
   readonly #cluster: Cluster
+  readonly #groups: GroupAdmin
 
   /** Made by client.admin(). */
   constructor(cluster: Cluster) {
     this.#cluster = cluster
+    this.#groups = new GroupAdmin(cluster)
   }
 
   /** @throws TOPIC_ALREADY_EXISTS, INVALID_CONFIG and the like; with several refusals the first, the others as its cause. */
@@ -360,6 +371,47 @@ export class Admin {
     return this.#call('recoverPartition', options, (scope) =>
       this.#cluster.ask('recoverPartition', message, scope, { isRepeatable: !isLossAccepted, to: broker }),
     )
+  }
+
+  /** The groups that the brokers coordinate, by name; `states` leaves out those in others. */
+  async listGroups(
+    options: WaitOptions & { readonly states?: readonly string[] | undefined } = {},
+  ): Promise<GroupListing[]> {
+    const { states = [], ...wait } = options
+    return this.#call('listGroups', wait, (scope) => this.#groups.list(states, scope))
+  }
+
+  /** Members, what they have, and how far the group is in each partition. @throws GROUP_ID_NOT_FOUND. */
+  async describeGroup(groupId: string, options: WaitOptions = {}): Promise<GroupDescription> {
+    return this.#call('describeGroups', options, (scope) => this.#groups.describe(groupId, scope))
+  }
+
+  /** Forgets groups without members, with what they have committed. @throws NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND. */
+  async deleteGroups(
+    request: { readonly groups: readonly string[] } | readonly string[],
+    options: WaitOptions = {},
+  ): Promise<void> {
+    const groups = 'groups' in request ? request.groups : request
+    checkOptions('deleteGroups', { groups }, { groups: isArray })
+    await this.#call('deleteGroups', options, (scope) => this.#groups.delete(groups, scope))
+  }
+
+  /** What a group has committed. */
+  async fetchOffsets(request: GroupOffsetsRequest, options: WaitOptions = {}): Promise<GroupOffset[]> {
+    return this.#call('fetchOffsets', options, (scope) => this.#groups.offsets(request, scope))
+  }
+
+  /** Forgets what a group has committed, of a topic or some of its partitions. @throws GROUP_SUBSCRIBED_TO_TOPIC. */
+  async deleteOffsets(request: GroupOffsetsRequest, options: WaitOptions = {}): Promise<void> {
+    await this.#call('deleteOffsets', options, (scope) => this.#groups.deleteOffsets(request, scope))
+  }
+
+  /**
+   * Sets where a group without members goes on in a topic. Answers what was committed and what is; with dryRun nothing is
+   * changed. @throws NON_EMPTY_GROUP, INVALID_ARGUMENT.
+   */
+  async resetOffsets(request: ResetOffsetsRequest, options: WaitOptions = {}): Promise<ResetOffset[]> {
+    return this.#call('commitOffsets', options, (scope) => this.#groups.reset(request, scope))
   }
 
   async #drain(what: string, brokerId: number, isDraining: boolean, options: WaitOptions): Promise<void> {

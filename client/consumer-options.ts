@@ -142,7 +142,8 @@ export interface RunSettings {
 const GROUP_ID_LENGTH_MAX = 255
 const TIMEOUT_MS_MAX = 0x7fff_ffff
 
-const groupName: Rule = (value) =>
+/** Also for the administration of groups. */
+export const groupName: Rule = (value) =>
   typeof value === 'string' && value.length > 0 && value.length <= GROUP_ID_LENGTH_MAX
     ? undefined
     : `the name of a group, 1 to ${GROUP_ID_LENGTH_MAX} characters`

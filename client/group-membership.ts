@@ -9,6 +9,7 @@ import type { Timer } from '../shared/time.ts'
 import { type Assignor, type GroupMember, type PartitionCounts } from './assignors.ts'
 import type { Cluster } from './cluster.ts'
 import { decodeAssignment, decodeSubscription, encodeAssignment, encodeSubscription } from './consumer-protocol.ts'
+import { findCoordinator } from './coordinator-search.ts'
 import { errorFromWire, errorOf, toTidemarkError } from './errors.ts'
 import {
   isCoordinatorLost,
@@ -352,13 +353,4 @@ export class GroupMembership {
     const text = message === undefined ? undefined : `group ${this.#settings.groupId}: ${message}`
     return errorFromWire(error, text)
   }
-}
-
-/** Where the group is coordinated. One attempt. @throws what the broker refused. */
-async function findCoordinator(cluster: Cluster, groupId: string, scope: Scope): Promise<Address> {
-  const { coordinators } = await cluster.ask('findCoordinator', { groups: [groupId] }, scope, { isRepeatable: true })
-  const [found] = coordinators
-  if (found === undefined) throw errorOf('MALFORMED_FRAME', 'an answer without the coordinator that was asked for')
-  if (found.error !== 0) throw errorFromWire(found.error, found.message)
-  return { host: found.host, port: found.port }
 }

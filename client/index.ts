@@ -44,6 +44,16 @@ export {
   TimeoutError,
   UnknownTopicError,
 } from './errors.ts'
+export type {
+  GroupDescription,
+  GroupListing,
+  GroupMemberDescription,
+  GroupOffset,
+  GroupOffsetsRequest,
+  GroupPartition,
+  ResetOffset,
+  ResetOffsetsRequest,
+} from './group-admin.ts'
 export type { ConnectOptions } from './options.ts'
 export type { Partitioner, PartitionerInput } from './partitioner.ts'
 export type { PartitionSelection, PartitionSelections } from './paused-partitions.ts'
