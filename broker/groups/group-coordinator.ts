@@ -306,9 +306,9 @@ class Slot {
     if (this.#isStopped) return
     const partition = this.#options.partitions.find(OFFSETS_TOPIC, undefined, this.number)
     this.#watch(partition)
-    const isServed = partition !== undefined && partition.checkServing() === undefined
-    const leads = isServed && partition.isLatestKnown
-    this.isBeginning = isServed && !leads
+    const isLed = partition !== undefined && partition.checkLeading() === undefined
+    const leads = isLed && partition.isLatestKnown
+    this.isBeginning = isLed && !leads
     const { current } = this
     if (
       current !== undefined &&

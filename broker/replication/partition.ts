@@ -298,6 +298,11 @@ export class Partition implements Flushable {
     return { error: isOld ? 'FENCED_LEADER_EPOCH' : 'UNKNOWN_LEADER_EPOCH', message }
   }
 
+  /** Why this broker does not lead it at the moment; undefined when it does. One that has resigned serves readers still. */
+  checkLeading(): PartitionRefusal | undefined {
+    return this.#broken ?? this.#replica?.whyNotAppend(1)
+  }
+
   /** Why consumers are not served here; undefined when they are. */
   checkServing(): PartitionRefusal | undefined {
     return this.#broken ?? this.#replica?.whyNotRead()
