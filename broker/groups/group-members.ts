@@ -17,6 +17,8 @@ export interface ParkedHeartbeat extends Parked {
 }
 
 const NOTHING = new Uint8Array(0)
+/** Lengths and numbers of a member in its record. */
+const MEMBER_BYTES = 32
 
 export interface Member {
   id: string
@@ -171,7 +173,7 @@ export class GroupMembers {
   /** Bytes that the members have said and been given, but for one of them. */
   bytesBesides(besides: Member | undefined): number {
     let total = 0
-    for (const member of this.#members.values()) if (member !== besides) total += bytesOf(member.protocols)
+    for (const member of this.#members.values()) if (member !== besides) total += bytesOfMember(member)
     return total
   }
 
@@ -242,8 +244,12 @@ export function metadataOf({ protocols }: Pick<Member, 'protocols'>, protocol: s
   return protocols.find(({ name }) => name === protocol)?.metadata ?? NOTHING
 }
 
-export function bytesOf(protocols: readonly MemberProtocol[]): number {
-  let total = 0
+/** What it takes to write the member down, but for its share. */
+export function bytesOfMember(
+  member: Pick<Member, 'clientId' | 'host' | 'instance' | 'protocols'> & { readonly newMember?: string; id?: string },
+): number {
+  const { clientId, host, instance = '', protocols, id = member.newMember ?? '' } = member
+  let total = MEMBER_BYTES + id.length + instance.length + clientId.length + host.length
   for (const { name, metadata } of protocols) total += name.length + metadata.length
   return total
 }

@@ -24,7 +24,7 @@ import { GONE, GroupAnswers, NOT_EMPTY, REBALANCING } from './group-answers.ts'
 import { GroupMembers, isSameBytes, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
 import { GroupRound } from './group-round.ts'
 import { GROUP_TRANSITIONS } from './group-transitions.ts'
-import { type JoinLimits, rebalanceTimeoutOf, whyNotJoin } from './join-check.ts'
+import { because, type JoinLimits, rebalanceTimeoutOf, whyNotJoin } from './join-check.ts'
 
 export interface GroupOptions extends JoinLimits {
   /** Of the leadership under which this group is run. */
@@ -214,7 +214,7 @@ export class GroupState {
     member.join = { request, connection }
     this.#members.add(member)
     this.#round.noteNewcomer()
-    this.#rebalance(`member ${id} has come in`)
+    this.#rebalance(`member ${id} has come in${because(event.reason)}`)
   }
 
   #comeAgain(event: EventOf<'join'>, member: Member): void {
@@ -229,7 +229,7 @@ export class GroupState {
     }
     this.#update(member, event)
     this.#parkJoin(member, event)
-    this.#rebalance(`member ${member.id} has joined again`)
+    this.#rebalance(`member ${member.id} has joined again${because(event.reason)}`)
   }
 
   /** A static member has come back, without its id. */
@@ -340,7 +340,7 @@ export class GroupState {
       const byName = instance === undefined || id !== '' ? undefined : this.#members.ofInstance(instance)
       const found = byName ?? this.#members.speaker(id, instance)
       if ('error' in found) return found.error
-      this.#remove(found, `it has left${reason === undefined ? '' : `: ${reason}`}`)
+      this.#remove(found, `it has left${because(reason)}`)
       out.push(found.id)
       return undefined
     })

@@ -3,7 +3,7 @@
 
 import type { GroupEvent, GroupRefusal } from './group-events.ts'
 import type { GroupMembers, Member } from './group-members.ts'
-import { bytesOf } from './group-members.ts'
+import { bytesOfMember } from './group-members.ts'
 
 type Join = Extract<GroupEvent, { readonly kind: 'join' }>
 
@@ -14,6 +14,9 @@ export interface JoinLimits {
   readonly bytesMax: number
 }
 
+const NAME_BYTES_MAX = 256
+const REASON_LENGTH_MAX = 200
+
 /** `former`: the member that it is, or whose place it takes; `protocolType`: of the group. */
 export function whyNotJoin(
   limits: JoinLimits,
@@ -22,16 +25,20 @@ export function whyNotJoin(
   join: Join,
 ): GroupRefusal | undefined {
   const { sessionTimeoutMsMin: least, sessionTimeoutMsMax: most, bytesMax } = limits
-  const { sessionTimeoutMs, protocols, member, instance } = join
+  const { sessionTimeoutMs, member, instance = '', protocolType: type } = join
+  if (Buffer.byteLength(instance) > NAME_BYTES_MAX || Buffer.byteLength(type) > NAME_BYTES_MAX) {
+    const message = `the name of a static member and the type of its protocols have at most ${NAME_BYTES_MAX} bytes`
+    return { error: 'INVALID_REQUEST', message }
+  }
   if (sessionTimeoutMs < least || sessionTimeoutMs > most) {
     const message = `the session timeout must be from ${least} to ${most} ms, not ${sessionTimeoutMs}`
     return { error: 'INVALID_SESSION_TIMEOUT', message }
   }
   // One that comes back by its name takes the place of the old one, which says nothing any more.
-  const former = members.get(member) ?? (instance === undefined ? undefined : members.ofInstance(instance))
+  const former = members.get(member) ?? (join.instance === undefined ? undefined : members.ofInstance(join.instance))
   const inconsistent = whyInconsistent(members, protocolType, join, former)
   if (inconsistent !== undefined) return inconsistent
-  const bytes = bytesOf(protocols) + members.bytesBesides(former)
+  const bytes = bytesOfMember(join) + members.bytesBesides(former)
   if (bytes <= bytesMax) return undefined
   const message = `what the members of the group say would have ${bytes} bytes; at most ${bytesMax} are taken`
   return { error: 'GROUP_MAX_SIZE_REACHED', message }
@@ -58,4 +65,9 @@ function whyInconsistent(
 /** Clients that name none may take as long as their session. */
 export function rebalanceTimeoutOf({ rebalanceTimeoutMs, sessionTimeoutMs }: Join): number {
   return rebalanceTimeoutMs > 0 ? rebalanceTimeoutMs : sessionTimeoutMs
+}
+
+/** What a member says of why, for the log; somebody else chooses how long it is. */
+export function because(reason: string | undefined): string {
+  return reason === undefined || reason === '' ? '' : `: ${reason.slice(0, REASON_LENGTH_MAX)}`
 }

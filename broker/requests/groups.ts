@@ -15,6 +15,8 @@ import { GroupPlaces } from './groups-places.ts'
 import { NO_ERROR, refused, type WireOutcome } from './outcome.ts'
 
 const METADATA_BYTES_MAX = 4_096
+/** Offsets in one answer. */
+const FETCHED_MAX = 10_000
 const NOTHING = new Uint8Array(0)
 
 type CommittedPartition = RequestOf<'commitOffsets'>['partitions'][number]
@@ -173,6 +175,11 @@ export class GroupHandlers implements GroupRequests {
   #fetch(request: RequestOf<'fetchOffsets'>): ResponseOf<'fetchOffsets'> {
     const group = this.#groups.findKnown(request.group)
     if (group !== undefined && 'error' in group) return { ...outcomeOf(group), partitions: [] }
+    const { count } = group?.offsets ?? { count: 0 }
+    if (request.partitions === undefined && count > FETCHED_MAX) {
+      const text = `the group has ${count} offsets, which is more than an answer holds: ask for partitions by name`
+      return { ...refused('INVALID_REQUEST', text), partitions: [] }
+    }
     const keys = request.partitions ?? group?.offsets.keys() ?? []
     const partitions = keys.map(({ topic, partition }) => {
       const committed = group?.offsets.get(topic, partition)

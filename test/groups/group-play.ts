@@ -44,7 +44,7 @@ const OPTIONS: GroupOptions = {
   sessionTimeoutMsMax: 60_000,
   initialRebalanceDelayMs: 0,
   membersMax: 5,
-  bytesMax: 1_000,
+  bytesMax: 10_000,
 }
 
 export class GroupPlay {

@@ -65,10 +65,16 @@ describe('coming in', () => {
   })
 
   it('is refused to who would say more than a group may', () => {
-    const { play } = settled(1, { bytesMax: 100 })
-    const asked = play.join({ protocols: { range: 'x'.repeat(91) } })
+    const { play } = settled(1, { bytesMax: 1_000 })
+    const asked = play.join({ protocols: { range: 'x'.repeat(950) } })
     expect(fateOf(asked)).toBe('GROUP_MAX_SIZE_REACHED')
-    expect(joinOf(asked).refusal?.message).toContain('100')
+    expect(joinOf(asked).refusal?.message).toContain('1000')
+  })
+
+  it('is refused with a name of its own that is too long to be kept', () => {
+    expect(fateOf(new GroupPlay().join({ instance: 'x'.repeat(257) }))).toBe('INVALID_REQUEST')
+    expect(fateOf(new GroupPlay().join({ protocolType: 'x'.repeat(257) }))).toBe('INVALID_REQUEST')
+    expect(fateOf(new GroupPlay().join({ instance: 'x'.repeat(256) }))).toBe('ok')
   })
 
   it('begins a round, which ends when all have joined again', () => {
@@ -322,9 +328,9 @@ describe('sharing out', () => {
   })
 
   it('is refused where it would be more than a group may say', () => {
-    const { play, leader } = settled(1, { bytesMax: 100 })
+    const { play, leader } = settled(1, { bytesMax: 1_000 })
     play.join({ member: leader })
-    const asked = play.sync({ member: leader, shares: { [leader]: 'x'.repeat(100) } })
+    const asked = play.sync({ member: leader, shares: { [leader]: 'x'.repeat(1_000) } })
     expect(fateOf(asked)).toBe('INVALID_REQUEST')
     expect(syncOf(play.sync({ member: leader, shares: { [leader]: 'less' } })).share).toBe('less')
   })
