@@ -75,6 +75,16 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     return this.#current.get(topic, partition)
   }
 
+  /** One that is to be given up can be committed still. */
+  find(topic: string, partition: number): ConsumerPartition<K, V> | undefined {
+    const current = this.#current.get(topic, partition)
+    if (current !== undefined) return current
+    for (const one of this.#leaving) {
+      if (one.topic === topic && one.partition === partition && !one.isLost) return one
+    }
+    return undefined
+  }
+
   get size(): number {
     return this.#current.size
   }
@@ -156,7 +166,7 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
   }
 
   /** Records of partitions that are done and not committed. */
-  dirty(partitions: Iterable<ConsumerPartition<K, V>> = this.#current.values()): OffsetToCommit[] {
+  dirty(partitions: Iterable<ConsumerPartition<K, V>> = this.all()): OffsetToCommit[] {
     const offsets: OffsetToCommit[] = []
     for (const of of partitions) {
       const { position } = of.tracker

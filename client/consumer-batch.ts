@@ -1,6 +1,7 @@
 // The records of one partition that are handed out together, and how a record that cannot be read, or whose handler failed,
 // is had again as the bytes that it was. Owns no progress; the partition's tracker does.
 
+import { must } from '../shared/assert.ts'
 import type { TidemarkError } from '../shared/errors.ts'
 import { errorOf, toTidemarkError } from './errors.ts'
 import type { DecodeSettings, Message, RecordChunk } from './record-chunk.ts'
@@ -18,62 +19,87 @@ export interface Batch<K = Buffer, V = Buffer> {
   readonly highWatermark: number | undefined
 }
 
+/** Batches with fewer messages are handed out together with those behind them. */
+const MESSAGES_MIN = 256
+
+/** What one batch of a chunk has become. */
+interface Part<K, V> {
+  /** Where it begins in the chunk. */
+  readonly position: number
+  readonly messages: readonly Message<K, V>[]
+  /** Records that a deserializer refused, by offset; what stands in their place has bytes for key and value. */
+  readonly unreadable: ReadonlyMap<number, TidemarkError> | undefined
+}
+
 export class WorkBatch<K, V> {
   readonly messages: readonly Message<K, V>[]
   /** Behind the last record of the batch, whoever sees it. */
   readonly endOffset: number
+  readonly hasUnreadable: boolean
   readonly #chunk: RecordChunk<K, V>
-  readonly #position: number
   readonly #topic: string
-  /** Records that a deserializer refused, by offset; what stands in their place has bytes for key and value. */
-  readonly #unreadable: ReadonlyMap<number, TidemarkError> | undefined
+  readonly #parts: readonly Part<K, V>[]
   #bytes: ReadonlyMap<number, Message> | undefined
 
-  private constructor(
-    chunk: RecordChunk<K, V>,
-    position: number,
-    topic: string,
-    records: {
-      readonly messages: readonly Message<K, V>[]
-      readonly unreadable: ReadonlyMap<number, TidemarkError> | undefined
-    },
-  ) {
+  private constructor(chunk: RecordChunk<K, V>, topic: string, parts: readonly Part<K, V>[]) {
     this.#chunk = chunk
-    this.#position = position
     this.#topic = topic
-    this.endOffset = chunk.endOffsetAt(position)
-    this.messages = records.messages
-    this.#unreadable = records.unreadable
+    this.#parts = parts
+    const last = must(parts.at(-1), 'a batch has a part')
+    this.endOffset = chunk.endOffsetAt(last.position)
+    this.messages = parts.length === 1 ? last.messages : parts.flatMap(({ messages }) => messages)
+    this.hasUnreadable = parts.some(({ unreadable }) => unreadable !== undefined)
   }
 
   /**
-   * The next batch of the chunk, which may have no messages. A record that a deserializer refuses spoils no other.
-   * @throws CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE; the batch is passed over then.
+   * The next batch of the chunk, or several when they are small; may have no messages. A record that a deserializer refuses
+   * spoils no other. @throws CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE; the batch is passed over then.
    */
   static next<K, V>(chunk: RecordChunk<K, V>, settings: DecodeSettings<K, V>): WorkBatch<K, V> {
-    const { position } = chunk
-    const { topic } = settings
-    try {
-      return new WorkBatch(chunk, position, topic, { messages: chunk.next(settings), unreadable: undefined })
-    } catch (error) {
-      if (toTidemarkError(error, 'CORRUPT_MESSAGE', '').code !== 'DESERIALIZATION_FAILED') throw error
-      return new WorkBatch(chunk, position, topic, readOneByOne(chunk.bytesAt(position, topic), settings))
+    const parts = [nextPart(chunk, settings)]
+    let count = parts[0]?.messages.length ?? 0
+    while (count < MESSAGES_MIN && !chunk.isUsedUp) {
+      const { position } = chunk
+      try {
+        const part = nextPart(chunk, settings)
+        count += part.messages.length
+        parts.push(part)
+      } catch {
+        // Told of when it is its turn.
+        chunk.rewind(position)
+        break
+      }
     }
-  }
-
-  get hasUnreadable(): boolean {
-    return this.#unreadable !== undefined
+    return new WorkBatch(chunk, settings.topic, parts)
   }
 
   /** Why the record cannot be read; undefined when it can. */
   unreadable(offset: number): TidemarkError | undefined {
-    return this.#unreadable?.get(offset)
+    if (!this.hasUnreadable) return undefined
+    for (const { unreadable } of this.#parts) {
+      const error = unreadable?.get(offset)
+      if (error !== undefined) return error
+    }
+    return undefined
   }
 
   /** The record as it was written. */
   bytesOf(offset: number): Message | undefined {
-    this.#bytes ??= new Map(this.#chunk.bytesAt(this.#position, this.#topic).map((one) => [one.offset, one]))
+    if (this.#bytes === undefined) {
+      const records = this.#parts.flatMap(({ position }) => this.#chunk.bytesAt(position, this.#topic))
+      this.#bytes = new Map(records.map((one) => [one.offset, one]))
+    }
     return this.#bytes.get(offset)
+  }
+}
+
+function nextPart<K, V>(chunk: RecordChunk<K, V>, settings: DecodeSettings<K, V>): Part<K, V> {
+  const { position } = chunk
+  try {
+    return { position, messages: chunk.next(settings), unreadable: undefined }
+  } catch (error) {
+    if (toTidemarkError(error, 'CORRUPT_MESSAGE', '').code !== 'DESERIALIZATION_FAILED') throw error
+    return { position, ...readOneByOne(chunk.bytesAt(position, settings.topic), settings) }
   }
 }
 

@@ -111,7 +111,7 @@ export function whyMember(state: MembershipState, partitionCount: number, now: n
   const sinceMs = Math.round(now - phaseSince)
   switch (phase) {
     case 'out':
-      return { ...nothing, state: 'out', sinceMs, reason: `the member is not in the group${failure}` }
+      return { ...nothing, state: 'out', sinceMs, reason: `the member is not in the group${outText(state)}${failure}` }
     case 'failed':
       return { ...nothing, state: 'failed', sinceMs, reason: `the member can do no more${failure}` }
     case 'joining':
@@ -142,6 +142,10 @@ function oldestOf<K, V>({ running }: ConsumerPartition<K, V>): { offset: number;
 
 function errorText({ lastFailure }: { readonly lastFailure: Error | undefined }): string {
   return lastFailure === undefined ? '' : `: ${lastFailure.message}`
+}
+
+function outText({ outReason }: MembershipState): string {
+  return outReason === undefined ? '' : `: ${outReason}`
 }
 
 function inMs(ms: number): string {

@@ -3,12 +3,10 @@
 
 import type { TidemarkError } from '../shared/errors.ts'
 import { prepareCodec } from '../shared/compression/codec.ts'
-import type { Timer } from '../shared/time.ts'
 import { AssignedPartitions } from './assigned-partitions.ts'
 import { BatchRunner } from './batch-runner.ts'
 import type { Cluster } from './cluster.ts'
 import { ConsumerEmitter, type ConsumerEventName, type ConsumerListener } from './consumer-events.ts'
-import { lagOf } from './consumer-lag.ts'
 import {
   type ConsumerOptions,
   type ConsumerSettings,
@@ -19,6 +17,7 @@ import {
 } from './consumer-options.ts'
 import type { ConsumerPartition, Running, Work } from './consumer-partition.ts'
 import { ConsumerStream } from './consumer-stream.ts'
+import { ConsumerWatch } from './consumer-watch.ts'
 import { type Why, whyMember, whyPartition } from './consumer-why.ts'
 import { CorruptBatchError, errorOf, FatalError, toTidemarkError } from './errors.ts'
 import { GroupMembership } from './group-membership.ts'
@@ -52,8 +51,6 @@ export interface CommitOffset extends TopicPartition {
 }
 
 const CLOSE_TIMEOUT_MS = 10_000
-/** Milliseconds of failures after which is told that a partition cannot be read. */
-const UNREADABLE_MS = 10_000
 
 export class Consumer<K = Buffer, V = Buffer> {
   readonly groupId: string
@@ -71,9 +68,7 @@ export class Consumer<K = Buffer, V = Buffer> {
   readonly #polls: PollWatch
   readonly #missing: MissingTopics
   readonly #onClosed: () => void
-  readonly #timers = new Set<Timer>()
-  /** Told that they cannot be read, since they could be last. */
-  readonly #toldUnreadable = new WeakSet<object>()
+  readonly #watch: ConsumerWatch
   #runner: Runner | undefined
   #stream: ConsumerStream<K, V> | undefined
   #failures: RecordFailures<K, V> | undefined
@@ -84,6 +79,7 @@ export class Consumer<K = Buffer, V = Buffer> {
   #failed: TidemarkError | undefined
   #closed: Promise<void> | undefined
   #isClosing = false
+  #isOver = false
 
   /** Made by client.consumer(). */
   constructor(cluster: Cluster, options: ConsumerOptions<K, V>, onClosed: () => void) {
@@ -111,16 +107,25 @@ export class Consumer<K = Buffer, V = Buffer> {
       onWork: () => this.#runner?.wake(),
     })
     this.#membership = this.#makeMembership()
-    this.#committer = new OffsetCommitter(cluster, settings, this.#membership, (offsets) => {
-      if (!this.#events.has('committed')) return
-      const partitions = offsets.map(({ of: { topic, partition }, offset }) => ({ topic, partition, offset }))
-      this.#events.tell('committed', { partitions })
+    this.#committer = new OffsetCommitter(cluster, settings, this.#membership, {
+      onCommitted: (offsets) => {
+        if (!this.#events.has('committed')) return
+        const partitions = offsets.map(({ of: { topic, partition }, offset }) => ({ topic, partition, offset }))
+        this.#events.tell('committed', { partitions })
+      },
+      onTrouble: (error) => this.#events.error(error),
     })
     this.#assigned.connect(this.#membership, this.#committer)
     this.#polls = new PollWatch(environment, settings.maxPollIntervalMs, {
       watched: () => this.#watched(),
       onSlow: (of, running, handlingMs) => this.#onSlow(of, running, handlingMs),
       onExceeded: (of, running, handlingMs) => this.#onExceeded(of, running, handlingMs),
+    })
+    this.#watch = new ConsumerWatch(cluster, settings, {
+      events: this.#events,
+      assigned: this.#assigned,
+      membership: this.#membership.state,
+      commit: () => this.#autoCommit(),
     })
     this.#missing = new MissingTopics(cluster.metadata, settings.topics, (topic, error) => {
       this.#assigned.onTopicGone(topic)
@@ -192,13 +197,15 @@ export class Consumer<K = Buffer, V = Buffer> {
    */
   async commit(offsets?: readonly CommitOffset[] | CommitOffset, options: WaitOptions = {}): Promise<void> {
     checkOptions('commit', options, WAIT_RULES)
-    this.#checkAlive()
+    if (this.#failed !== undefined) throw this.#failed
+    // A handler of revoked may commit while the consumer closes.
+    if (this.#isOver) throw errorOf('CLIENT_CLOSED', 'the consumer has been closed')
     const list = offsets === undefined ? undefined : 'topic' in offsets ? [offsets] : offsets
     const wanted =
       list === undefined
         ? this.#assigned.dirty()
         : list.map((one) => ({
-            of: this.#mine('commit', one),
+            of: this.#mine('commit', one, true),
             offset: checkedOffset(one.offset),
             metadata: one.metadata,
           }))
@@ -376,25 +383,9 @@ export class Consumer<K = Buffer, V = Buffer> {
     first.catch(() => undefined)
     this.#membership.begin()
     this.#polls.start()
-    this.#every(this.#settings.autoCommitEveryMs, () => this.#autoCommit())
-    this.#every(this.#settings.lagEveryMs, () => this.#tellLag())
+    this.#watch.start()
     if (this.#failed !== undefined) throw this.#failed
     await this.#scope.race(first)
-  }
-
-  #every(everyMs: number | undefined, work: () => void): void {
-    if (everyMs === undefined || this.#isClosing) return
-    const { timers } = this.#cluster.environment
-    const timer = timers.after(
-      everyMs,
-      () => {
-        this.#timers.delete(timer)
-        this.#every(everyMs, work)
-        work()
-      },
-      { background: true },
-    )
-    this.#timers.add(timer)
   }
 
   #autoCommit(): void {
@@ -403,27 +394,6 @@ export class Consumer<K = Buffer, V = Buffer> {
     this.#committer.commit(offsets).catch((error: unknown) => {
       if (!this.#isClosing) this.#events.error(toTidemarkError(error, 'UNKNOWN_SERVER_ERROR', 'commit'))
     })
-  }
-
-  #tellLag(): void {
-    const now = this.#now()
-    for (const { cursor, topic, partition } of this.#assigned.current()) {
-      if (cursor === undefined || cursor.failures === 0) {
-        if (cursor !== undefined) this.#toldUnreadable.delete(cursor)
-        continue
-      }
-      const silentMs = Math.round(now - cursor.answeredAt)
-      if (silentMs < UNREADABLE_MS || this.#toldUnreadable.has(cursor)) continue
-      this.#toldUnreadable.add(cursor)
-      const cause = cursor.lastFailure
-      const text = `${topic}-${partition} could not be read for ${silentMs} ms: ${cause?.message ?? 'no answer'}`
-      this.#events.error(errorOf('TIMEOUT', text, { topic, partition, cause }))
-    }
-    if (!this.#events.has('lag')) return
-    const partitions = lagOf(this.#assigned.current(), this.#cluster.environment.clock.now())
-    if (partitions.length === 0) return
-    const total = partitions.reduce((sum, { lag }) => sum + lag, 0)
-    this.#events.tell('lag', { partitions, total })
   }
 
   *#watched(): Generator<Watched> {
@@ -484,8 +454,8 @@ export class Consumer<K = Buffer, V = Buffer> {
   }
 
   /** @throws INVALID_ARGUMENT unless the consumer has it. */
-  #mine(what: string, { topic, partition }: TopicPartition): ConsumerPartition<K, V> {
-    const mine = this.#assigned.get(topic, partition)
+  #mine(what: string, { topic, partition }: TopicPartition, isLeavingToo = false): ConsumerPartition<K, V> {
+    const mine = isLeavingToo ? this.#assigned.find(topic, partition) : this.#assigned.get(topic, partition)
     if (mine !== undefined) return mine
     const text = `${what}: ${topic}-${String(partition)} is not assigned to this consumer at the moment`
     throw errorOf('INVALID_ARGUMENT', text, { topic })
@@ -509,7 +479,7 @@ export class Consumer<K = Buffer, V = Buffer> {
     this.#onFirstAssignment?.reject(error)
     if (!isTold || this.#stream === undefined) this.#events.error(error)
     this.#stream?.end(error)
-    this.close({ timeoutMs: 1 }).catch(() => undefined)
+    this.#closed ??= this.#close({ timeoutMs: 1 }).catch(() => undefined)
   }
 
   async #close(options: WaitOptions): Promise<void> {
@@ -517,7 +487,7 @@ export class Consumer<K = Buffer, V = Buffer> {
     this.#isClosing = true
     this.#polls.stop()
     this.#missing.stop()
-    for (const timer of this.#timers) timer.cancel()
+    this.#watch.stop()
     this.#onFirstAssignment?.reject(errorOf('CLIENT_CLOSED', 'the consumer was closed'))
     const { environment } = this.#cluster
     this.#stream?.end()
@@ -529,6 +499,7 @@ export class Consumer<K = Buffer, V = Buffer> {
     try {
       await inScope(environment, wait, (scope) => this.#assigned.surrender('the consumer closes', scope))
     } finally {
+      this.#isOver = true
       await this.#membership.close('the consumer closes')
       this.#committer.close()
       this.#assigned.close()

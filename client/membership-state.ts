@@ -124,6 +124,8 @@ export class MembershipState {
   #rejoinReason: string | undefined
   #failures = 0
   #lastFailure: TidemarkError | undefined
+  #failingSince: number | undefined
+  #outReason: string | undefined
   /** Nothing is asked before, heartbeats beside. */
   #pauseUntil = 0
   #beatAt = 0
@@ -158,6 +160,16 @@ export class MembershipState {
   /** What went wrong last, if nothing has gone well since. */
   get lastFailure(): TidemarkError | undefined {
     return this.#lastFailure
+  }
+
+  /** Since when nothing has gone well, by the monotonic clock; undefined while all is well. */
+  get failingSince(): number | undefined {
+    return this.#failingSince
+  }
+
+  /** Why the member went, while it is out. */
+  get outReason(): string | undefined {
+    return this.#outReason
   }
 
   /** What is waited for, for people; undefined when nothing is. */
@@ -315,8 +327,9 @@ export class MembershipState {
       this.#member = member
       return
     }
-    this.#lastFailure = error
     if (code === 'REBALANCE_IN_PROGRESS') return this.#onRebalance()
+    this.#lastFailure = error
+    this.#failingSince ??= this.#now
     if (code === 'UNKNOWN_MEMBER_ID' || code === 'ILLEGAL_GENERATION') return this.#onForgotten(error)
     if (!error.retriable) return this.#onFatal(error)
     if (beat === undefined || isCoordinatorLost(code)) this.#pause()
@@ -366,6 +379,7 @@ export class MembershipState {
     this.#waiting = undefined
     this.#beat = undefined
     this.#rejoinReason = undefined
+    this.#outReason = reason
     this.#become('out')
   }
 
@@ -403,6 +417,7 @@ export class MembershipState {
   #onWell(): void {
     this.#failures = 0
     this.#lastFailure = undefined
+    this.#failingSince = undefined
     this.#pauseUntil = 0
   }
 

@@ -34,6 +34,15 @@ const FORGOTTEN: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'FENCED_INSTANCE_ID',
 ])
 
+export interface CommitterHooks {
+  onCommitted(offsets: readonly OffsetToCommit[]): void
+  /** A commit has been tried in vain for a while, and is tried on. */
+  onTrouble(error: TidemarkError): void
+}
+
+/** Milliseconds in vain after which is told. */
+const TROUBLE_MS = 10_000
+
 interface Round {
   readonly offsets: TopicPartitionMap<OffsetToCommit>
   readonly done: Promise<void>
@@ -44,7 +53,7 @@ export class OffsetCommitter {
   readonly #groupId: string
   readonly #instanceId: string | undefined
   readonly #membership: GroupMembership
-  readonly #onCommitted: (offsets: readonly OffsetToCommit[]) => void
+  readonly #hooks: CommitterHooks
   readonly #stopping = new AbortController()
   #running: Promise<void> = Promise.resolve()
   #next: Round | undefined
@@ -53,13 +62,13 @@ export class OffsetCommitter {
     cluster: Cluster,
     group: { readonly groupId: string; readonly instanceId: string | undefined },
     membership: GroupMembership,
-    onCommitted: (offsets: readonly OffsetToCommit[]) => void,
+    hooks: CommitterHooks,
   ) {
     this.#cluster = cluster
     this.#groupId = group.groupId
     this.#instanceId = group.instanceId
     this.#membership = membership
-    this.#onCommitted = onCommitted
+    this.#hooks = hooks
   }
 
   /**
@@ -104,6 +113,9 @@ export class OffsetCommitter {
   }
 
   async #commitSome(offsets: readonly OffsetToCommit[], scope: Scope): Promise<void> {
+    const { clock } = this.#cluster.environment
+    const startedAt = clock.monotonic()
+    let isTold = false
     let left = offsets
     let refusal: TidemarkError | undefined
     for (let failures = 1; ; failures += 1) {
@@ -116,6 +128,12 @@ export class OffsetCommitter {
       left = again
       if (left.length === 0) break
       this.#cluster.logger.debug({ group: this.#groupId, failures, reason: failure?.message }, 'committing again')
+      const spentMs = Math.round(clock.monotonic() - startedAt)
+      if (!isTold && spentMs >= TROUBLE_MS && failure !== undefined) {
+        isTold = true
+        const text = `offsets of group ${this.#groupId} could not be committed for ${spentMs} ms: ${failure.message}`
+        this.#hooks.onTrouble(errorOf(failure.code, text, { cause: failure }))
+      }
       const pauseMs = backoffMs(failures, this.#cluster.settings.retry, this.#cluster.environment.random)
       // A rebalance that is over, or a coordinator that was found, is heard of at once.
       await Promise.race([scope.sleep(pauseMs), scope.race(this.#membership.changed())])
@@ -182,7 +200,7 @@ export class OffsetCommitter {
     }
     // Either the member is in another generation by now, and the next attempt says so, or it is out: then all is lost.
     if (forgotten !== undefined) this.#membership.onForgotten(generation, forgotten)
-    if (done.length > 0) this.#onCommitted(done)
+    if (done.length > 0) this.#hooks.onCommitted(done)
     return { again, ...(failure && { failure }), ...(refused && { refused }) }
   }
 

@@ -77,14 +77,14 @@ export class RecordChunk<K, V> {
     return this.#at
   }
 
+  /** Goes back to a batch. */
+  rewind(position: number): void {
+    this.#at = position
+  }
+
   /** The offset behind the batch that begins at a position. */
   endOffsetAt(position: number): number {
     return Math.min(this.#to, endOffsetAt(this.bytes, position))
-  }
-
-  /** The offset with which the batch at a position begins. */
-  baseOffsetAt(position: number): number {
-    return baseOffsetAt(this.bytes, position)
   }
 
   /** The messages of a batch once more, as bytes, whether it is the turn of the batch or not. @throws as next. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startBroker, type TestBroker } from '../../broker/testing.ts'
 import { connect } from '../../client/client.ts'
 import type { ConsumerOptions, RunOptions } from '../../client/consumer-options.ts'
+import { systemEnvironment } from '../../client/environment.ts'
 import { json, string } from '../../client/serializers.ts'
 import type { TidemarkError } from '../../shared/errors.ts'
 import { encodeBatch } from '../../shared/record-batch/encode.ts'
@@ -414,6 +415,24 @@ describe('a coordinator', () => {
     ])
     cluster.groups.coordinator = 0
     await running
+    await client.close()
+    await stop()
+  })
+})
+
+describe('a consumer that gets nowhere', () => {
+  it('says so after ten seconds, once', async () => {
+    const { cluster, brokers, stop } = await fakeCluster()
+    cluster.groups.coordinator = undefined
+    // A clock that runs a hundred times as fast.
+    const clock = { now: systemEnvironment.clock.now, monotonic: () => systemEnvironment.clock.monotonic() * 100 }
+    const options = { brokers: brokers.map(({ address }) => address), ...FAST }
+    const client = connect(options, { ...systemEnvironment, clock })
+    const consumer = client.consumer({ groupId: 'g', topics: 't' })
+    const told = eventOf(consumer as never, 'error')
+    consumer.run(noWork).catch(() => undefined)
+    expect(await told).toMatchObject({ code: 'TIMEOUT', fatal: false, cause: { code: 'COORDINATOR_NOT_AVAILABLE' } })
+    expect((await told).message).toMatch(/^group g has waited for the coordinator of the group for \d+ ms: /)
     await client.close()
     await stop()
   })

@@ -273,4 +273,65 @@ describe('a consumer', () => {
     release()
     await consumer.close()
   })
+
+  it('lets a handler of assigned say where to begin, before anything is handed out', async () => {
+    const topic = await stage.topicWith(1, 10)
+    const consumer = stage.consumerOf(topic)
+    consumer.on('assigned', async ({ partitions }) => {
+      expect(partitions).toEqual([{ topic, partition: 0, offset: 0 }])
+      await new Promise(setImmediate)
+      await consumer.seek({ topic, partition: 0, offset: 8 })
+    })
+    const { seen, done, eachMessage } = gather(2)
+    await consumer.run({ eachMessage })
+    await done
+    expect(seen).toEqual(['0:8', '0:9'])
+    await consumer.close()
+  })
+
+  it('lets a handler of revoked commit what is done, also when it closes', async () => {
+    const topic = await stage.topicWith(1, 5)
+    const consumer = stage.consumerOf(topic, { autoCommit: false })
+    consumer.on('revoked', async () => consumer.commit())
+    const { done, eachMessage } = gather(5)
+    await consumer.run({ eachMessage })
+    await done
+    await consumer.close()
+    const { groupId } = consumer
+    expect(await stage.client.admin().fetchOffsets({ groupId })).toMatchObject([{ topic, offset: 5 }])
+  })
+
+  it('hands small batches out together', async () => {
+    const topic = await stage.topicWith(1, 0)
+    const producer = stage.client.producer()
+    for (let index = 0; index < 20; index += 1) await producer.send({ topic, messages: [{ value: String(index) }] })
+    await producer.close()
+    const consumer = stage.consumerOf(topic)
+    const sizes: number[] = []
+    const { promise, open } = gate()
+    await consumer.run({
+      eachBatch: ({ batch }) => {
+        sizes.push(batch.messages.length)
+        if (batch.lastOffset === 19) open()
+      },
+    })
+    await promise
+    expect(sizes).toEqual([20])
+    await consumer.close()
+  })
+
+  it('commits every so often, and tells of it', async () => {
+    const topic = await stage.topicWith(1, 3)
+    const consumer = stage.consumerOf(topic, { autoCommit: { everyMs: 5 } })
+    const offsets: number[] = []
+    const { promise, open } = gate()
+    consumer.on('committed', ({ partitions }) => {
+      for (const { offset } of partitions) offsets.push(offset)
+      if (offsets.at(-1) === 3) open()
+    })
+    await consumer.run({ eachMessage: () => undefined })
+    await promise
+    expect(offsets).toEqual(offsets.toSorted((a, b) => a - b))
+    await consumer.close()
+  })
 })
