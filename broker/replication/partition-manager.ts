@@ -48,6 +48,8 @@ interface OpenTopic {
   /** Why this broker does not lead a partition whose log is open. */
   readonly failures: Map<number, string>
   readonly replicas: Replica[]
+  /** Their logs are about to be deleted: they are not opened before that is done, or has failed. */
+  readonly released: Set<number>
   /** The last opening of partitions; they go one behind the other. */
   opening: Promise<void>
 }
@@ -216,6 +218,7 @@ export class PartitionManager {
       gauges: metricsPerTopic ? gaugesOf(meter, definition.name, partitions) : [],
       failures: new Map<number, string>(),
       replicas: [],
+      released: new Set<number>(),
       opening: Promise.resolve(),
     }
     this.#byId.set(definition.topicId, topic)
@@ -228,7 +231,7 @@ export class PartitionManager {
     const { directory, logger } = this.#options
     const { name, topicId, partitions } = topic.definition
     for (let number = 0; number < partitions; number += 1) {
-      if (topic.partitions[number] !== undefined) continue
+      if (topic.partitions[number] !== undefined || topic.released.has(number)) continue
       const log = directory.log(topicId, number)
       if (log === undefined) continue
       try {
@@ -290,9 +293,11 @@ export class PartitionManager {
     if (at !== -1) topic.replicas.splice(at, 1)
     topic.partitions[partition]?.close()
     topic.partitions[partition] = undefined
+    topic.released.add(partition)
     try {
       await deleteLog()
     } finally {
+      topic.released.delete(partition)
       // It may be wanted again, or there still.
       if (this.#byId.get(topicId) === topic) this.#open(topic.definition)
     }
