@@ -5,9 +5,10 @@
 // Invariant: from the moment on that the swap file's name is durable until the new segment has its own, the swap file is
 // there; before, all old segments are.
 
+import { must } from '../../shared/assert.ts'
 import type { Offset } from '../../shared/ids.ts'
 import { hasFailedSync, syncNames } from './failed-sync.ts'
-import { logFile, offsetIndexFile, parseLogFileName, parseSwapFile, swapFile, timeIndexFile } from './file-names.ts'
+import { logFile, parseLogFileName, parseSwapFile, swapFile } from './file-names.ts'
 import type { Segment } from './segment.ts'
 import type { StorageContext } from './storage-context.ts'
 import { forgetCut, noteCut, removeCutAnew } from './unfinished-cut.ts'
@@ -30,13 +31,10 @@ export async function finishSwap(context: StorageContext, old: readonly Segment[
   const { disk, files } = context
   const { directory, baseOffset, file } = segment
   const path = `${directory}/${logFile(baseOffset)}`
+  for (const each of old) files.retire(each.file)
   noteCut(context, directory)
-  for (const each of old) {
-    files.retire(each.file)
-    each.removeIndexFiles(disk)
-    // The first one's name goes when it is taken.
-    if (each.file.path !== path && each.file.path !== file.path) disk.remove(each.file.path)
-  }
+  const range = must(parseSwapFile(file.path.slice(directory.length + 1)), 'a swap that was begun has its name')
+  clearRange(context, directory, range)
   await syncNames(disk, directory)
   disk.rename(file.path, path)
   file.path = path
@@ -48,8 +46,7 @@ export async function finishSwap(context: StorageContext, old: readonly Segment[
 export async function finishSwaps(context: StorageContext, directory: string): Promise<void> {
   const { disk } = context
   if (disk.stat(directory) === undefined) return
-  const names = disk.list(directory)
-  const found = names.flatMap((name) => {
+  const found = disk.list(directory).flatMap((name) => {
     const range = parseSwapFile(name)
     return range === undefined ? [] : [{ name, ...range }]
   })
@@ -59,27 +56,33 @@ export async function finishSwaps(context: StorageContext, directory: string): P
   const swaps: typeof found = []
   for (const swap of found) {
     const last = swaps[swaps.length - 1]
-    if (last !== undefined && swap.endOffset <= last.endOffset) disk.remove(`${directory}/${swap.name}`)
-    else swaps.push(swap)
+    if (last === undefined || swap.endOffset > last.endOffset) swaps.push(swap)
   }
   if (hasFailedSync(disk, directory)) removeCutAnew(disk, directory)
   else noteCut(context, directory)
-  for (const { baseOffset, endOffset } of swaps) {
-    for (const name of names) {
-      const parsed = parseLogFileName(name)
-      if (parsed?.kind === 'log' && parsed.offset > baseOffset && parsed.offset < endOffset) {
-        disk.remove(`${directory}/${name}`)
-        removeIndexes(context, directory, parsed.offset)
-      }
-    }
-    removeIndexes(context, directory, baseOffset)
-  }
+  for (const swap of swaps) clearRange(context, directory, swap)
   await syncNames(disk, directory)
   for (const { name, baseOffset } of swaps) disk.rename(`${directory}/${name}`, `${directory}/${logFile(baseOffset)}`)
   await syncNames(disk, directory)
 }
 
-function removeIndexes({ disk }: StorageContext, directory: string, baseOffset: Offset): void {
-  disk.remove(`${directory}/${offsetIndexFile(baseOffset)}`)
-  disk.remove(`${directory}/${timeIndexFile(baseOffset)}`)
+interface SwapRange {
+  readonly baseOffset: Offset
+  readonly endOffset: Offset
+}
+
+/**
+ * Removes whatever speaks of offsets in the range, be it left of an earlier swap that could not be finished; but for the first
+ * segment, whose name goes when it is taken, and the swap file itself.
+ */
+function clearRange({ disk }: StorageContext, directory: string, { baseOffset, endOffset }: SwapRange): void {
+  const isInside = (offset: Offset): boolean => offset >= baseOffset && offset < endOffset
+  for (const name of disk.list(directory)) {
+    const parsed = parseLogFileName(name)
+    const swap = parseSwapFile(name)
+    const isOther = swap !== undefined && (swap.baseOffset !== baseOffset || swap.endOffset !== endOffset)
+    const isFirst = parsed?.kind === 'log' && parsed.offset === baseOffset
+    const isOld = parsed !== undefined && parsed.kind !== 'producers' && !isFirst && isInside(parsed.offset)
+    if (isOld || (isOther && isInside(swap.baseOffset))) disk.remove(`${directory}/${name}`)
+  }
 }

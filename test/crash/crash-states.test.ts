@@ -26,6 +26,18 @@ describe('a data directory after a crash', () => {
     for (const step of STEPS) expect(byStep.get(step) ?? 0).toBeGreaterThan(10)
   }, 240_000)
 
+  it('has of every key the last record, wherever a compaction is broken off', async () => {
+    let inCompaction = 0
+    for (const seed of [2, 3, 5, 8, 13]) {
+      const options = { steps: 60, randomChoices: 2, share: 0.01, compacts: true, statesMax: 450 }
+      const result = await enumerateCrashes({ ...options, seed })
+      const again = `${COMMAND} --compacts --seed ${seed} --states 450 --steps 60 --choices 2 --share 0.01`
+      expect(result.failure === undefined ? 'kept' : `${result.failure}\nagain by: ${again}`).toBe('kept')
+      inCompaction += result.statesByStep.get('compact') ?? 0
+    }
+    expect(inCompaction).toBeGreaterThan(1_000)
+  }, 120_000)
+
   it('has logs of its own partitions alone, also when replicas come and go, and knows the newcomers', async () => {
     const byStep = new Map<string, number>()
     for (let seed = 1; seed <= 7; seed++) {

@@ -23,9 +23,11 @@ interface LifeOptions {
   readonly fault?: (operation: SimOperation) => SimFault | undefined
   /** Some topics have replicas on other brokers, and they come and go. */
   readonly assigns?: boolean
+  /** Most topics are compacted. */
+  readonly compacts?: boolean
 }
 
-async function live(seed: number, { fault, assigns = false }: LifeOptions = {}): Promise<Life> {
+async function live(seed: number, { fault, assigns = false, compacts = false }: LifeOptions = {}): Promise<Life> {
   const time = new SimTime()
   const operations: SimOperation[] = []
   const disk = new SimDisk({
@@ -35,7 +37,7 @@ async function live(seed: number, { fault, assigns = false }: LifeOptions = {}):
     },
     fault,
   })
-  const workload = new CrashWorkload(disk, time, seed, { assigns })
+  const workload = new CrashWorkload(disk, time, seed, { assigns, compacts })
   await workload.start()
   for (let step = 0; step < STEPS; step++) await workload.step()
   disk.options = { clock: time }
@@ -59,9 +61,9 @@ async function failEach(
   kinds: readonly SimOperationKind[],
   failure: (operation: SimOperation) => SimFault,
   judge: (life: Life) => Promise<string[]>,
-  assigns = false,
+  options: Pick<LifeOptions, 'assigns' | 'compacts'> = {},
 ): Promise<{ lives: number; faults: string[] }> {
-  const { operations } = await live(seed, { assigns })
+  const { operations } = await live(seed, options)
   // A directory that cannot be opened at all at first is another matter.
   const first = operations.findIndex(({ kind }) => kind === 'append')
   const targets = operations.slice(first).filter(({ kind }) => kinds.includes(kind))
@@ -69,7 +71,7 @@ async function failEach(
   for (const { index, kind, path } of targets) {
     const fault = (operation: SimOperation): SimFault | undefined =>
       operation.index === index && kinds.includes(operation.kind) ? failure(operation) : undefined
-    const life = await live(seed, { fault, assigns })
+    const life = await live(seed, { fault, ...options })
     for (const what of await judge(life)) faults.push(`seed ${seed}, ${kind} ${path} fails (${index}): ${what}`)
   }
   return { lives: targets.length, faults }
@@ -120,9 +122,30 @@ describe('a disk that fails once', () => {
     'fails at any operation while replicas come and go: none counts for more (seed %i)',
     async (seed) => {
       const kinds = [...WRITES, ...REMOVALS, ...SYNCS]
-      const { lives, faults } = await failEach(seed, kinds, () => ({ code: 'EIO' }), faultsOf, true)
+      const { lives, faults } = await failEach(seed, kinds, () => ({ code: 'EIO' }), faultsOf, { assigns: true })
       expect(faults).toEqual([])
       expect(lives).toBeGreaterThan(30)
     },
   )
+
+  it.each([4, 23, 37])(
+    'fails at any operation of a compaction, among others: of every key the last record is there (seed %i)',
+    async (seed) => {
+      const kinds = [...WRITES, ...REMOVALS, ...SYNCS]
+      const { lives, faults } = await failEach(seed, kinds, () => ({ code: 'EIO' }), faultsOf, { compacts: true })
+      expect(faults).toEqual([])
+      expect(lives).toBeGreaterThan(30)
+    },
+  )
+
+  it.each([13])('is full at any write of a compaction, among others, and writing goes on (seed %i)', async (seed) => {
+    const full = (operation: SimOperation): SimFault => ({ code: 'ENOSPC', bytesDone: half(operation) })
+    const judge = async (life: Life): Promise<string[]> => {
+      const refusals = await life.workload.appendEverywhere()
+      return [...refusals, ...(await faultsOf(life))]
+    }
+    const { lives, faults } = await failEach(seed, WRITES, full, judge, { compacts: true })
+    expect(faults).toEqual([])
+    expect(lives).toBeGreaterThan(30)
+  })
 })
