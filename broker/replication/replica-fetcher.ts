@@ -57,6 +57,7 @@ const WAIT_MS_MIN = 10
 const REQUESTS_MAX = 192
 /** Beyond the wait: then the leader, or the way to it, is taken for dead. */
 const SILENCE_MS_MAX = 5_000
+const NOTHING = new Uint8Array(0)
 const BACK_OFF = { minMs: 50, maxMs: 1_000 }
 /** What an election in progress makes leaders say; nobody needs to look. */
 const ORDINARY: ReadonlySet<ErrorCode> = new Set([
@@ -280,8 +281,10 @@ export class ReplicaFetcher {
     // A leader that is stopping answers everything at once with nothing; asked again at once it would do so again.
     const isEarly = this.#options.clock.monotonic() - request.sentAtMs < request.waitMs / 2
     const isNothing = isEarly && answers.every((answer) => !isNews(request, answer))
-    for (const partition of request.members) {
+    for (const [place, partition] of request.members.entries()) {
       if (partition.place !== 'asked') continue
+      this.#hearQuiet(leader, partition, request.positions[place])
+      if (this.#isGone(partition)) continue
       partition.noteQuiet()
       if (isNothing) this.#pause(partition, 'backing-off', this.#backOffMs(1))
       else this.#onGood(leader, partition)
@@ -299,6 +302,15 @@ export class ReplicaFetcher {
     if (partition.pace === 'far') this.#budget.take(answer.records.length)
     this.#followLogStart(partition, answer)
     this.#onGood(leader, partition)
+  }
+
+  /** Nothing is new, and that the leader leads is said by its not refusing: where nobody writes, nothing else would say it. */
+  #hearQuiet(leader: Leader, { replica, shown }: FollowedPartition, position: FetchPosition | undefined): void {
+    if (replica.state.hasHeardLeader || position === undefined) return
+    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch } = position
+    const echo = { from: leader.brokerId, leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch }
+    const { logStartOffset } = replica.partition
+    replica.onFetched(echo, { kind: 'records', highWatermark: shown, logStartOffset, clearsSuspect: false }, NOTHING)
   }
 
   #isGone({ place }: FollowedPartition): boolean {

@@ -111,6 +111,19 @@ describe('a follower', () => {
     brokers.close()
   })
 
+  it('knows after a restart that its leader leads, though nobody writes', async () => {
+    const brokers = await Brokers.start({ minInSyncReplicas: 2 })
+    await brokers.elect(ONE)
+    await brokers.of(ONE).produce(['all there is'])
+    const two = brokers.of(TWO)
+    await brokers.until(() => two.replica().partition.highWatermark === 2)
+    await two.restart()
+    expect(two.replica().state.hasHeardLeader).toBe(false)
+    await brokers.until(() => two.replica().state.hasHeardLeader)
+    expect(two.replica().partition.highWatermark).toBe(2)
+    brokers.close()
+  })
+
   it('asks for nothing any more once it is closed', async () => {
     const brokers = await Brokers.start()
     await brokers.elect(ONE)
