@@ -8,7 +8,7 @@ import type { Logger } from '../shared/logger.ts'
 import type { AdminServer } from './admin/http-server.ts'
 import type { HealthCheck } from './admin/health.ts'
 import type { Address, BrokerOptions, BrokerSettings, OptionDescription, ResolvedOptions } from './config.ts'
-import type { BrokerRecord, CatalogueStore, Coordinator } from './coordination/coordinator.ts'
+import type { BrokerRecord, CatalogueStore, Coordinator, CoordinatorHealth } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { ClusterSnapshot } from './metrics/kafka-exporter.ts'
 import type { RequestContext, Requests } from './requests/requests.ts'
@@ -196,7 +196,7 @@ class RunningBroker implements Broker {
     ]
   }
 
-  #coordinatorHealth(): { readonly isOk: boolean; readonly detail: string } {
+  #coordinatorHealth(): CoordinatorHealth {
     return this.#coordinator?.health() ?? { isOk: false, detail: 'not started' }
   }
 
@@ -205,12 +205,17 @@ class RunningBroker implements Broker {
   }
 
   checks(): readonly HealthCheck[] {
+    const coordinator = this.#coordinatorHealth()
     const states = { online: 0, 'read-only': 0, offline: this.#partitions?.unopenedCount ?? 0 }
     for (const { state } of this.#partitions?.all() ?? []) states[state] += 1
     const isFull = this.#isDiskFull
     return [
       ...this.readiness().filter(({ name }) => name !== 'disk-space' && name !== 'coordinator'),
-      { name: 'coordinator', ...this.#coordinatorHealth() },
+      {
+        name: 'coordinator',
+        isOk: coordinator.isOk && coordinator.warning === undefined,
+        detail: coordinator.isOk ? (coordinator.warning ?? coordinator.detail) : coordinator.detail,
+      },
       { name: 'disk-space', isOk: !isFull, detail: isFull ? 'full: appends are refused, reads go on' : 'ok' },
       {
         name: 'partitions',

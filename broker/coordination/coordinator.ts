@@ -169,6 +169,8 @@ export interface Leaderships {
 export interface CoordinatorHealth {
   readonly isOk: boolean
   readonly detail: string
+  /** What somebody has to mend though leaders are still elected; absent for nothing. */
+  readonly warning?: string | undefined
 }
 
 export interface Coordinator {

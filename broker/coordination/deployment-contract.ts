@@ -74,6 +74,13 @@ export function checkContract({ info, settings }: RedisFacts): readonly Finding[
   return findings
 }
 
+/** Whether what would make Redis larger is refused, by the section memory of INFO; sessions are renewed all the same. */
+export function isOutOfMemory(memory: string): boolean {
+  const fields = infoFields(memory)
+  const max = Number(fields.get('maxmemory') ?? '0')
+  return max > 0 && Number(fields.get('used_memory') ?? '0') >= max
+}
+
 function infoFields(info: string): ReadonlyMap<string, string> {
   const fields = new Map<string, string>()
   for (const line of info.split(/\r?\n/)) {

@@ -28,7 +28,7 @@ import type {
   TopicDefinition,
   TopicOutcome,
 } from './coordinator.ts'
-import { checkContract, CONTRACT_SETTINGS, type ContractSetting } from './deployment-contract.ts'
+import { checkContract, CONTRACT_SETTINGS, type ContractSetting, isOutOfMemory } from './deployment-contract.ts'
 import { RedisConnection, type RedisConnectionOptions, type RedisLink } from './redis-connection.ts'
 import { type RedisKeys, redisKeys } from './redis-keys.ts'
 import { RedisMirror } from './redis-mirror.ts'
@@ -55,6 +55,8 @@ export interface RedisCoordinatorOptions {
 const SESSION_TTL_MS = 6_000
 /** How often Redis is looked at while it tells what is new, and while it does not. */
 const POLL_EVERY_MS = { told: 500, untold: 200 } as const
+/** Redis is asked for its memory at every so many looks. */
+const LOOKS_PER_MEMORY = 20
 /** When much is told, it is not looked at every word. */
 const HINT_SPACING_MS = 10
 const START_TIMEOUT_MS = 5_000
@@ -105,6 +107,9 @@ class RedisCoordinator implements Coordinator {
   #trouble: string | undefined
   /** Monotonic milliseconds of the last look that did not fail. */
   #seenAtMs = 0
+  #looks = 0
+  /** It answers and renews sessions, and refuses all that would make it larger. */
+  #isOutOfMemory = false
   #hasStarted = false
   #hasJoined = false
 
@@ -226,6 +231,10 @@ class RedisCoordinator implements Coordinator {
     if (!this.#session.lease.isValidAt(nowMs)) {
       return { isOk: false, detail: `redis ${where}: the session has expired and has not been taken anew` }
     }
+    if (this.#isOutOfMemory) {
+      const warning = `redis ${where} has used up its memory: no topic is changed, and it is not told who leads; raise maxmemory`
+      return { isOk: true, detail: `redis ${where}`, warning }
+    }
     const { republishing, unkept } = this.#mirror
     if (unkept !== undefined) return { isOk: true, detail: `redis ${where}; ${unkept}` }
     if (republishing === undefined) return { isOk: true, detail: `redis ${where}` }
@@ -315,6 +324,7 @@ class RedisCoordinator implements Coordinator {
     const look = async (): Promise<void> => {
       try {
         await this.#mirror.sync()
+        await this.#lookAtMemory()
         if (this.#trouble !== undefined) logger.info({ redis: this.#link.where }, 'Redis can be read again')
         this.#trouble = undefined
         this.#seenAtMs = this.#context.clock.monotonic()
@@ -328,6 +338,18 @@ class RedisCoordinator implements Coordinator {
       this.#poll()
     }
     look().catch((error: unknown) => logger.error({ error: String(error) }, 'looking at Redis failed'))
+  }
+
+  async #lookAtMemory(): Promise<void> {
+    this.#looks += 1
+    if (this.#looks % LOOKS_PER_MEMORY !== 0) return
+    const { logger } = this.#context
+    const isOut = isOutOfMemory(await this.#link.info('memory'))
+    if (isOut === this.#isOutOfMemory) return
+    this.#isOutOfMemory = isOut
+    const redis = this.#link.where
+    if (isOut) logger.error({ redis }, 'Redis has used up its memory and refuses changes; raise maxmemory')
+    else logger.info({ redis }, 'Redis has memory again')
   }
 
   /** Somebody, perhaps this broker, has changed something. */

@@ -42,6 +42,25 @@ function countOf(life: Life, kind: string): number {
   return life.changes.filter((change) => change.kind === kind).length
 }
 
+describeWithRedis('a Redis that has used up its memory', () => {
+  it('is warned of before something has to be changed, and goes on electing', async () => {
+    const redis = await redisWith()
+    const life = await begin({ url: redis.url, pollEveryMs: 5 })
+    const client = clientOf(redis)
+    const warned = async (isWarned: boolean): Promise<void> => {
+      while ((life.coordinator.health().warning !== undefined) !== isWarned) await sleep(systemTimers, 5)
+    }
+    await client.config('SET', 'maxmemory', '1000')
+    await warned(true)
+    expect(life.coordinator.health()).toMatchObject({ isOk: true })
+    expect(life.coordinator.health().warning).toContain('raise maxmemory')
+    await expect(life.coordinator.topics.create('r1', topicOf('orders'))).rejects.toThrow('raise maxmemory')
+    await client.config('SET', 'maxmemory', '0')
+    await warned(false)
+    expect(await life.coordinator.topics.create('r2', topicOf('orders'))).toMatchObject({ kind: 'done' })
+  })
+})
+
 describeWithRedis('a Redis that stands still', () => {
   it('applies late what was given up, once, and answers the repeated request with it', async () => {
     const redis = await redisWith()
