@@ -464,7 +464,9 @@ export class Replica implements PartitionReplica {
       case 'voters-settled':
         return host.onVotersSettled(this, effect.set)
       case 'stop-partition':
-        this.#stopReason = `the leader would have it cut off what consumers have read (${effect.reason})`
+        this.#stopReason =
+          'the leader would have it cut off what consumers have read: one of the two has lost records; where it is this ' +
+          'one, start the broker with an empty data-dir and readmit it'
         return host.onStopped(this, this.#stopReason)
       default:
         return assertNever(effect)

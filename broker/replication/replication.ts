@@ -161,7 +161,9 @@ export class Replication implements ReplicaHost {
     const { directory, trial } = this.#options
     const { directoryId, incarnation, hasLostPromises } = directory.startFacts
     if (incarnation === undefined || hasLostPromises) {
-      const text = 'it is not known any more what the replicas of this data directory have promised'
+      const text =
+        'it is not known any more what the replicas of this data directory have promised: start this broker with an ' +
+        `empty data-dir, then \`tidemark broker readmit ${this.brokerId}\``
       throw new TidemarkError('STORAGE_ERROR', text)
     }
     const { topicId } = topic

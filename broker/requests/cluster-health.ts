@@ -53,7 +53,30 @@ export function clusterChecks(services: RequestServices, troubles: PartitionTrou
     },
     { name: 'moves', isOk: true, detail: describeMoves(coordinator.topics.list()) },
     { name: 'disks', isOk: strange.size === 0, detail: describeDisks(strange) },
+    { name: 'records', ...describeDamage(services) },
   ]
+}
+
+/**
+ * Replicas on the broker that is asked whose disk has lost records of them. They keep up and count like all others, so that
+ * nothing else tells; what they lack is refused to consumers when they lead, and is not copied from others by itself.
+ */
+function describeDamage({ brokerId, coordinator, partitions }: RequestServices): { isOk: boolean; detail: string } {
+  const damaged: string[] = []
+  for (const { name, topicId, assignment = [] } of coordinator.topics.list()) {
+    for (const [partition, replicas] of assignment.entries()) {
+      // A log without others has nowhere to get them from.
+      const found = replicas.length > 1 ? partitions.find(name, topicId, partition) : undefined
+      if (found === undefined || found.quarantinedRanges === 0) continue
+      const [first, ...others] = found.describe().quarantined
+      if (first === undefined) continue
+      const more = others.length === 0 ? '' : ` and ${others.length} more`
+      damaged.push(`${name}-${partition} (offsets ${first.startOffset} to ${first.endOffset - 1}${more})`)
+    }
+  }
+  if (damaged.length === 0) return { isOk: true, detail: `no replica of broker ${brokerId} is known to lack any` }
+  const remedy = `while other replicas have them, start it with an empty data-dir, then \`tidemark broker readmit ${brokerId}\``
+  return { isOk: false, detail: `broker ${brokerId} has lost records of ${namedOf(damaged)} to damage: ${remedy}` }
 }
 
 function describeBrokers(there: number, away: ReadonlySet<number>, draining: readonly number[]): string {

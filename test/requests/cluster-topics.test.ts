@@ -64,6 +64,32 @@ describeWithRedis('topics of a cluster', () => {
     expect(again.checks).toEqual(checks)
   })
 
+  it('of which a replica here has lost records are named, with what to do, where other replicas may have them', async () => {
+    const cluster = await startCluster(redis.url, { others: 2 })
+    expect(await cluster.create({ partitions: 2 })).toBe('created')
+    expect(await cluster.create({ topic: 'single', partitions: 3, replicationFactor: 1 })).toBe('created')
+    const records = async () => (await cluster.ask('clusterInfo', {})).checks.find(({ name }) => name === 'records')
+    expect(await records()).toMatchObject({ isOk: true })
+    const ranges = [0, 5].map((start) => ({ startOffset: offset(start), endOffset: offset(start + 3) }))
+    const lose = (name: string, partition: number): void => {
+      const log = must(cluster.directory.log(cluster.topic(name).topicId, partition), 'it has a replica here')
+      Object.defineProperty(log, 'quarantined', { get: () => ranges })
+      const describeLog = log.describe.bind(log)
+      log.describe = () => Object.assign(describeLog(), { quarantined: ranges })
+    }
+    const own = assignmentOf(cluster, 'single')?.findIndex(([id]) => id === SELF) ?? -1
+    lose('single', own)
+    expect(await records()).toMatchObject({ isOk: true })
+    lose('a', 1)
+    expect(await records()).toEqual({
+      name: 'records',
+      isOk: false,
+      detail:
+        'broker 1 has lost records of a-1 (offsets 0 to 2 and 1 more) to damage: while other replicas have them, ' +
+        'start it with an empty data-dir, then `tidemark broker readmit 1`',
+    })
+  })
+
   it('go to no broker that is drained, and say so where too few are left', async () => {
     const cluster = await startCluster(redis.url, { others: 2 })
     const [two] = cluster.lives
