@@ -22,12 +22,28 @@ export async function describedByLeaders(
   const leaders = topics.flatMap(({ partitions }) => partitions.flatMap((one) => leaderToAsk(one) ?? []))
   const asked = [...new Set(leaders)]
   const answers = await askEach(session, asked, 'describeTopics', request)
-  const silent = new Set(asked.filter((broker) => !answers.has(broker)))
+  const silent = asked.filter((broker) => !answers.has(broker))
   for (const broker of silent) onSilent(broker)
+  return withWordOfLeaders(topics, answers, new Set(silent))
+}
+
+/** Pure. What the leaders that were asked say of what they lead, in the place of what others know of it. */
+export function withWordOfLeaders(
+  topics: readonly Topic[],
+  answers: ReadonlyMap<number, ResponseOf<'describeTopics'>>,
+  silent: ReadonlySet<number>,
+): readonly Topic[] {
+  const named = new Map<string, number | undefined>()
+  for (const { topicId, partitions } of topics) {
+    for (const { partition, leader } of partitions) named.set(`${topicId}:${partition}`, leader)
+  }
   const told = new Map<string, Partition>()
   for (const [broker, answer] of answers) {
     for (const { topicId, partitions } of answer.topics) {
-      for (const one of partitions) if (isOwn(one, broker)) told.set(`${topicId}:${one.partition}`, one)
+      for (const one of partitions) {
+        const key = `${topicId}:${one.partition}`
+        if (isOwn(one, broker) || (named.get(key) === broker && isDisclaimed(one, broker))) told.set(key, one)
+      }
     }
   }
   return topics.map((topic) => {
@@ -53,6 +69,11 @@ function ofSilentLeader(partition: Partition, leader: number): Partition {
 /** Whoever tells it leads it, by its own account. */
 function isOwn({ leader, figuresOf }: Partition, broker: number): boolean {
   return leader === broker && figuresOf === broker
+}
+
+/** Whoever the others name as its leader cannot open its log, or knows of nobody who leads. */
+function isDisclaimed({ leader, figuresOf }: Partition, broker: number): boolean {
+  return leader === undefined || (leader === broker && figuresOf === undefined)
 }
 
 function isNewer(told: Partition, before: Partition): boolean {

@@ -1,7 +1,13 @@
 // What is said of topics whose leaders are hard to replace, and of figures that nobody has told.
 
 import { describe, expect, it } from 'vitest'
-import { electionWarnings, growthWarning, type Partition, type Topic } from '../../broker/commands/described-topics.ts'
+import {
+  electionWarnings,
+  growthWarning,
+  type Partition,
+  type Topic,
+  withWordOfLeaders,
+} from '../../broker/commands/described-topics.ts'
 import { offset } from '../../shared/ids.ts'
 import { totalsOf, withKnownFigures } from '../../shared/partition-figures.ts'
 
@@ -73,5 +79,35 @@ describe('figures', () => {
     expect(withKnownFigures(PARTITION)).toEqual(PARTITION)
     expect(totalsOf([PARTITION, PARTITION])).toEqual({ offsets: 20, bytes: 1280 })
     expect(totalsOf([PARTITION, nobodys])).toEqual({ offsets: undefined, bytes: undefined })
+  })
+})
+
+describe('what is said of a partition', () => {
+  const asSeen = (more: Partial<Partition>): Topic => ({
+    ...topic(2),
+    partitions: [{ ...PARTITION, figuresOf: undefined, leader: 2, reason: 'broker 2 leads', ...more }],
+  })
+  const wordOf = (broker: number, more: Partial<Partition>) => new Map([[broker, { topics: [asSeen(more)] }]])
+  const stateAfter = (answers: Parameters<typeof withWordOfLeaders>[1], ...silent: number[]) =>
+    withWordOfLeaders([asSeen({})], answers, new Set(silent))[0]?.partitions[0]
+
+  it('is the word of its leader, with the figures', () => {
+    expect(stateAfter(wordOf(2, { figuresOf: 2, bytes: 7 }))).toMatchObject({ leader: 2, bytes: 7, state: 'online' })
+  })
+
+  it('is that it is offline where its leader cannot open the log, or leads it no more', () => {
+    const lost = { state: 'offline', reason: 'its log is missing' } as const
+    expect(stateAfter(wordOf(2, lost))).toMatchObject(lost)
+    expect(stateAfter(wordOf(2, { ...lost, leader: undefined }))).toMatchObject({ ...lost, leader: undefined })
+  })
+
+  it('is not the word of a broker that neither leads it nor is said to', () => {
+    const gone = { state: 'offline', leader: undefined } as const
+    expect(stateAfter(wordOf(3, gone))).toMatchObject({ leader: 2, state: 'online' })
+    expect(stateAfter(wordOf(2, { ...gone, leaderEpoch: 0 }))).toMatchObject({ leader: 2, state: 'online' })
+  })
+
+  it('is that nothing is known where its leader does not answer', () => {
+    expect(stateAfter(new Map(), 2)).toMatchObject({ state: 'unknown', reason: 'broker 2 leads, and does not answer' })
   })
 })
