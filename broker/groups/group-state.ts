@@ -24,6 +24,7 @@ import { GONE, GroupAnswers, NOT_EMPTY, REBALANCING } from './group-answers.ts'
 import { GroupMembers, isSameBytes, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
 import { GroupRound } from './group-round.ts'
 import { GROUP_TRANSITIONS } from './group-transitions.ts'
+import { heartbeatDeadline } from './heartbeat-grid.ts'
 import { because, type JoinLimits, rebalanceTimeoutOf, whyNotJoin } from './join-check.ts'
 
 export interface GroupOptions extends JoinLimits {
@@ -220,12 +221,11 @@ export class GroupState {
   #comeAgain(event: EventOf<'join'>, member: Member): void {
     this.#hear(member, event.connection)
     const isSame = isSameProtocols(member.protocols, event.protocols)
-    const isLeader = this.#members.leader === member
-    const isTold = this.#phase === 'CompletingRebalance' || (this.#phase === 'Stable' && !isLeader)
-    if (isTold && isSame) {
+    const isFollower = this.#phase === 'Stable' && this.#members.leader !== member
+    if (isSame && (this.#phase === 'CompletingRebalance' || isFollower)) {
       // Its answer was lost, or it has asked twice.
       this.#answers.dropJoin(member, { error: 'REBALANCE_IN_PROGRESS', message: 'the member has joined again' })
-      return this.#answerJoin(member, event.request, this.#phase === 'CompletingRebalance')
+      return this.#answerJoin(member, event.request, false)
     }
     this.#update(member, event)
     this.#parkJoin(member, event)
@@ -308,10 +308,10 @@ export class GroupState {
     this.#hear(found, connection)
     if (this.#phase === 'PreparingRebalance') return this.#answers.heartbeat(request, REBALANCING)
     this.#answers.dropHeartbeat(found, undefined)
-    const waitMs = Math.min(maxWaitMs, Math.floor(found.sessionTimeoutMs / 2))
-    if (waitMs <= 0) return this.#answers.heartbeat(request, undefined)
-    found.heartbeat = { request, connection, deadline: this.#now + waitMs }
-    this.#due(found.heartbeat.deadline)
+    const deadline = heartbeatDeadline(this.#now, Math.min(maxWaitMs, Math.floor(found.sessionTimeoutMs / 2)))
+    if (deadline <= this.#now) return this.#answers.heartbeat(request, undefined)
+    found.heartbeat = { request, connection, deadline }
+    this.#due(deadline)
   }
 
   #onCommit(event: EventOf<'commit'>): void {
@@ -572,8 +572,8 @@ export class GroupState {
     }
   }
 
-  /** `isAgain`: the member may have been told before. */
-  #answerJoin(member: Member, request: number, isAgain: boolean): void {
+  /** `isBack`: it has come back to the share that it had. */
+  #answerJoin(member: Member, request: number, isBack: boolean): void {
     const protocol = must(this.#protocol, 'a generation with members has a protocol')
     const isLeader = this.#members.leader === member
     this.#answers.join(request, {
@@ -583,7 +583,7 @@ export class GroupState {
       protocol,
       leader: this.#members.leader?.id ?? '',
       member: member.id,
-      skipAssignment: isAgain && isLeader && this.#phase === 'Stable',
+      skipAssignment: isBack && isLeader,
       members: isLeader ? this.#members.joined(protocol) : [],
     })
   }

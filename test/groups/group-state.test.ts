@@ -434,6 +434,17 @@ describe('a member', () => {
     expect(fateOf(second)).toBe('REBALANCE_IN_PROGRESS')
   })
 
+  it('has long waits end together with those of others, a little early', () => {
+    const { play, members, leader } = settled(2, {}, { sessionTimeoutMs: 60_000 })
+    const one = play.heartbeat({ member: leader, maxWaitMs: 10_000 })
+    play.pass(130)
+    const two = play.heartbeat({ member: members[1] ?? '', maxWaitMs: 10_000 })
+    play.pass(9_869)
+    expect([fateOf(one), fateOf(two)]).toEqual(['waits', 'waits'])
+    play.pass(1)
+    expect([fateOf(one), fateOf(two)]).toEqual(['ok', 'ok'])
+  })
+
   it('has no heartbeat wait for longer than half its session, and only one at a time', () => {
     const { play, leader } = settled(1)
     const first = play.heartbeat({ member: leader, maxWaitMs: 100_000 })
