@@ -9,9 +9,10 @@ import { must } from '../../shared/assert.ts'
 import type { Offset } from '../../shared/ids.ts'
 import { hasFailedSync, syncNames } from './failed-sync.ts'
 import { logFile, parseLogFileName, parseSwapFile, swapFile } from './file-names.ts'
+import { rewriteFile } from './made-anew.ts'
 import type { Segment } from './segment.ts'
 import type { StorageContext } from './storage-context.ts'
-import { forgetCut, noteCut, removeCutAnew } from './unfinished-cut.ts'
+import { forgetCut, namesBefore, noteCut, removeCutAnew } from './unfinished-cut.ts'
 
 /**
  * The cleaned file, which is synced, stands for the old segments from now on, durably. When it throws it may do so after the
@@ -46,6 +47,7 @@ export async function finishSwap(context: StorageContext, old: readonly Segment[
 export async function finishSwaps(context: StorageContext, directory: string): Promise<void> {
   const { disk } = context
   if (disk.stat(directory) === undefined) return
+  if (hasFailedSync(disk, directory)) await makeSwapsAnew(context, directory)
   const found = disk.list(directory).flatMap((name) => {
     const range = parseSwapFile(name)
     return range === undefined ? [] : [{ name, ...range }]
@@ -58,11 +60,27 @@ export async function finishSwaps(context: StorageContext, directory: string): P
     const last = swaps[swaps.length - 1]
     if (last === undefined || swap.endOffset > last.endOffset) swaps.push(swap)
   }
-  if (hasFailedSync(disk, directory)) removeCutAnew(disk, directory)
-  else noteCut(context, directory)
+  noteCut(context, directory)
   for (const swap of swaps) clearRange(context, directory, swap)
   await syncNames(disk, directory)
   for (const { name, baseOffset } of swaps) disk.rename(`${directory}/${name}`, `${directory}/${logFile(baseOffset)}`)
+  await syncNames(disk, directory)
+}
+
+/**
+ * After a failed sync a segment may have its place in the memory of the kernel alone, and on the medium the swap file still
+ * waits for it, beside what has been removed. @throws DiskError
+ */
+async function makeSwapsAnew({ disk }: StorageContext, directory: string): Promise<void> {
+  for (const name of namesBefore(disk, directory)) {
+    const swap = parseSwapFile(name)
+    if (swap === undefined || disk.stat(`${directory}/${name}`) !== undefined) continue
+    const path = `${directory}/${logFile(swap.baseOffset)}`
+    if (disk.stat(path) !== undefined) await rewriteFile(disk, path)
+  }
+  await syncNames(disk, directory)
+  // Only now: until then the swap file is what a power loss leaves of the range.
+  removeCutAnew(disk, directory)
   await syncNames(disk, directory)
 }
 

@@ -2,12 +2,13 @@
 // still stands on the medium; once something else was appended in its place, a power loss would bring both together. Owns
 // the mark that stands in the partition's directory meanwhile. It need not be durable: whoever has lost it with the kernel
 // reads from the medium what there is. It names the files that there were, so that their removal can be made anew after a
-// failed sync: a segment or a snapshot of producers that came back later would be believed.
+// failed sync: a segment, a compacted one that waited for its place, or a snapshot of producers that came back later would
+// be believed.
 
 import type { Disk } from './disk.ts'
 import { DiskError } from './disk.ts'
 import { syncMarked, syncNames } from './failed-sync.ts'
-import { CUT_FILE, parseLogFileName } from './file-names.ts'
+import { CUT_FILE, parseLogFileName, parseSwapFile } from './file-names.ts'
 import { removeAnew } from './made-anew.ts'
 import type { Segment } from './segment.ts'
 import type { StorageContext } from './storage-context.ts'
@@ -52,8 +53,8 @@ export function removeCutAnew(disk: Disk, directory: string): void {
   for (const name of namesBefore(disk, directory)) if (!present.has(name)) removeAnew(disk, `${directory}/${name}`)
 }
 
-/** The names that the mark has; none without a mark. */
-function namesBefore(disk: Disk, directory: string): string[] {
+/** The names that the mark has; none without a mark. @throws DiskError */
+export function namesBefore(disk: Disk, directory: string): string[] {
   const path = `${directory}/${CUT_FILE}`
   if (disk.stat(path) === undefined) return []
   return Buffer.from(disk.readFile(path)).toString().split('\n').filter(isBelieved)
@@ -61,5 +62,5 @@ function namesBefore(disk: Disk, directory: string): string[] {
 
 function isBelieved(name: string): boolean {
   const kind = parseLogFileName(name)?.kind
-  return kind === 'log' || kind === 'producers'
+  return kind === 'log' || kind === 'producers' || parseSwapFile(name) !== undefined
 }
