@@ -2,6 +2,7 @@
 // Holds no rule of who works on it when. Invariant: nothing of it is handed out before it is known where it begins, nor
 // after it was taken away.
 
+import { setMaxListeners } from 'node:events'
 import type { Cluster } from './cluster.ts'
 import { WorkBatch } from './consumer-batch.ts'
 import { errorOf } from './errors.ts'
@@ -81,6 +82,8 @@ export class ConsumerPartition<K, V> {
     this.#cluster = cluster
     this.#pump = pump
     this.since = cluster.environment.clock.monotonic()
+    // Every handler may listen to it.
+    setMaxListeners(0, this.#controller.signal)
   }
 
   /** For handlers: fires when their result is not wanted any more. */

@@ -2,6 +2,7 @@
 // handlers and commits, and owns their life: what runs, and how it ends. Each rule is in a file of its own.
 
 import type { TidemarkError } from '../shared/errors.ts'
+import { setMaxListeners } from 'node:events'
 import { prepareCodec } from '../shared/compression/codec.ts'
 import { AssignedPartitions } from './assigned-partitions.ts'
 import { BatchRunner } from './batch-runner.ts'
@@ -97,6 +98,8 @@ export class Consumer<K = Buffer, V = Buffer> {
     this.#events = new ConsumerEmitter(cluster.logger)
     const { environment, closing } = cluster
     this.#scope = new Scope(environment, { closing, what: `consumer of group ${settings.groupId}` })
+    // Every fetch and question that waits listens to it: many at once are no leak.
+    setMaxListeners(0, this.#scope.signal)
     this.#assigned = new AssignedPartitions<K, V>({
       cluster,
       settings,
@@ -298,7 +301,6 @@ export class Consumer<K = Buffer, V = Buffer> {
       },
       onRevoked: (partitions, how) => (this.#isClosing ? Promise.resolve() : this.#assigned.revoke(partitions, how)),
       onFailed: (error) => this.#fail(error),
-      onChanged: () => undefined,
     })
   }
 

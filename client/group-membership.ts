@@ -2,6 +2,7 @@
 // Owns the requests that are on their way and the timer; shares out when the member leads the group. Holds no rule of when.
 // Heartbeats go on whatever the application does, as long as the event loop turns.
 
+import { setMaxListeners } from 'node:events'
 import { must } from '../shared/assert.ts'
 import type { TidemarkError } from '../shared/errors.ts'
 import type { ApiName, RequestOf, ResponseOf } from '../shared/protocol/api.ts'
@@ -47,8 +48,6 @@ export interface MembershipOwner {
   ): Promise<void>
   /** The member is of no further use. */
   onFailed(error: TidemarkError): void
-  /** Something about the membership is otherwise than before. */
-  onChanged(): void
 }
 
 const PROTOCOL_TYPE = 'consumer'
@@ -68,13 +67,14 @@ export class GroupMembership {
   #timer: Timer | undefined
   #isStepping = false
   readonly #events: MembershipEvent[] = []
-  readonly #changeWaiters: (() => void)[] = []
+  readonly #listeners = new Set<() => void>()
   #leaving: Promise<void> = Promise.resolve()
 
   constructor(cluster: Cluster, settings: MembershipSettings, owner: MembershipOwner) {
     this.#cluster = cluster
     this.#settings = settings
     this.#owner = owner
+    setMaxListeners(0, this.#stopping.signal)
     const { groupId, instanceId, heartbeatIntervalMs, assignors } = settings
     const isCooperative = assignors.every((assignor) => assignor.isCooperative)
     const { retry } = cluster.settings
@@ -115,9 +115,10 @@ export class GroupMembership {
     this.#step({ kind: 'forgotten', generation, error })
   }
 
-  /** Resolves when something about the membership has changed. */
-  changed(): Promise<void> {
-    return new Promise((resolve) => this.#changeWaiters.push(resolve))
+  /** Calls back when something about the membership has changed, until the function that is answered is called. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   /** Asks the coordinator. One attempt. @throws what it refused; COORDINATOR_NOT_AVAILABLE while none is known. */
@@ -155,8 +156,7 @@ export class GroupMembership {
       this.#isStepping = false
     }
     this.#setTimer()
-    for (const wake of this.#changeWaiters.splice(0)) wake()
-    this.#owner.onChanged()
+    for (const listener of [...this.#listeners]) listener()
   }
 
   #setTimer(): void {

@@ -134,12 +134,25 @@ export class OffsetCommitter {
         const text = `offsets of group ${this.#groupId} could not be committed for ${spentMs} ms: ${failure.message}`
         this.#hooks.onTrouble(errorOf(failure.code, text, { cause: failure }))
       }
-      const pauseMs = backoffMs(failures, this.#cluster.settings.retry, this.#cluster.environment.random)
-      // A rebalance that is over, or a coordinator that was found, is heard of at once.
-      await Promise.race([scope.sleep(pauseMs), scope.race(this.#membership.changed())])
+      await this.#pause(backoffMs(failures, this.#cluster.settings.retry, this.#cluster.environment.random), scope)
       scope.check()
     }
     if (refusal !== undefined) throw refusal
+  }
+
+  /** A rebalance that is over, or a coordinator that was found, is heard of at once. */
+  #pause(pauseMs: number, { signal }: Scope): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel()
+        unlisten()
+        signal.removeEventListener('abort', done)
+        resolve()
+      }
+      const timer = this.#cluster.environment.timers.after(pauseMs, done)
+      const unlisten = this.#membership.onChange(done)
+      signal.addEventListener('abort', done, { once: true })
+    })
   }
 
   /** One request; what is worth another, and what is not. */
