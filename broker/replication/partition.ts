@@ -524,6 +524,9 @@ export class Partition implements Flushable {
   #onWriteFailed(staged: readonly PendingAppend[], failure: TidemarkError): void {
     this.#space.onAppendFailure(failure.cause)
     for (const append of staged) append.refuse(failure.code, `${this.#name}: ${failure.message}`)
+    // Space comes again, and others may lack it as well. What the disk refuses for any other reason may never end, and
+    // would hold up all who write as long as this replica leads.
+    if (failure.code !== 'DISK_FULL') this.#replica?.onLogFailed(failure)
     this.#tellOfFailedLog()
     // What was taken back is being synced; whether that fails is to be known.
     this.syncSoon()

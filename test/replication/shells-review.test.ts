@@ -160,6 +160,27 @@ describe('a leader', () => {
     brokers.close()
   })
 
+  it('whose disk refuses a write leads no more, so that another one may; unless it is only full', async () => {
+    const brokers = await Brokers.start({ brokers: 3, minInSyncReplicas: 2 })
+    const one = brokers.of(ONE)
+    await brokers.elect(ONE)
+    const log = one.log()
+    const write = log.write.bind(log)
+    const refuse = (code: 'DISK_FULL' | 'STORAGE_ERROR') => () => {
+      log.write = write
+      return new TidemarkError(code, 'cannot be written')
+    }
+    log.write = refuse('DISK_FULL')
+    expect((await one.produce(['a'])).refusal?.error).toBe('DISK_FULL')
+    expect(one.replica().role).toBe('leader')
+    log.write = refuse('STORAGE_ERROR')
+    expect((await one.produce(['b'])).refusal?.error).toBe('STORAGE_ERROR')
+    expect(one.replica()).toMatchObject({ role: 'offline', stopReason: 'cannot be written' })
+    await brokers.elect(TWO)
+    expect((await brokers.of(TWO).produce(['c'])).refusal).toBeUndefined()
+    brokers.close()
+  })
+
   it('whose log takes nothing any more leads no more', async () => {
     const brokers = await Brokers.start({ brokers: 3, minInSyncReplicas: 2 })
     const one = brokers.of(ONE)
