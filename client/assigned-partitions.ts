@@ -183,7 +183,9 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
   onRecords(cursor: PartitionCursor, bytes: Uint8Array, from: number): void {
     const partition = this.#current.get(cursor.topic, cursor.partition)
     if (partition?.cursor !== cursor) return this.#pump.onConsumed(cursor, bytes.length)
-    partition.onRecords(cursor, bytes, from)
+    // A small part of an answer that waits for its handler would keep all of it in memory.
+    const isSmall = bytes.length * 2 < bytes.buffer.byteLength
+    partition.onRecords(cursor, isSmall ? Buffer.from(bytes) : bytes, from)
     this.#context.queue.offer(partition)
   }
 

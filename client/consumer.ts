@@ -147,6 +147,7 @@ export class Consumer<K = Buffer, V = Buffer> {
     this.#checkFree('run')
     this.#runner = this.#makeRunner(options, settings)
     this.#closeOn(options.signal)
+    this.#checkAlive()
     await this.#begin()
     for (const partition of this.#assigned.current()) this.#queue.offer(partition)
     this.#runner.wake()
@@ -162,7 +163,13 @@ export class Consumer<K = Buffer, V = Buffer> {
     this.#checkFree('stream')
     const stream = new ConsumerStream<K, V>(this.#sourceOf('retry'), {
       isDoneByNext: this.#settings.autoCommitEveryMs !== undefined,
-      commit: (partition) => this.#committer.commit(this.#assigned.dirty([partition])),
+      commit: (partition) => {
+        const committed = this.#committer.commit(this.#assigned.dirty([partition]))
+        committed.catch((error: unknown) => {
+          if (!this.#isOver) this.#events.error(toTidemarkError(error, 'UNKNOWN_SERVER_ERROR', 'commit'))
+        })
+        return committed
+      },
       onEnded: () => this.#onStreamEnded(stream),
     })
     this.#stream = stream
@@ -377,6 +384,7 @@ export class Consumer<K = Buffer, V = Buffer> {
       this.#scope.check()
       this.#events.error(toTidemarkError(error, 'CONNECTION_FAILED', 'metadata'))
     }
+    this.#checkAlive()
     this.#assigned.noteTopics()
     this.#missing.start()
     const first = new Promise<void>((resolve, reject) => {

@@ -85,8 +85,11 @@ export class OffsetCommitter {
           this.#next = undefined
           return this.#commit([...round.offsets.values()])
         })
-      // Whoever waits is told; who does not, is not.
-      round.done.catch(() => undefined)
+      // Whoever waits is told; who does not, is not, nor who comes later and has nothing to commit.
+      const onEnded = (): void => {
+        if (this.#running === round.done) this.#running = Promise.resolve()
+      }
+      round.done.then(onEnded, onEnded)
       this.#next = round
       this.#running = round.done
     }
