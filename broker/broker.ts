@@ -407,7 +407,9 @@ class RunningBroker implements Broker {
 
   #startGroups(coordinator: Coordinator, partitions: PartitionManager): Groups {
     const { clock, timers, random } = this.#environment
-    const parts = { coordinator, partitions, clock, timers, random, logger: this.#logger, meter: this.#meter }
+    const isCluster = this.#cluster !== undefined
+    const common = { clock, timers, random, logger: this.#logger, meter: this.#meter }
+    const parts = { coordinator, partitions, isCluster, ...common }
     const groups = new Groups(parts, this.#options)
     this.#groups = groups
     this.#started.push({ what: 'groups', stop: () => groups.stop() })

@@ -21,6 +21,8 @@ import { OFFSETS_TOPIC, partitionOfGroup } from './offsets-topic.ts'
 export interface GroupCoordinatorOptions {
   readonly coordinator: Coordinator
   readonly partitions: PartitionManager
+  /** Whether others may come to lead: a broker that is alone leads what it has. */
+  readonly isCluster: boolean
   readonly clock: Clock
   readonly timers: Timers
   readonly random: Random
@@ -74,7 +76,7 @@ export class GroupCoordinator {
   start(): void {
     this.#isRunning = true
     this.#subscription = this.#options.coordinator.subscribe((change) => this.#onChange(change))
-    this.#lookLater()
+    if (this.#options.isCluster) this.#lookLater()
     this.#expireLater()
     this.lookAtAll()
   }

@@ -9,7 +9,10 @@ import { type GroupFigures, GroupMetrics } from './group-metrics.ts'
 import { groupDetails, groupSummary } from './group-view.ts'
 import { type GroupsCheck, groupsCheck } from './groups-check.ts'
 
-type Parts = Pick<GroupCoordinatorOptions, 'coordinator' | 'partitions' | 'clock' | 'timers' | 'random' | 'logger'> & {
+type Parts = Pick<
+  GroupCoordinatorOptions,
+  'coordinator' | 'partitions' | 'isCluster' | 'clock' | 'timers' | 'random' | 'logger'
+> & {
   readonly meter: Meter
 }
 
