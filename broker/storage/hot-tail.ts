@@ -191,6 +191,13 @@ export class HotTail {
     }
   }
 
+  /** Forgets what ends at or below the offset: the files have less of it by now. */
+  forgetBelow(offset: Offset): void {
+    for (const block of [...this.#blocks]) {
+      if (block.endOffset <= offset && block.written === block.used) this.#budget.free(block)
+    }
+  }
+
   /** Gives all memory back. */
   clear(): void {
     for (const block of [...this.#blocks]) this.#budget.free(block)

@@ -126,6 +126,11 @@ export class LogAppender {
     return this.#tail?.read(fetchOffset, maxBytes, endOffset)
   }
 
+  /** As HotTail.forgetBelow. */
+  forgetBelow(offset: Offset): void {
+    this.#tail?.forgetBelow(offset)
+  }
+
   /** Everything staged has been written. */
   settle(): void {
     this.#staging?.clear()

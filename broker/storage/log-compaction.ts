@@ -23,6 +23,7 @@ import { groupSegments, planCompaction } from './compaction-plan.ts'
 import { DiskError } from './disk.ts'
 import { isGapAt } from './gap-batch.ts'
 import { KEY_MAP_OFFSETS_MAX, KeyMap } from './key-map.ts'
+import type { LogAppender } from './log-appender.ts'
 import type { LogConfig } from './log-config.ts'
 import { failureOf } from './log-failure.ts'
 import type { LogPlace } from './log-files.ts'
@@ -61,8 +62,7 @@ export interface CompactedParts {
   readonly isClosed: () => boolean
   /** Runs what must not be interleaved with syncs, trims and cuts. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>
-  /** Other segments stand in the place of some: whoever has noted where something stands looks again. */
-  readonly onReplaced: () => void
+  readonly appender: Pick<LogAppender, 'forgetBelow'>
   /** Looks for what is bad in the segment, and quarantines it. */
   readonly scrub: (segment: Segment) => Promise<unknown>
 }
@@ -266,7 +266,7 @@ class CompactionPass {
   }
 
   async #replace(old: readonly Segment[], cleaned: CleanedSegment, droppedTo: number): Promise<void> {
-    const { context, segments, history, writtenPlace } = this.#parts
+    const { context, segments, history, writtenPlace, reader, appender } = this.#parts
     const { segment } = cleaned
     const endOffset = cleaned.endOffset as Offset
     try {
@@ -288,7 +288,8 @@ class CompactionPass {
     segments.replace(old, segment)
     for (const each of old) context.indexes.remove(each)
     context.indexes.touch(segment)
-    this.#parts.onReplaced()
+    reader().onReplaced()
+    appender.forgetBelow(endOffset)
     await finishSwap(context, old, segment)
     segment.writeIndexes(context.disk)
   }

@@ -389,7 +389,7 @@ export class PartitionLog {
       isClosed: () => this.#isClosed,
       alone: (work) => this.#alone(work),
       scrub: (segment) => this.#scrubSegment(segment),
-      onReplaced: () => this.#reader?.onReplaced(),
+      appender: this.#appender,
     })
     return this.#compaction
   }
