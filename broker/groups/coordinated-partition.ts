@@ -25,7 +25,7 @@ import { GroupLoad } from './group-load.ts'
 
 export interface CoordinatedOptions extends Omit<GroupHost, 'append' | 'onBlank'> {
   readonly timers: Timers
-  readonly groups: Omit<GroupOptions, 'leaderEpoch' | 'generationBase'>
+  readonly groups: Omit<GroupOptions, 'leaderEpoch' | 'isEpochKept' | 'generationBase'>
   /** How long anybody waits for the offsets topic to take something. */
   readonly commitTimeoutMs: number
   /** Groups that this broker may coordinate, at most, and that it does. */
@@ -64,6 +64,7 @@ export class CoordinatedPartition {
   readonly #groups = new Map<string, Group>()
   #state: 'loading' | 'serving' | 'over' = 'loading'
   #generationBase: number
+  #isEpochKept: boolean
   readonly #staged: Entry[] = []
   readonly #unsettled = new Set<Entry>()
   readonly #builder = new BatchBuilder()
@@ -78,6 +79,7 @@ export class CoordinatedPartition {
     this.epoch = partition.leaderEpoch
     this.#options = options
     this.#generationBase = Math.max(generationFloor(this.epoch), generationBase)
+    this.#isEpochKept = partition.log.latestEpoch === this.epoch
     this.#host = {
       clock: options.clock,
       logger: options.logger,
@@ -169,7 +171,8 @@ export class CoordinatedPartition {
   }
 
   #groupOptions(): GroupOptions {
-    return { ...this.#options.groups, leaderEpoch: this.epoch, generationBase: this.#generationBase }
+    const isEpochKept = (): boolean => this.#isEpochKept
+    return { ...this.#options.groups, leaderEpoch: this.epoch, isEpochKept, generationBase: this.#generationBase }
   }
 
   #add(group: Group): Group {
@@ -304,6 +307,7 @@ export class CoordinatedPartition {
   }
 
   #onBatchSettled(entries: ReadonlySet<Entry>, refusal: GroupRefusal | undefined): void {
+    if (refusal === undefined) this.#isEpochKept = true
     for (const entry of entries) {
       entry.batches -= 1
       entry.refusal ??= refusal

@@ -27,7 +27,7 @@ export interface GroupCoordinatorOptions {
   readonly timers: Timers
   readonly random: Random
   readonly logger: Logger
-  readonly groups: Omit<GroupOptions, 'leaderEpoch' | 'generationBase'>
+  readonly groups: Omit<GroupOptions, 'leaderEpoch' | 'isEpochKept' | 'generationBase'>
   readonly commitTimeoutMs: number
   readonly groupsMax: number
   readonly offsetsRetentionMs: number

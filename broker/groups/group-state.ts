@@ -19,7 +19,7 @@ import type {
 } from './group-events.ts'
 import type { Member, Parked } from './group-members.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
-import { generationToKeep, isToBeStoredFirst } from './group-generation.ts'
+import { type EpochOptions, generationToKeep, isToBeReserved } from './group-generation.ts'
 import { GONE, GroupAnswers, NOT_EMPTY, REBALANCING } from './group-answers.ts'
 import { GroupMembers, isSameBytes, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
 import { GroupRound } from './group-round.ts'
@@ -27,9 +27,7 @@ import { GROUP_TRANSITIONS } from './group-transitions.ts'
 import { heartbeatDeadline } from './heartbeat-grid.ts'
 import { because, type JoinLimits, rebalanceTimeoutOf, whyNotJoin } from './join-check.ts'
 
-export interface GroupOptions extends JoinLimits {
-  /** Of the leadership under which this group is run. */
-  readonly leaderEpoch: number
+export interface GroupOptions extends JoinLimits, EpochOptions {
   /** No generation up to this one is given out. */
   readonly generationBase: number
   readonly initialRebalanceDelayMs: number
@@ -532,7 +530,7 @@ export class GroupState {
       return this.#due(this.#round.due)
     }
     const next = Math.max(this.#generation, this.#options.generationBase) + 1
-    if (isToBeStoredFirst(next, this.#options.leaderEpoch) && next > this.#reserved) return this.#reserve(next)
+    if (next > this.#reserved && isToBeReserved(next, this.#options)) return this.#reserve(next)
     this.#generation = next
     if (this.#members.size === 0) this.#endEmpty()
     else this.#endRound()

@@ -170,6 +170,7 @@ export class Group implements Delayed {
 
   /** Deletes what has expired, and the group with its last offset if nobody is in it. */
   expire(now: number, retentionMs: number): void {
+    if (this.phase === 'Dead') return
     const { phase, state } = this
     const subscribed = this.subscribedTopics()
     const group = { phase, protocolType: state.protocolType, stateSince: this.#stateSince, subscribed }

@@ -604,6 +604,18 @@ describe('a generation', () => {
     expect(joinOf(joining).generation).toBe(4_096)
   })
 
+  it('is written down before it is told while the log has nothing of the leader epoch', () => {
+    let isEpochKept = false
+    const play = new GroupPlay({ isEpochKept: () => isEpochKept })
+    play.isStoring = false
+    const { joining } = play.enter()
+    expect(fateOf(joining)).toBe('waits')
+    isEpochKept = true
+    play.settle()
+    expect(joinOf(joining).generation).toBe(1)
+    expect(joinOf(play.join({ member: joinOf(joining).member, protocols: { range: 'else' } })).generation).toBe(2)
+  })
+
   it('that could not be written down is tried again', () => {
     const play = new GroupPlay({ leaderEpoch: 0, generationBase: 4_095 })
     play.isStoring = false

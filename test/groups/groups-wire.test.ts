@@ -76,6 +76,20 @@ describe('a group on a broker', () => {
     expect(three.generation).toBe(one.generation)
   })
 
+  it('gives no generation out twice, though nobody has written it down before a kill', async () => {
+    const broker = await aBroker({ dataDir: undefined })
+    const generations: number[] = []
+    for (let life = 0; life < 3; life += 1) {
+      const member = await aMember(broker)
+      await expect.poll(async () => codeOf(await member.join())).toBeUndefined()
+      // Before anybody has shared out: nothing of it is in the log but the generation.
+      generations.push(member.generation)
+      await broker.restart({ crash: true })
+    }
+    expect(generations).toEqual([...new Set(generations)].toSorted((one, other) => one - other))
+    expect(generations).toHaveLength(3)
+  })
+
   it('keeps what is committed, with its text, over a restart', async () => {
     const broker = await aBroker()
     const member = await aSettledMember(broker)
