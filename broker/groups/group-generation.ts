@@ -21,13 +21,15 @@ export function generationFloor(leaderEpoch: number): number {
 /** Of the leadership under which a group is run. */
 export interface EpochOptions {
   readonly leaderEpoch: number
-  /** Whether the log has anything of this epoch: if not, the next life of this broker may take it for its own. */
-  readonly isEpochKept: () => boolean
+  /**
+   * Whether the log has anything of this epoch: if not, the next life of this broker may take it for its own. It has if absent.
+   */
+  readonly isEpochKept?: () => boolean
 }
 
 /** Whether the generation must be written down before it is told, whatever the reason. */
 export function isToBeReserved(generation: number, { leaderEpoch, isEpochKept }: EpochOptions): boolean {
-  return isToBeStoredFirst(generation, leaderEpoch) || !isEpochKept()
+  return isToBeStoredFirst(generation, leaderEpoch) || isEpochKept?.() === false
 }
 
 /** Whether the generation must be written down before anybody is told of it. */

@@ -39,7 +39,6 @@ export interface JoinWish extends Voice {
 
 const OPTIONS: GroupOptions = {
   leaderEpoch: 0,
-  isEpochKept: () => true,
   generationBase: 0,
   sessionTimeoutMsMin: 100,
   sessionTimeoutMsMax: 60_000,

@@ -183,6 +183,42 @@ describe('the groups of a broker', () => {
     expect(await reader.committed()).toEqual({ 't-0': 396, 't-1': 397, 't-2': 398, 't-3': 399 })
   })
 
+  it('are there still when their topic has been compacted', async () => {
+    const broker = await aBroker({ compactionIntervalMs: 20, offsetsTopicNumPartitions: 1 })
+    const member = await aSettledMember(broker)
+    const topic = '__consumer_offsets'
+    const admin = broker.client().admin()
+    await admin.alterTopic({ topic, config: { 'segment.bytes': '4096', 'min.cleanable.dirty.ratio': '0.01' } })
+    const sizes = async (): Promise<number> => {
+      const [described] = await admin.describeTopics([topic])
+      return described?.partitions[0]?.bytes ?? 0
+    }
+    let largest = 0
+    let offset = 0
+    await expect
+      .poll(
+        async () => {
+          for (let turn = 0; turn < 50; turn += 1) {
+            offset += 1
+            await member.commit('t', offset, { partition: offset % 3, metadata: 'x'.repeat(50) })
+          }
+          const bytes = await sizes()
+          largest = Math.max(largest, bytes)
+          return bytes < largest
+        },
+        { timeout: 20_000 },
+      )
+      .toBe(true)
+    const before = await member.committed()
+    expect(Object.keys(before).toSorted()).toEqual(['t-0', 't-1', 't-2'])
+    await broker.restart()
+    const next = await aMember(broker)
+    await expect.poll(async () => next.committed().catch(() => 'loading')).toEqual(before)
+    next.member = member.member
+    next.generation = member.generation
+    expect(codeOf(await next.heartbeat())).toBeUndefined()
+  })
+
   it('are let go of at once when the broker stops: nobody who waits holds it up', async () => {
     const broker = await aBroker()
     const one = await aSettledMember(broker)
