@@ -124,6 +124,8 @@ export class CrashWorkload {
     const refusals: string[] = []
     for (const [log, model] of [...this.#liveLogs()]) {
       const end = model.writtenEnd
+      // A write that failed is to be gone for good before another is taken; the partition sees to it.
+      if (log.state.kind === 'online') await log.sync()
       await this.#appendTo(log, model, 1, true)
       if (model.durableEnd <= end) refusals.push(`${log.directory} is ${log.state.kind} and takes no append`)
     }
