@@ -84,6 +84,7 @@ export class Cluster {
       announceLeaders: (request) => replication.announceLeaders(request),
       suggestLeader: (request) => replication.suggestLeader(request),
       probeBroker: (request) => elector.probeBroker(request),
+      dismissReplicas: (request) => replication.dismissReplicas(request),
     }
     this.#gauges = new ReplicationGauges({ ...common, replicas: () => replication.all() })
     this.#fetches = fetches

@@ -35,6 +35,7 @@ export const PEER_REQUESTS_MAX = 256
 const RECONNECT = { minMs: 50, maxMs: 1_000 }
 const CONNECT_TIMEOUT_MS = 2_000
 const REQUEST_TIMEOUT_MS = 10_000
+/** What a broker must know to be of use; the others may be refused, and are asked for again. */
 const REQUESTS: readonly PeerRequest[] = ['replicaFetch', 'fence', 'announceLeaders', 'suggestLeader', 'probeBroker']
 
 export class PeerLink {

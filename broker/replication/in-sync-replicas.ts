@@ -32,6 +32,8 @@ interface Follower {
   /** The leader's end at the last fetch: one that reaches it with the next was caught up then. */
   leaderEndOffset: Offset
   isInSync: boolean
+  /** A fetch that came earlier says nothing of the replica as it is now; monotonic milliseconds. */
+  countsFromMs: number
 }
 
 /** What the leader takes from a fetch that lies on its log. */
@@ -164,10 +166,21 @@ export class InSyncReplicas {
     if (!row.isVoter) row.isInSync = false
   }
 
+  /**
+   * The replica may be deleted now: what it holds, and that it keeps up, it would have to show from the beginning. What is
+   * looked at later, and came earlier, is of no matter any more. Nothing is forgotten of a voter.
+   */
+  forget({ brokerId, directoryId }: Voter, now: number): void {
+    const row = this.#row(brokerId, directoryId)
+    if (row === undefined || row.isVoter) return
+    const { incarnation } = row
+    Object.assign(row, newFollower(row, false, 0), { isVoter: false, incarnation, countsFromMs: now })
+  }
+
   /** A fetch that lies on the log, and when it came. Within one life and epoch a follower cuts nothing, so that a late fetch changes nothing. */
   onFetch(report: FollowerReport, leaderEndOffset: Offset, cameAt: number): void {
     const row = this.#row(report.from, report.directoryId)
-    if (row === undefined) return
+    if (row === undefined || cameAt < row.countsFromMs) return
     assert(report.fetchOffset <= leaderEndOffset, 'a fetch on the log is not past its end')
     // Of several fetches on the way, one that has waited may be looked at after one that came later.
     if (report.fetchOffset >= leaderEndOffset) row.lastCaughtUpMs = Math.max(row.lastCaughtUpMs, cameAt)
@@ -267,5 +280,6 @@ function newFollower({ brokerId, directoryId }: Voter, hasGranted: boolean, now:
     lastCaughtUpMs: hasGranted ? now : Number.NEGATIVE_INFINITY,
     leaderEndOffset: offset(Number.MAX_SAFE_INTEGER),
     isInSync: hasGranted,
+    countsFromMs: Number.NEGATIVE_INFINITY,
   }
 }

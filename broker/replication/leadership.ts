@@ -7,7 +7,7 @@ import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
 import type { ReplicaLog } from './divergence.ts'
 import type { ReplicaRules } from './replica-rules.ts'
-import type { FetchAnswer, FetchPosition, ReplicaEffect } from './replication-events.ts'
+import type { FetchAnswer, FetchPosition, ReplicaEffect, ReplicaEvent } from './replication-events.ts'
 import type { VotersInForce } from './voters-in-force.ts'
 import { assert } from '../../shared/assert.ts'
 import { isSameSet, isVoter } from '../../shared/voters.ts'
@@ -189,6 +189,17 @@ export class Leadership {
         ? { kind: 'append-voters', epoch: this.epoch, set: current, next: wanted }
         : { kind: 'refuse-voters-change', why, behind },
     )
+  }
+
+  /** `settled`: the set that is in force alone, by committed records, one of this epoch among them. */
+  answerDismissal(
+    { from, directoryId, latestEpoch, now }: ReplicaEvent & { readonly kind: 'dismissal-asked' },
+    settled: VoterSet | undefined,
+    effects: ReplicaEffect[],
+  ): void {
+    const isDismissed = this.#rules.mayDismiss({ settled, leaderEpoch: this.epoch, from, latestEpoch })
+    if (isDismissed && this.#rules.forgetsDismissed) this.inSync.forget({ brokerId: from, directoryId }, now)
+    effects.push({ kind: 'answer-dismissal', to: from, isDismissed })
   }
 
   /** The set that was is wanted again, and nobody but this leader could have gone on to the new one. */

@@ -4,7 +4,8 @@ import type { BrokerId } from '../../shared/ids.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 
 /** The requests between brokers. */
-export type PeerRequest = 'replicaFetch' | 'fence' | 'announceLeaders' | 'suggestLeader' | 'probeBroker'
+export type PeerRequest =
+  'replicaFetch' | 'fence' | 'announceLeaders' | 'suggestLeader' | 'probeBroker' | 'dismissReplicas'
 
 export interface PeerAnswer<Name extends PeerRequest> {
   readonly body: ResponseOf<Name>

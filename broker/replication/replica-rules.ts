@@ -7,13 +7,13 @@ import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
 import type { FenceGrant, ReplicaPromise } from './replication-events.ts'
 import type { VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
-import type { VotersChangeFacts, VotersRefusal } from './voters.ts'
+import type { DismissalFacts, VotersChangeFacts, VotersRefusal } from './voters.ts'
 import { isVoter } from '../../shared/voters.ts'
 import { fenceQuorum, judgeCampaign } from './fence-quorum.ts'
 import { nextHighWatermark } from './high-watermark.ts'
 import { mayPromise } from './promise.ts'
 import { isOwnGeneration } from './recovery-epoch.ts'
-import { setsInForce, whyNotChangeVoters } from './voters.ts'
+import { mayDismiss, setsInForce, whyNotChangeVoters } from './voters.ts'
 
 export interface ReplicaRules {
   readonly fenceQuorum: (replicas: number, minInSyncReplicas: number) => number
@@ -47,6 +47,10 @@ export interface ReplicaRules {
   readonly mayFinishChange: (recordOffset: Offset, highWatermark: Offset) => boolean
   /** Whether the leader whose epoch begins there may take back the record with both sets, as long as it has not finished. */
   readonly mayTakeBack: (recordOffset: Offset, epochStartOffset: Offset) => boolean
+  /** Whether a leader may let a replica go that asks for it. */
+  readonly mayDismiss: (facts: DismissalFacts) => boolean
+  /** Whether what a replica has told before it was let go of counts for nothing any more. */
+  readonly forgetsDismissed: boolean
   /** Whether a replica with such a log may campaign when it has heard of the epoch. */
   readonly isOwnGeneration: (epochSeen: LeaderEpoch | undefined, latestEpoch: LeaderEpoch | undefined) => boolean
   /** What a replica answers to a fence that was made anew, and has not been found complete by a leader since. */
@@ -70,6 +74,8 @@ export const REPLICA_RULES: ReplicaRules = {
   mayFinishChange: (recordOffset, highWatermark) => recordOffset < highWatermark,
   // Of an earlier leader's nobody knows whether it was finished.
   mayTakeBack: (recordOffset, epochStartOffset) => recordOffset > epochStartOffset,
+  mayDismiss,
+  forgetsDismissed: true,
   isOwnGeneration,
   grantOfNewcomer: () => undefined,
 }

@@ -234,6 +234,8 @@ export class ReplicaState {
         return this.#onLogStart(event, effects)
       case 'change-voters-asked':
         return this.#leadership?.changeVoters(event.to, this.#role === 'leader', this.#highWatermark, effects)
+      case 'dismissal-asked':
+        return this.#leadership?.answerDismissal(event, this.settledVoters, effects)
       case 'recovery-asked':
         return this.#onRecovery(effects)
       case 'tick':
@@ -355,9 +357,8 @@ export class ReplicaState {
     if (this.#role === 'candidate' || this.#isTruncating) return
     if (this.#isNewcomer || !this.isVoter) return
     const { epochSeen } = this.#promise
-    const { latestEpoch } = this.#log
     // A replica has gone on alone, and this one has nothing of it: what it would lead has been given up.
-    if (!this.#rules.isOwnGeneration(epochSeen, latestEpoch)) return
+    if (!this.#rules.isOwnGeneration(epochSeen, this.#log.latestEpoch)) return
     // A leader begins anew only where somebody may have promised more than its epoch.
     const hint = this.#rules.isOwnGeneration(epochHint, epochSeen) ? epochHint : undefined
     const isAbove = (hint ?? -1) > (this.promise?.epoch ?? -1)
@@ -384,9 +385,8 @@ export class ReplicaState {
   /** Its own promise is durable: no later life of this replica can use the epoch again. */
   #beginCampaign(epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
     if (this.#campaign?.isRecovery === true) return this.#recover(epoch, effects)
-    const { self } = this.#options
     const others = new Set(this.#voters.all.map(({ brokerId }) => brokerId))
-    others.delete(self)
+    others.delete(this.#options.self)
     for (const to of others) effects.push({ kind: 'send-fence', to, epoch })
     this.#onGrant(this.#ownGrant(epoch), effects)
   }

@@ -130,6 +130,7 @@ export class Replica implements PartitionReplica {
   #records: Uint8Array | undefined
   #answer: FetchAnswer | undefined
   #appendFailure: TidemarkError | undefined
+  #isDismissed = false
   #isLeaseHeld = false
   /** Why the last change of voters that was asked for has not begun. */
   #votersRefusal: VotersChangeRefusal | undefined
@@ -304,6 +305,16 @@ export class Replica implements PartitionReplica {
     return this.role === 'candidate'
   }
 
+  /**
+   * Whether this leader lets that replica go, which takes part no more until it is answered: its log may be deleted then.
+   * False from who does not lead.
+   */
+  dismiss(from: BrokerId, directoryId: string, latestEpoch: LeaderEpoch | undefined): boolean {
+    this.#isDismissed = false
+    this.step({ kind: 'dismissal-asked', from, directoryId, latestEpoch, now: this.#host.monotonic() })
+    return this.#isDismissed
+  }
+
   handOver(to: BrokerId): void {
     this.step({ kind: 'hand-over-asked', to, now: this.#host.monotonic() })
   }
@@ -458,6 +469,9 @@ export class Replica implements PartitionReplica {
         return host.reportPossibleLoss(this, effect.epoch, effect.fromOffset)
       case 'append-voters':
         return this.#appendVoters(effect)
+      case 'answer-dismissal':
+        this.#isDismissed = effect.isDismissed
+        return undefined
       case 'refuse-voters-change':
         this.#votersRefusal = effect
         return undefined

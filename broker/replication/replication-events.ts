@@ -152,6 +152,18 @@ export type ReplicaEvent =
   /** Somebody wants other voters; asked again and again until `voters-settled` says that they are. */
   | { readonly kind: 'change-voters-asked'; readonly to: VoterSet; readonly now: number }
   /**
+   * A replica that the catalogue wants no more asks whether it may go; it takes part in nothing until it is answered. It is
+   * to be forgotten as it was: what it told before is worth nothing any more.
+   */
+  | {
+      readonly kind: 'dismissal-asked'
+      readonly from: BrokerId
+      readonly directoryId: string
+      /** Of its log; absent when that never had a record. */
+      readonly latestEpoch: LeaderEpoch | undefined
+      readonly now: number
+    }
+  /**
    * An operator accepts that what other replicas know is lost: this one is to go on alone. Nothing says that others do not
    * go on as well; whoever asks has made sure that they are gone.
    */
@@ -208,6 +220,8 @@ export type ReplicaEffect =
       readonly set: VoterSet
       readonly next: VoterSet | undefined
     }
+  /** Dismissed: its log may be deleted, whatever it holds. */
+  | { readonly kind: 'answer-dismissal'; readonly to: BrokerId; readonly isDismissed: boolean }
   | { readonly kind: 'refuse-voters-change'; readonly why: VotersRefusal; readonly behind: readonly BrokerId[] }
   /**
    * The change of voters is over: the record at the offset is committed. A leader makes it known; one that is no voter any

@@ -62,7 +62,7 @@ export interface ReplicationOptions {
   readonly meter: Meter
 }
 
-/** Closes the partition and deletes its log; one that is not deleted after all is opened again. */
+/** Closes the partition and has its log deleted; one that is not deleted after all is opened again. */
 export type Release = (replica: Replica, deleteLog: () => Promise<void>) => Promise<void>
 
 /** A fence that waits for the promise to become durable. */
@@ -101,7 +101,8 @@ export class Replication implements ReplicaHost {
       self: brokerId,
       coordinator,
       replicas: () => this.all(),
-      release: (replica) => this.#letGo(replica),
+      askToGo: (replica, leader) => this.#askToGo(replica, leader),
+      release: (replica, mayGo) => this.#letGo(replica, mayGo),
       clock,
       random,
       logger,
@@ -268,6 +269,16 @@ export class Replication implements ReplicaHost {
       named?.replica.campaign(named.epoch)
     }
     return {}
+  }
+
+  async dismissReplicas(request: RequestOf<'dismissReplicas'>): Promise<ResponseOf<'dismissReplicas'>> {
+    const from = toBrokerId(request.brokerId)
+    const isDismissed = request.partitions.map(({ topicId, partition, latestEpoch }) => {
+      const named = this.#named(topicId, partition, latestEpoch ?? 0)
+      if (named === undefined) return false
+      return named.replica.dismiss(from, request.directoryId, latestEpoch === undefined ? undefined : named.epoch)
+    })
+    return { isDismissed }
   }
 
   /** What a peer means by one partition of its request; undefined where it is not here, or makes no sense. */
@@ -473,9 +484,32 @@ export class Replication implements ReplicaHost {
     ])
   }
 
-  async #letGo(replica: Replica): Promise<void> {
+  async #askToGo(replica: Replica, leader: BrokerId): Promise<boolean> {
+    const { brokerId, peers, logger } = this.#options
+    const { topic, topicId, partition, directoryId } = replica.identity
+    const partitions = [{ topicId, partition, latestEpoch: replica.partition.log.latestEpoch }]
+    try {
+      const { body } = await peers.ask(leader, 'dismissReplicas', { brokerId, directoryId, partitions })
+      return body.isDismissed[0] === true
+    } catch (error) {
+      logger.debug(
+        { topic, partition, leader, error: String(error) },
+        'its leader could not be asked whether it may go',
+      )
+      return false
+    }
+  }
+
+  async #letGo(replica: Replica, mayGo: () => Promise<boolean>): Promise<boolean> {
     const { topicId, partition } = replica.identity
-    await this.#release?.(replica, () => this.#options.directory.releaseLog(topicId, partitionId(partition)))
+    let isGone = false
+    if (!this.#isOpen(replica)) return isGone
+    await this.#release?.(replica, async () => {
+      if (!(await mayGo())) return
+      await this.#options.directory.releaseLog(topicId, partitionId(partition))
+      isGone = true
+    })
+    return isGone
   }
 
   // What happens

@@ -2,8 +2,8 @@
 // Owns the asking, again and again, by whoever leads, and which logs are of no more use here; when a set may change, and whose
 // word counts, is decided by the rules and the logs.
 //
-// Invariant: a log is let go of only where its own committed records name this broker no more and the catalogue does not
-// either.
+// Invariant: a log is let go of only where the catalogue does not want it, and its leader has said, while the replica took
+// part in nothing, that the committed voters are others.
 
 import type { BrokerId, TopicId } from '../../shared/ids.ts'
 import type { Logger } from '../../shared/logger.ts'
@@ -17,6 +17,8 @@ import { isSameSet, isVoter } from '../../shared/voters.ts'
 
 /** How often a change is asked for. */
 const ASK_MS = 1_000
+/** Replicas that are on their way out at a time. */
+const RELEASES_MAX = 64
 
 /** What stands between a partition and the voters that it is to get. */
 export interface VoterChange {
@@ -32,10 +34,15 @@ export interface VoterChange {
 
 export interface VoterChangesOptions {
   readonly self: BrokerId
-  readonly coordinator: Pick<Coordinator, 'topics'>
+  readonly coordinator: Pick<Coordinator, 'topics' | 'leaderships'>
   readonly replicas: () => Iterable<Replica>
-  /** Lets go of a replica and its log, durably. */
-  readonly release: (replica: Replica) => Promise<void>
+  /** Asks that leader whether the replica may go. */
+  readonly askToGo: (replica: Replica, leader: BrokerId) => Promise<boolean>
+  /**
+   * Has the replica take part no more, and if it may go then, deletes its log, durably; else it is opened again. Answers
+   * whether it is gone.
+   */
+  readonly release: (replica: Replica, mayGo: () => Promise<boolean>) => Promise<boolean>
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -130,22 +137,49 @@ export class VoterChanges {
       .finally(() => this.#changing.delete(topicId))
   }
 
-  /** Somebody else's now, or never became this broker's: what the leader has committed is all here, and names it no more. */
+  /**
+   * Somebody else's now, or never became this broker's: it may go when its leader says so. It is asked twice, before the
+   * replica ceases to take part, so that one that is needed goes on, and after that, when what it holds cannot become
+   * anything that counts any more.
+   */
   #maybeRelease(replica: Replica, topic: TopicDefinition): void {
-    const { self, release, logger } = this.#options
-    const { state, partition, identity } = replica
-    if (state.isVoter || !state.hasHeardLeader || isWanted(topic, identity.partition, self)) return
-    if (state.settledVoters === undefined) return
-    // A committed record says it. What comes behind it is of no matter, and while others write there is always something.
-    const isSaid = partition.log.votersRecords.length > 0
-    if (!isSaid && state.highWatermark < partition.log.logEndOffset) return
-    if (this.#releasing.has(replica)) return
+    const { logger, askToGo } = this.#options
+    const leader = this.#leaderOf(replica)
+    if (leader === undefined || !this.#isReleasable(replica, topic)) return
+    if (this.#releasing.has(replica) || this.#releasing.size >= RELEASES_MAX) return
     this.#releasing.add(replica)
-    const fields = { topic: topic.name, partition: identity.partition }
-    release(replica)
-      .then(() => logger.info(fields, 'a replica that is not needed any more is deleted'))
-      .catch((error: unknown) => logger.warn({ ...fields, error: String(error) }, 'a replica could not be deleted'))
+    const fields = { topic: topic.name, partition: replica.identity.partition }
+    const mayGo = (): Promise<boolean> => askToGo(replica, leader)
+    this.#release(replica, mayGo)
+      .then((isGone) => {
+        if (isGone) logger.info(fields, 'a replica that is not needed any more is deleted')
+      })
+      .catch((error: unknown) => {
+        logger.warn({ ...fields, error: String(error) }, 'a replica that is not needed any more could not be deleted')
+      })
       .finally(() => this.#releasing.delete(replica))
+  }
+
+  async #release(replica: Replica, mayGo: () => Promise<boolean>): Promise<boolean> {
+    if (!(await mayGo())) return false
+    const topic = this.#topicOf(replica)
+    if (topic === undefined || replica.role !== 'follower' || !this.#isReleasable(replica, topic)) return false
+    return await this.#options.release(replica, mayGo)
+  }
+
+  #isReleasable({ state, identity }: Replica, topic: TopicDefinition): boolean {
+    if (isWanted(topic, identity.partition, this.#options.self)) return false
+    // By its log it has a voice, and its leader is heard: if that is not so any more, the log will say it soon.
+    if (state.isVoter && state.hasHeardLeader) return false
+    // Not in the middle of a cut, or before its promise is durable.
+    return state.following === undefined || state.fetchPosition() !== undefined
+  }
+
+  /** Who leads for sure, or should by the coordinator's word: a replica that nobody wants may have no other. */
+  #leaderOf({ state, identity: { topicId, partition } }: Replica): BrokerId | undefined {
+    const { self, coordinator } = this.#options
+    const leader = state.hasHeardLeader ? state.following : coordinator.leaderships.of(topicId, partition)?.leader
+    return leader === self ? undefined : leader
   }
 }
 

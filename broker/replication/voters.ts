@@ -6,7 +6,7 @@
 // So two replicas that act at the same time, one after any number of changes, always have a set in common, or else one
 // of them lacks a committed record and wins no election.
 
-import type { BrokerId, Offset } from '../../shared/ids.ts'
+import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
 import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
 import { isSameSet, isValidSet, isVoter } from '../../shared/voters.ts'
@@ -46,6 +46,24 @@ export function whyNotChangeVoters(facts: VotersChangeFacts): VotersRefusal | un
   if (isSameSet(current, wanted)) return 'unchanged'
   if (!isEpochCommitted) return 'epoch-not-committed'
   return behind.length > 0 ? 'newcomers-behind' : undefined
+}
+
+export interface DismissalFacts {
+  /** The set that is in force alone, by a committed record, as a leader knows that has committed one of its own epoch. */
+  readonly settled: VoterSet | undefined
+  readonly leaderEpoch: LeaderEpoch
+  /** Who asks, and the latest epoch of its log. */
+  readonly from: BrokerId
+  readonly latestEpoch: LeaderEpoch | undefined
+}
+
+/**
+ * Whether a replica may go, with all that it holds. What it has acknowledged to a leader of this epoch or of an earlier one,
+ * the committed set vouches for; of what it has for a later one this leader knows nothing.
+ */
+export function mayDismiss({ settled, leaderEpoch, from, latestEpoch }: DismissalFacts): boolean {
+  if (settled === undefined || (latestEpoch ?? -1) > leaderEpoch) return false
+  return settled.voters.every(({ brokerId }) => brokerId !== from)
 }
 
 /** The sets that must agree, the older one first. */

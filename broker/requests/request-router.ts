@@ -99,6 +99,7 @@ export class RequestRouter implements Requests {
       announceLeaders: (request) => this.#replicas().announceLeaders(request),
       suggestLeader: (request) => this.#replicas().suggestLeader(request),
       probeBroker: (request) => this.#replicas().probeBroker(request),
+      dismissReplicas: (request) => this.#replicas().dismissReplicas(request),
     }
     this.#replicaRequests = services.replicas
     if (services.groups !== undefined) this.#groupRequests = new GroupHandlers(services, topics, services.groups)

@@ -117,6 +117,7 @@ export type PlainRequest =
   | 'announceLeaders'
   | 'suggestLeader'
   | 'probeBroker'
+  | 'dismissReplicas'
   | GroupRequest
 
 /** What a follower's fetch is answered with for one partition: the message, and the records that go with it. */
@@ -137,6 +138,7 @@ export interface ReplicaRequests {
   announceLeaders(request: RequestOf<'announceLeaders'>): Promise<ResponseOf<'announceLeaders'>>
   suggestLeader(request: RequestOf<'suggestLeader'>): Promise<object>
   probeBroker(request: RequestOf<'probeBroker'>): Promise<ResponseOf<'probeBroker'>>
+  dismissReplicas(request: RequestOf<'dismissReplicas'>): Promise<ResponseOf<'dismissReplicas'>>
 }
 
 /** Consumer groups, as far as this broker coordinates them. */

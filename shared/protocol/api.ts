@@ -49,6 +49,8 @@ import {
   announceLeadersResponse,
   fenceRequest,
   fenceResponse,
+  dismissReplicasRequest,
+  dismissReplicasResponse,
   probeBrokerRequest,
   probeBrokerResponse,
   replicaFetchRequest,
@@ -115,6 +117,7 @@ export const APIS = {
   announceLeaders: row(34, announceLeadersRequest, announceLeadersResponse),
   suggestLeader: row(35, suggestLeaderRequest, suggestLeaderResponse),
   probeBroker: row(36, probeBrokerRequest, probeBrokerResponse),
+  dismissReplicas: row(37, dismissReplicasRequest, dismissReplicasResponse),
 } as const satisfies Record<string, ApiRow>
 
 export type ApiName = keyof typeof APIS

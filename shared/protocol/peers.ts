@@ -57,6 +57,21 @@ export const suggestLeaderRequest = struct({
 
 export const suggestLeaderResponse = struct({})
 
+/** Asks the leader whether replicas may go that nobody wants any more; meanwhile they may take part in nothing. */
+export const dismissReplicasRequest = struct({
+  /** Who has the replicas, and on which disk. */
+  brokerId: int32,
+  directoryId: string,
+  /** With the latest epoch of the log; absent when it never had a record. */
+  partitions: array(
+    struct({ topicId: string, partition: partitionNumber, latestEpoch: optional(int32) }),
+    PEER_PARTITIONS_MAX,
+  ),
+})
+
+/** Whoever does not lead, or needs the replica, says no. */
+export const dismissReplicasResponse = struct({ isDismissed: array(boolean, PEER_PARTITIONS_MAX) })
+
 /** Asks whether a process is gone: whoever is asked tries to connect to it, unless it has heard from it just now. */
 export const probeBrokerRequest = struct({ brokerId: int32, incarnation: string })
 

@@ -16,6 +16,7 @@ describe('a broker that is alone', () => {
       client.request('announceLeaders', { brokerId: 2, partitions }),
       client.request('suggestLeader', { brokerId: 2, partitions: [{ topicId: ID, partition: 0, epochSeen: 1 }] }),
       client.request('probeBroker', { brokerId: 2, incarnation: ID }),
+      client.request('dismissReplicas', { brokerId: 2, directoryId: ID, partitions: [] }),
       client.request('replicaFetch', followOf({ [ID]: 0 })),
       client.request('drainBroker', { broker: 1, isDraining: true }),
     ]

@@ -39,6 +39,8 @@ export interface Message {
   readonly to: number
   readonly event: ReplicaEvent
   readonly entries: readonly Entry[]
+  /** Of one that asks whether it may go: which time this is. */
+  readonly leaving?: number | undefined
 }
 
 type Write = { readonly kind: 'promise'; readonly promise: ReplicaPromise } | { readonly kind: 'truncation' }
@@ -71,6 +73,8 @@ export class ModelNode implements Watched {
 
   /** How often the log was made anew on this disk. */
   retired = 0
+  /** It waits for the answer to the question whether it may go; which one, of all that were ever asked. */
+  leaving: number | undefined = undefined
 
   get life(): string {
     return `${this.id}.${this.directoryId}.${this.incarnation}.${this.retired}`
@@ -92,6 +96,8 @@ export class ClusterModel {
   /** Records in the answer to a fetch, at most; unless given, it varies. */
   batch: number | undefined = undefined
   #lastValue = 0
+  #lastLeaving = 0
+  #delivering: Message | undefined = undefined
 
   constructor(options: ModelOptions) {
     this.#options = options
@@ -117,6 +123,7 @@ export class ClusterModel {
   start(node: ModelNode): void {
     const { durability, suspectPolicy, rules } = this.#options
     if (node.replica !== undefined) return
+    node.leaving = undefined
     node.incarnation += 1
     // Whatever the last process has left is durable before anything is built on it.
     node.log.sync()
@@ -171,21 +178,45 @@ export class ClusterModel {
   }
 
   /**
-   * The replica is not wanted any more: its log is deleted, what it has promised is not. It may be made anew, within the same
-   * life of its broker, whose connections bring nothing of the old replica behind that of the new one.
+   * The replica is not wanted any more, and its leader is asked whether it may go. Until it is answered it takes part in
+   * nothing; it may also begin again without an answer, in the same life of its broker or in another.
    */
-  retire(node: ModelNode, isSameLife = false): void {
+  leave(node: ModelNode, isSameLife = false, to = node.replica?.following): void {
+    const { replica, directoryId, log } = node
+    if (replica === undefined || to === undefined) return
     this.kill(node, isSameLife)
-    node.retired += 1
     if (isSameLife) {
       node.incarnation -= 1
-      const kept = this.messages.filter(({ from, event }) => from !== node.id || event.kind !== 'replica-fetched')
-      this.messages.splice(0, this.messages.length, ...kept)
+      node.highWatermark = replica.highWatermark
     }
+    node.leaving = this.#lastLeaving += 1
+    const { latestEpoch } = log
+    const event = { kind: 'dismissal-asked', from: brokerId(node.id), directoryId, latestEpoch, now: 0 } as const
+    this.messages.push({ from: node.id, to, event, entries: NOBODY, leaving: node.leaving })
+  }
+
+  #dismiss(leader: ModelNode, node: ModelNode): void {
+    // The same question may come twice, or when it is not waited for any more.
+    if (this.#delivering?.leaving === undefined || node.leaving !== this.#delivering.leaving) return
+    node.leaving = undefined
+    this.oracle.onDismissed(node, leader, this.nodes)
+    this.retire(node)
+  }
+
+  /**
+   * Its log is deleted, what it has promised is not. It may be made anew, within the same life of its broker, whose
+   * connections bring nothing of the old replica behind that of the new one.
+   */
+  retire(node: ModelNode): void {
+    this.kill(node)
+    node.retired += 1
+    const kept = this.messages.filter(({ from, event }) => from !== node.id || event.kind !== 'replica-fetched')
+    this.messages.splice(0, this.messages.length, ...kept)
     node.log = new ModelLog(this.#options.durability)
     node.isSuspect = false
     node.isNewcomer = true
-    node.hasLost = true
+    // Whoever counts on it now counts on what is not there.
+    node.hasLost = false
     node.highWatermark = offset(0)
   }
 
@@ -243,7 +274,9 @@ export class ClusterModel {
 
   deliver(message: Message): void {
     const { event } = message
+    this.#delivering = message
     this.step(this.node(message.to), 'now' in event ? { ...event, now: this.now } : event, message.entries)
+    this.#delivering = undefined
   }
 
   step(node: ModelNode, event: ReplicaEvent, entries: readonly Entry[] = NOBODY): void {
@@ -297,6 +330,9 @@ export class ClusterModel {
         return this.#send(node, effect.to, { kind: 'campaign-suggested', epochHint: effect.epochSeen, now: 0 })
       case 'answer-fetch':
         return this.#answer(node, effect.fetch, effect.answer)
+      case 'answer-dismissal':
+        if (effect.isDismissed) this.#dismiss(node, this.node(effect.to))
+        return
       case 'append-records':
         for (const entry of entries) this.#append(node, entry)
         return

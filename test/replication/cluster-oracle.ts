@@ -127,6 +127,18 @@ export class ClusterOracle {
     if (isLeading && highWatermark > (before ?? 0)) this.#checkHolders(node, life, all)
   }
 
+  /** The leader has let the replica go: it has a voice nowhere, or only where nobody can act by it any more. */
+  onDismissed({ id }: Watched, leader: Watched, all: readonly Watched[]): void {
+    if (this.isLossAccepted) return
+    const epoch = leader.replica?.leaderEpoch ?? -1
+    for (const { id: other, replica } of all) {
+      if ((replica?.leaderEpoch ?? -2) < epoch) continue
+      const sets = replica?.voterSets ?? []
+      const isNamed = sets.some(({ voters }) => voters.some((voter) => voter.brokerId === id))
+      check(!isNamed, `${leader.id} has let ${id} go, which is a voter of leader ${other}`)
+    }
+  }
+
   /** By the leader's own log: of each set that is in force there, enough hold what is shown. */
   #checkHolders(node: Watched, life: string, all: readonly Watched[]): void {
     const end = node.replica?.highWatermark ?? 0

@@ -4,7 +4,7 @@
 import { judgeCampaign } from '../../broker/replication/fence-quorum.ts'
 import { heldByAll, nextHighWatermark } from '../../broker/replication/high-watermark.ts'
 import { REPLICA_RULES, type ReplicaRules } from '../../broker/replication/replica-rules.ts'
-import { whyNotChangeVoters } from '../../broker/replication/voters.ts'
+import { mayDismiss, whyNotChangeVoters } from '../../broker/replication/voters.ts'
 import { offset } from '../../shared/ids.ts'
 import type { WalkOptions } from './random-walk.ts'
 
@@ -103,6 +103,17 @@ export const MUTANTS: readonly Mutant[] = [
     'nobody-takes-back-what-another-began',
     { mayTakeBack: () => true },
     { scene: { script: 'change-taken-back-by-another.txt', says: 'lost: offset 2' } },
+  ),
+  mutant('leader-dismisses', { mayDismiss: () => true }, { options: CHANGING, seedsMax: 500 }),
+  mutant(
+    'dismissed-by-an-older-leader',
+    { mayDismiss: (facts) => mayDismiss({ ...facts, latestEpoch: undefined }) },
+    { scene: { script: 'dismissed-by-an-older-leader.txt', says: '1 has let 4 go, which is a voter of leader 2' } },
+  ),
+  mutant(
+    'dismissed-are-forgotten',
+    { forgetsDismissed: false },
+    { scene: { script: 'dismissed-and-wanted-again.txt', says: '1.disk-1.1.0 shows up to 2, which 1 of 1,2,4 hold' } },
   ),
   mutant(
     'generations',

@@ -88,6 +88,8 @@ class Stage {
         return cluster.step(node(), { kind: 'recovery-asked', now })
       case 'retire':
         return cluster.retire(node())
+      case 'leave':
+        return cluster.leave(node(), true, rest[1] === undefined ? undefined : brokerId(number(1)))
       case 'hand-over':
         return cluster.step(node(), { kind: 'hand-over-asked', to: brokerId(number(1)), now })
       case 'pass':

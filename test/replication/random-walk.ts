@@ -138,8 +138,9 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(rates.sync)) return model.sync(node)
   const records = node.log.logEndOffset - node.log.logStartOffset
   if (replica.leaderEpoch !== undefined && is(rates.change)) return change(model, random, node)
-  if (replica.following !== undefined && !replica.isVoter && is(rates.retire))
-    return model.retire(node, model.now % 2 === 0)
+  // Of those that have a voice by their logs some have lost it since, and may ask as well.
+  if (replica.following !== undefined && (!replica.isVoter || model.now % 8 === 0) && is(rates.retire))
+    return model.leave(node, model.now % 2 === 0)
   if (replica.role === 'leader' && is(20)) return void (records < 24 && model.produce(node))
   if (replica.following !== undefined && is(25))
     return void (model.messages.length < MESSAGES_MAX / 2 && model.fetch(node))

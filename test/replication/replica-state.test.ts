@@ -197,6 +197,8 @@ function eventOf(kind: EventKind): ReplicaEvent {
       return { kind, echo: echo(), epoch: undefined, endOffset: offset(0), lossAcceptedIn: undefined }
     case 'log-start-received':
       return { kind, echo: echo(), logStartOffset: offset(7), epoch, lossAcceptedIn: undefined }
+    case 'dismissal-asked':
+      return { kind, from: brokerId(2), directoryId: 'disk-2', latestEpoch: epoch, now: 0 }
     case 'change-voters-asked':
       return { kind, to: { voters: VOTERS.slice(0, 2), minInSyncReplicas: 2 }, now: 0 }
     default:

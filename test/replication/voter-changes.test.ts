@@ -80,10 +80,19 @@ describe('the voters of a partition', () => {
         self: broker.id,
         coordinator: catalogue,
         replicas: () => broker.replicas,
-        release: async (replica) => {
-          released.push(broker.id)
+        askToGo: async (replica, to) => {
+          await settleAll()
+          const { latestEpoch } = replica.partition.log
+          const isReached = broker.carrier.isConnected(to)
+          return isReached && brokers.of(to).replicas[0]?.dismiss(broker.id, `disk-${broker.id}`, latestEpoch) === true
+        },
+        release: async (replica, mayGo) => {
+          broker.stopFetching(replica)
           replica.stop()
           broker.replicas.splice(0)
+          if (!(await mayGo())) throw new Error('it has been let go of before')
+          released.push(broker.id)
+          return true
         },
         clock: brokers.time,
         random: seededRandom(10 + at),
@@ -175,11 +184,43 @@ describe('the voters of a partition', () => {
     expect(topic().assignment).toEqual([[1, 2, 4]])
   })
 
+  it('are never those of a replica that goes: it goes when its leader needs it no more, and not before', async () => {
+    const asked = async (): Promise<boolean> => {
+      const { latestEpoch } = newcomer().replica().partition.log
+      return leader().replica().dismiss(brokerId(4), 'disk-4', latestEpoch)
+    }
+    await want({ moves: { '0': voters(1, 2, 4) } })
+    newcomer().carrier.connect(brokerId(1))
+    await pass(8_000)
+    expect(topic().assignment).toEqual([[1, 2, 4]])
+    expect(await asked()).toBe(false)
+    await want({ moves: { '0': voters(1, 2) } })
+    newcomer().carrier.cut(brokerId(1))
+    await pass(4_000)
+    expect([topic().assignment, released]).toEqual([[[1, 2]], [THREE]])
+    // By its own log it is still a voter: nobody has told it otherwise, and it is asked for nothing.
+    expect(newcomer().replica().state.isVoter).toBe(true)
+    expect(await asked()).toBe(true)
+  })
+
+  it('do not count on a replica that has been let go, before it shows again what it holds', async () => {
+    await want({ moves: { '0': voters(1, 2, 3, 4) } })
+    newcomer().carrier.connect(brokerId(1))
+    await brokers.until(() => newcomer().log().writtenEndOffset > 0 && !newcomer().replica().state.isNewcomer)
+    newcomer().carrier.cut(brokerId(1))
+    const replica = leader().replica()
+    const all = { voters: voters(1, 2, 3, 4), minInSyncReplicas: 2 }
+    expect(replica.dismiss(brokerId(4), 'disk-4', newcomer().log().latestEpoch)).toBe(true)
+    replica.changeVoters(all)
+    expect(replica.votersRefusal).toMatchObject({ why: 'newcomers-behind', behind: [4] })
+    newcomer().carrier.connect(brokerId(1))
+    await brokers.until(() => (replica.changeVoters(all), replica.votersRefusal === undefined))
+  })
+
   /** The newcomer is cut off in the moment in which it has got a voice, and must have one. */
   async function beginWithout(moves: TopicChange['moves']): Promise<void> {
-    newcomer().carrier.connect(brokerId(1))
-    await pass(1_000)
     await want(moves === undefined ? {} : { moves })
+    newcomer().carrier.connect(brokerId(1))
     for (let times = 0; leader().replica().state.voterSets.length === 1 && times < 100; times += 1) {
       brokers.time.advance(50)
       for (const change of changes) change.tick()
