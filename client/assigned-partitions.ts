@@ -16,7 +16,7 @@ import type { PausedPartitions } from './paused-partitions.ts'
 import { backoffMs } from './retry.ts'
 import { inScope, type Scope } from './scope.ts'
 import { findStartOffsets, type StartOffset } from './start-offsets.ts'
-import { type TopicPartition, TopicPartitionMap } from './topic-partitions.ts'
+import { minus, type TopicPartition, TopicPartitionMap } from './topic-partitions.ts'
 import type { WorkQueue } from './work-queue.ts'
 
 /** Milliseconds for the last commit, where the deadline was used up by handlers. */
@@ -40,6 +40,8 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
   readonly #current = new TopicPartitionMap<ConsumerPartition<K, V>>()
   /** To be given up, and not given up yet. */
   readonly #leaving = new Set<ConsumerPartition<K, V>>()
+  /** Went, and their handlers may still run: who comes in under their name waits for that. */
+  readonly #former = new TopicPartitionMap<ConsumerPartition<K, V>>()
   /** How many partitions a topic had when the consumer began: those that came later begin at their first record. */
   readonly #countsAtStart = new Map<string, number>()
   #membership: GroupMembership | undefined
@@ -99,6 +101,12 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     yield* this.#leaving
   }
 
+  /** Those too that went and have handlers that have not come back. */
+  *busy(): Generator<ConsumerPartition<K, V>> {
+    yield* this.#current.values()
+    yield* this.#former.values()
+  }
+
   /** Resolves when the first of them have begun, or none came. */
   async assign(partitions: readonly TopicPartition[]): Promise<void> {
     const { cluster, paused } = this.#context
@@ -110,10 +118,23 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     })
     if (added.length === 0) return
     await new Promise<void>((resolve) => {
-      this.#start(added, resolve)
+      const free = added.filter((one) => this.#former.get(one.topic, one.partition) === undefined)
+      const starts = [this.#start(free, resolve), ...minus(added, free).map((one) => this.#startAfter(one))]
+      Promise.all(starts)
         .catch((error: unknown) => this.#report(error, 'partitions could not be begun'))
         .finally(resolve)
+      if (free.length === 0) resolve()
     })
+  }
+
+  /** One that has come back before its handlers were done, or before it had been given up. */
+  async #startAfter({ topic, partition }: TopicPartition): Promise<void> {
+    const mine = this.#current.get(topic, partition)
+    const former = this.#former.get(topic, partition)
+    if (mine === undefined || former === undefined) return
+    mine.startFailure = errorOf('REBALANCE_IN_PROGRESS', "it was this member's before, and is still being given up")
+    await former.gone
+    if (this.#current.get(topic, partition) === mine) await this.#start([mine], () => undefined)
   }
 
   async revoke(
@@ -124,8 +145,7 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     for (const { topic, partition } of partitions) {
       const one = this.#current.get(topic, partition)
       if (one === undefined) continue
-      this.#current.delete(topic, partition)
-      this.#leaving.add(one)
+      this.#onLeaving(one)
       gone.push(one)
       if (!isLost) one.retire()
     }
@@ -144,8 +164,7 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     const mine = [...this.#current.values()]
     for (const one of mine) {
       one.retire()
-      this.#current.delete(one.topic, one.partition)
-      this.#leaving.add(one)
+      this.#onLeaving(one)
     }
     const all = [...this.#leaving]
     let failure: TidemarkError | undefined
@@ -227,7 +246,23 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
         this.#report(error, 'offsets could not be committed before their partitions went')
       }
     }
-    for (const one of partitions) this.#leaving.delete(one)
+    for (const one of partitions) {
+      this.#leaving.delete(one)
+      one.onGivenUp()
+    }
+  }
+
+  #onLeaving(one: ConsumerPartition<K, V>): void {
+    const { topic, partition } = one
+    this.#current.delete(topic, partition)
+    this.#leaving.add(one)
+    const before = this.#former.get(topic, partition)
+    this.#former.set(topic, partition, one)
+    const onGone = (): void => {
+      if (this.#former.get(topic, partition) === one) this.#former.delete(topic, partition)
+    }
+    one.gone = Promise.all([before?.gone, one.givenUp.then(() => one.idle())]).then(() => undefined)
+    one.gone.then(onGone, onGone)
   }
 
   /** The topic has come to be a second time: what is known of its partition is of no use. */
@@ -302,6 +337,8 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
   #report(thrown: unknown, what: string): void {
     if (this.#context.scope.isOver) return
     const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', what)
-    this.#context.events.error(errorOf(error.code, `${what}: ${error.message}`, { cause: error }))
+    const { topic, partition } = error
+    const where = { ...(topic !== undefined && { topic }), ...(partition !== undefined && { partition }) }
+    this.#context.events.error(errorOf(error.code, `${what}: ${error.message}`, { cause: error, ...where }))
   }
 }

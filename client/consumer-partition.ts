@@ -66,6 +66,11 @@ export class ConsumerPartition<K, V> {
   isStale = false
   /** Somebody else may have it. */
   isLost = false
+  /** Resolves when it has been given up, and nothing is waited for any more. */
+  readonly givenUp: Promise<void>
+  /** Resolves when besides no handler runs, nor one of whoever had its name before. */
+  gone: Promise<void> = Promise.resolve()
+  #onGivenUp: () => void = () => undefined
   readonly #pump: FetchPump
   readonly #cluster: Cluster
   readonly #controller = new AbortController()
@@ -82,6 +87,9 @@ export class ConsumerPartition<K, V> {
     this.#cluster = cluster
     this.#pump = pump
     this.since = cluster.environment.clock.monotonic()
+    this.givenUp = new Promise((resolve) => {
+      this.#onGivenUp = resolve
+    })
     // Every handler may listen to it.
     setMaxListeners(0, this.#controller.signal)
   }
@@ -236,6 +244,10 @@ export class ConsumerPartition<K, V> {
     for (const wake of this.#staleWaiters) wake()
     this.#staleWaiters.clear()
     this.#drop()
+  }
+
+  onGivenUp(): void {
+    this.#onGivenUp()
   }
 
   /** Resolves when no handler runs, or nobody waits for it any more. */

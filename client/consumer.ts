@@ -407,7 +407,7 @@ export class Consumer<K = Buffer, V = Buffer> {
   }
 
   *#watched(): Generator<Watched> {
-    yield* this.#assigned.all()
+    yield* this.#assigned.busy()
     if (this.#unattended.since !== Infinity && this.#membership.state.phase !== 'out') {
       yield { topic: '', partition: -1, running: new Set([this.#unattended]) }
     }
@@ -431,7 +431,7 @@ export class Consumer<K = Buffer, V = Buffer> {
     const where = topic === '' ? {} : { topic, partition }
     const text = `group ${this.groupId}: ${reason}: the member leaves, and its partitions go to others`
     this.#events.error(errorOf('MAX_POLL_INTERVAL_EXCEEDED', text, where))
-    const overdue = [...this.#assigned.all()].map((one) => one.idle())
+    const overdue = [...this.#assigned.busy()].map((one) => one.idle())
     this.#membership.go(reason)
     if (topic === '') return
     Promise.all(overdue)

@@ -179,7 +179,7 @@ export class GroupMembership {
       case 'heartbeat':
         return this.#run(effect.attempt, 'heartbeat', (scope) => this.#heartbeat(effect, scope))
       case 'revoke': {
-        const released = (): void => this.#step({ kind: 'released' })
+        const released = (): void => this.#step({ kind: 'released', release: effect.release })
         return void this.#owner.onRevoked(effect.partitions, effect).then(released, released)
       }
       case 'assign':
@@ -220,8 +220,8 @@ export class GroupMembership {
     scope: Scope,
   ): Promise<MembershipEvent> {
     const { groupId, instanceId, topics, assignors, sessionTimeoutMs, rebalanceTimeoutMs } = this.#settings
-    const { owned, identity } = this.#state
-    const metadata = encodeSubscription({ topics, owned, generation: identity.generation })
+    const { claims, identity } = this.#state
+    const metadata = encodeSubscription({ topics, owned: claims, generation: identity.generation })
     const request: RequestOf<'joinGroup'> = {
       group: groupId,
       member,

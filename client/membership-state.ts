@@ -2,8 +2,9 @@
 // and what becomes of its partitions. Pure: events with the time in, effects out; what is sent and waited for is the shell's.
 // Knows nothing of records.
 //
-// Invariants: at most one of find, join and sync is on its way, and one heartbeat; a join is sent only when everything that
-// was to be given up has been given up; an answer to what is no longer waited for changes nothing; a member that keeps its
+// Invariants: at most one of find, join and sync is on its way, and one heartbeat; what is being given up is claimed in every
+// join until it has been, so that nobody is given it before; a member that does not keep its partitions, or has lost them,
+// joins only when they have been given up; an answer to what is no longer waited for changes nothing; a member that keeps its
 // partitions while it joins is not asked to let go of one that it is given again.
 
 import { assertNever } from '../shared/assert.ts'
@@ -52,8 +53,8 @@ export type MembershipEvent =
       readonly error: TidemarkError
       readonly member?: string | undefined
     }
-  /** What was to be given up has been given up. */
-  | { readonly kind: 'released' }
+  /** What was to be given up by the `revoke` of that number has been given up. */
+  | { readonly kind: 'released'; readonly release: number }
   /** A request of the member in that generation was refused because the group knows it no more, or not as it is. */
   | { readonly kind: 'forgotten'; readonly generation: number; readonly error: TidemarkError }
   /** There is another reason to share out anew: topics or partitions came or went. */
@@ -76,6 +77,7 @@ export type MembershipEffect =
   /** To be answered by `released`. Lost: others may have them already, and all that is being given up besides. */
   | {
       readonly kind: 'revoke'
+      readonly release: number
       readonly partitions: readonly TopicPartition[]
       readonly isLost: boolean
       readonly reason: string
@@ -118,8 +120,11 @@ export class MembershipState {
   #isLeader = false
   #isAssignmentSkipped = false
   #owned: readonly TopicPartition[] = []
-  /** Revocations that are not done. */
-  #releasing = 0
+  /** Revocations that are not done, by number. */
+  readonly #releases = new Map<
+    number,
+    { readonly partitions: readonly TopicPartition[]; readonly isBlocking: boolean }
+  >()
   /** Why to join again; undefined while there is no reason to. */
   #rejoinReason: string | undefined
   #failures = 0
@@ -157,6 +162,13 @@ export class MembershipState {
     return this.#owned
   }
 
+  /** What nobody else may be given: what it has, and what it is giving up. */
+  get claims(): readonly TopicPartition[] {
+    const claims = [...this.#owned]
+    for (const { partitions } of this.#releases.values()) claims.push(...minus(partitions, claims))
+    return this.#generation === NO_GENERATION ? [] : claims
+  }
+
   /** What went wrong last, if nothing has gone well since. */
   get lastFailure(): TidemarkError | undefined {
     return this.#lastFailure
@@ -177,7 +189,7 @@ export class MembershipState {
     if (this.#phase === 'out' || this.#phase === 'failed') return undefined
     if (!this.#isCoordinatorKnown) return 'the coordinator of the group'
     if (this.#phase === 'stable' && this.#rejoinReason === undefined) return undefined
-    if (this.#releasing > 0) return 'partitions to be given up'
+    if (this.#isBlocked) return 'partitions to be given up'
     return this.#phase === 'syncing' ? 'the leader of the group to share out' : 'the other members to join'
   }
 
@@ -212,8 +224,7 @@ export class MembershipState {
       case 'refused':
         return this.#onRefused(event.attempt, event.error, event.member)
       case 'released':
-        this.#releasing -= 1
-        return
+        return this.#onReleased(event.release)
       case 'forgotten': {
         // The answer to a join tells by itself what has become of the generation before.
         const isCurrent = event.generation === this.#generation && this.#phase !== 'joining'
@@ -235,14 +246,14 @@ export class MembershipState {
   /** Whatever is possible and due now. */
   #proceed(): void {
     if (this.#phase === 'out' || this.#phase === 'failed') return
-    if (this.#phase === 'stable' && this.#rejoinReason !== undefined && this.#releasing === 0) {
+    if (this.#phase === 'stable' && this.#rejoinReason !== undefined && !this.#isBlocked) {
       this.#giveUpToJoin(this.#rejoinReason)
     }
     if (this.#waiting === undefined && this.#now >= this.#pauseUntil) this.#askNext()
     if (this.#mayBeat && this.#now >= this.#beatAt) {
       const attempt = this.#nextAttempt()
       this.#beat = { attempt, sentAt: this.#now }
-      const maxWaitMs = this.#phase === 'stable' && this.#releasing === 0 ? this.#options.heartbeatIntervalMs : 0
+      const maxWaitMs = this.#phase === 'stable' && !this.#isBlocked ? this.#options.heartbeatIntervalMs : 0
       this.#effects.push({ kind: 'heartbeat', attempt, maxWaitMs })
     }
   }
@@ -251,7 +262,7 @@ export class MembershipState {
     if (!this.#isCoordinatorKnown) {
       return void this.#effects.push({ kind: 'find', attempt: this.#wait('find') })
     }
-    if (this.#phase === 'joining' && this.#releasing === 0) {
+    if (this.#phase === 'joining' && !this.#isBlocked) {
       const reason = this.#rejoinReason ?? 'it comes in'
       this.#rejoinReason = undefined
       // A parked join says that the member lives.
@@ -267,7 +278,21 @@ export class MembershipState {
   /** Whether a heartbeat is to be sent some time, and none is on its way. */
   get #mayBeat(): boolean {
     if (!this.#isCoordinatorKnown || this.#beat !== undefined || this.#generation === NO_GENERATION) return false
-    return this.#phase === 'stable' || this.#phase === 'syncing' || this.#releasing > 0
+    return this.#phase === 'stable' || this.#phase === 'syncing' || this.#isBlocked
+  }
+
+  /** Whether something has to be given up before the member may join. */
+  get #isBlocked(): boolean {
+    for (const { isBlocking } of this.#releases.values()) if (isBlocking) return true
+    return false
+  }
+
+  #onReleased(release: number): void {
+    const released = this.#releases.get(release)
+    this.#releases.delete(release)
+    if (released === undefined || released.isBlocking) return
+    const gone = minus(released.partitions, this.#owned)
+    if (gone.length > 0) this.#rejoinReason ??= `it has given up ${namesOf(gone)}`
   }
 
   #onFound(attempt: number): void {
@@ -299,11 +324,7 @@ export class MembershipState {
     this.#owned = assignment
     this.#become('stable')
     this.#beatAt = this.#now
-    if (revoked.length > 0) {
-      const reason = 'the group has shared out anew'
-      this.#revoke(revoked, false, reason)
-      this.#rejoinReason ??= `it has given up ${namesOf(revoked)}`
-    }
+    if (revoked.length > 0) this.#revoke(revoked, { isLost: false, isBlocking: false }, 'the group has shared out anew')
     this.#effects.push({ kind: 'assign', partitions: added })
   }
 
@@ -386,7 +407,7 @@ export class MembershipState {
   /** Goes back to joining; who does not keep its partitions meanwhile gives them up first. */
   #giveUpToJoin(reason: string): void {
     if (!this.#options.isCooperative && this.#owned.length > 0) {
-      this.#revoke(this.#owned, false, reason)
+      this.#revoke(this.#owned, { isLost: false, isBlocking: true }, reason)
       this.#owned = []
     }
     this.#become('joining')
@@ -399,14 +420,20 @@ export class MembershipState {
 
   #lose(reason: string): void {
     // What is being given up is lost too, though nothing else be left.
-    if (this.#owned.length === 0 && this.#releasing === 0) return
-    this.#revoke(this.#owned, true, reason)
+    if (this.#owned.length === 0 && this.#releases.size === 0) return
+    for (const [release, { isBlocking }] of this.#releases) this.#releases.set(release, { partitions: [], isBlocking })
+    this.#revoke(this.#owned, { isLost: true, isBlocking: true }, reason)
     this.#owned = []
   }
 
-  #revoke(partitions: readonly TopicPartition[], isLost: boolean, reason: string): void {
-    this.#releasing += 1
-    this.#effects.push({ kind: 'revoke', partitions, isLost, reason })
+  #revoke(
+    partitions: readonly TopicPartition[],
+    { isLost, isBlocking }: { readonly isLost: boolean; readonly isBlocking: boolean },
+    reason: string,
+  ): void {
+    const release = this.#nextAttempt()
+    this.#releases.set(release, { partitions, isBlocking })
+    this.#effects.push({ kind: 'revoke', release, partitions, isLost, reason })
   }
 
   #become(phase: MembershipPhase): void {

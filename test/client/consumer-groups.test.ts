@@ -144,6 +144,34 @@ describe('members of a group', () => {
     await Promise.all([first.close(), second.close()])
   })
 
+  it('do not wait for a handler of another before they get what is free', async () => {
+    const topic = await stage.topicWith(2, 3)
+    const groupId = stage.name('group')
+    const { promise: hold, open: release } = gate()
+    const { promise: entered, open: enter } = gate()
+    const first = stage.consumerOf(topic, { groupId, topicsRefreshMs: 20 })
+    let handled = 0
+    await first.run({
+      concurrency: 4,
+      eachMessage: async ({ partition }) => {
+        if (partition !== 1) return
+        handled += 1
+        enter()
+        await hold
+      },
+    })
+    await entered
+    const second = stage.consumerOf(topic, { groupId, topicsRefreshMs: 20 })
+    await second.run(noWork)
+    // Partition 1 is to go to the second, and waits for its handler; two more come meanwhile.
+    await stage.client.admin().addPartitions({ topic, partitions: 4 })
+    await until([first, second], () => partitionsOf(first).length + partitionsOf(second).length >= 3)
+    expect(handled).toBe(1)
+    release()
+    await until([first, second], () => areShared([first, second], 4))
+    await Promise.all([first.close(), second.close()])
+  })
+
   it('take over from one that closes, with what it has done committed', async () => {
     const topic = await stage.topicWith(1, 5)
     const groupId = stage.name('group')

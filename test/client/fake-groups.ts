@@ -215,6 +215,7 @@ export class FakeGroups {
       const state = new GroupState({
         leaderEpoch: 1,
         generationBase: 0,
+        isEpochKept: () => true,
         initialRebalanceDelayMs: 0,
         membersMax: 100,
         sessionTimeoutMsMin: 100,

@@ -29,6 +29,7 @@ class Member {
   readonly state: MembershipState
   now = 0
   effects: MembershipEffect[] = []
+  readonly releases: number[] = []
   readonly #attempts = new Map<string, number>()
 
   constructor(options: Partial<MembershipOptions> = {}) {
@@ -39,13 +40,22 @@ class Member {
   step(event: MembershipEvent): string[] {
     this.effects = []
     this.state.step(event, this.now, this.effects)
-    for (const effect of this.effects) if ('attempt' in effect) this.#attempts.set(effect.kind, effect.attempt)
+    for (const effect of this.effects) {
+      if ('attempt' in effect) this.#attempts.set(effect.kind, effect.attempt)
+      if (effect.kind === 'revoke') this.releases.push(effect.release)
+    }
     return this.effects.map(({ kind }) => kind)
   }
 
   /** An event about the last request of a kind. */
   answer(to: 'find' | 'join' | 'sync' | 'heartbeat', event: Omitting<MembershipEvent, 'attempt'>): string[] {
     return this.step({ attempt: this.#attempts.get(to) ?? -1, ...event } as MembershipEvent)
+  }
+
+  /** What was revoked first, and is not given up yet, has been. */
+  release(): string[] {
+    const [release] = this.releases.splice(0, 1)
+    return this.step({ kind: 'released', release: release ?? -1 })
   }
 
   refuse(to: 'find' | 'join' | 'sync' | 'heartbeat', code: ErrorCode, member?: string): string[] {
@@ -101,7 +111,7 @@ describe('a member', () => {
     expect(member.effects[0]).toMatchObject({ partitions: parts(2), isLost: false })
     expect(member.effects[1]).toMatchObject({ partitions: parts(3) })
     expect(member.state.owned).toEqual(parts(0, 1, 3))
-    expect(member.step({ kind: 'released' })).toEqual(['join'])
+    expect(member.release()).toEqual(['join'])
     expect(member.effects[0]).toMatchObject({ reason: 'it has given up t 2' })
   })
 
@@ -114,7 +124,33 @@ describe('a member', () => {
     expect(member.step({ kind: 'tick' })).toEqual(['heartbeat'])
     expect(member.effects[0]).toMatchObject({ maxWaitMs: 0 })
     expect(member.refuse('heartbeat', 'REBALANCE_IN_PROGRESS')).toEqual([])
-    expect(member.step({ kind: 'released' })).toEqual(['join'])
+    expect(member.release()).toEqual(['join'])
+  })
+
+  it('does not keep others waiting for what it is giving up: it joins with it, and once more without', () => {
+    const member = stable(parts(0, 1))
+    member.refuse('heartbeat', 'REBALANCE_IN_PROGRESS')
+    member.joined(6)
+    expect(member.answer('sync', { kind: 'synced', assignment: parts(0) })).toEqual(['revoke', 'assign', 'heartbeat'])
+    expect(member.refuse('heartbeat', 'REBALANCE_IN_PROGRESS')).toEqual(['join'])
+    expect(member.state.claims).toEqual(parts(0, 1))
+    expect(member.release()).toEqual([])
+    expect(member.state.claims).toEqual(parts(0))
+    expect(member.joined(7)).toEqual(['sync'])
+    expect(member.answer('sync', { kind: 'synced', assignment: parts(0) })).toEqual(['assign', 'join'])
+  })
+
+  it('is given again what it was giving up, and then has it', () => {
+    const member = stable(parts(0, 1))
+    member.refuse('heartbeat', 'REBALANCE_IN_PROGRESS')
+    member.joined(6)
+    member.answer('sync', { kind: 'synced', assignment: parts(0) })
+    member.refuse('heartbeat', 'REBALANCE_IN_PROGRESS')
+    member.joined(7)
+    expect(member.answer('sync', { kind: 'synced', assignment: parts(0, 1) })).toEqual(['assign', 'heartbeat'])
+    expect(member.effects[0]).toMatchObject({ partitions: parts(1) })
+    expect(member.release()).toEqual([])
+    expect(member.state.owned).toEqual(parts(0, 1))
   })
 
   it.each([['UNKNOWN_MEMBER_ID'], ['ILLEGAL_GENERATION']] as const)('has lost everything when it hears %s', (code) => {
@@ -122,7 +158,7 @@ describe('a member', () => {
     expect(member.refuse('heartbeat', code)).toEqual(['revoke'])
     expect(member.effects[0]).toMatchObject({ partitions: parts(0, 1), isLost: true })
     expect(member.state.owned).toEqual([])
-    expect(member.step({ kind: 'released' })).toEqual(['join'])
+    expect(member.release()).toEqual(['join'])
     expect(member.effects[0]).toMatchObject({ member: code === 'UNKNOWN_MEMBER_ID' ? '' : 'm' })
   })
 
@@ -133,15 +169,15 @@ describe('a member', () => {
     member.answer('sync', { kind: 'synced', assignment: [] })
     expect(member.refuse('heartbeat', 'UNKNOWN_MEMBER_ID')).toEqual(['revoke'])
     expect(member.effects[0]).toMatchObject({ partitions: [], isLost: true })
-    expect(member.step({ kind: 'released' })).toEqual([])
-    expect(member.step({ kind: 'released' })).toEqual(['join'])
+    expect(member.release()).toEqual([])
+    expect(member.release()).toEqual(['join'])
   })
 
   it('ends when another has its name, and asks nothing more', () => {
     const member = stable(parts(0), { instanceId: 'a' })
     expect(member.refuse('heartbeat', 'FENCED_INSTANCE_ID')).toEqual(['revoke', 'fail'])
     expect(member.effects[1]).toMatchObject({ error: { code: 'FENCED_INSTANCE_ID', fatal: true } })
-    expect(member.step({ kind: 'released' })).toEqual([])
+    expect(member.release()).toEqual([])
     expect(member.state.nextDeadline).toBe(Infinity)
   })
 
@@ -193,7 +229,7 @@ describe('a member', () => {
     expect(member.step({ kind: 'go', reason: 'too slow', hasGivenUp: false })).toEqual(['revoke', 'leave'])
     expect(member.effects[1]).toEqual({ kind: 'leave', member: 'm', reason: 'too slow' })
     expect(member.step({ kind: 'begin' })).toEqual([])
-    expect(member.step({ kind: 'released' })).toEqual(['join'])
+    expect(member.release()).toEqual(['join'])
     expect(member.effects[0]).toMatchObject({ member: '' })
   })
 
@@ -252,7 +288,8 @@ class Story {
   readonly #isCooperative: boolean
   /** By attempt. */
   readonly #open = new Map<number, string>()
-  #releases = 0
+  /** By number: what is being given up, and whether it has to be before the next join. */
+  readonly #releases = new Map<number, { partitions: readonly TopicPartition[]; isBlocking: boolean }>()
   #generation = 0
   #owned: readonly TopicPartition[] = []
 
@@ -268,9 +305,11 @@ class Story {
       const asked = [...this.#open]
       const [attempt, kind] = asked[choice.mask % Math.max(1, asked.length)] ?? [-1, 'none']
       if (choice.what >= 8) this.#step({ kind: 'tick' })
-      else if (choice.what === 7 && this.#releases > 0) {
-        this.#releases -= 1
-        this.#step({ kind: 'released' })
+      else if (choice.what === 7 && this.#releases.size > 0) {
+        const releases = [...this.#releases.keys()]
+        const release = releases[choice.mask % releases.length] ?? -1
+        this.#releases.delete(release)
+        this.#step({ kind: 'released', release })
       } else if (choice.what === 6) this.#step({ kind: 'rejoin', reason: 'topics' })
       else if (choice.what === 5 && choice.stale) {
         this.#step({ kind: 'go', reason: 'slow', hasGivenUp: false })
@@ -300,11 +339,18 @@ class Story {
       if ('attempt' in effect) this.#open.set(effect.attempt, effect.kind)
       switch (effect.kind) {
         case 'join':
-          check(this.#releases === 0, 'a join is sent when nothing is being given up')
+          for (const { partitions, isBlocking } of this.#releases.values()) {
+            check(!isBlocking, 'a join is sent when nothing has to be given up before')
+            check(minus(partitions, this.#member.state.claims).length === 0, 'what is being given up is claimed')
+          }
           if (!this.#isCooperative) check(this.#owned.length === 0, 'an eager member joins with nothing')
           break
         case 'revoke':
-          this.#releases += 1
+          if (effect.isLost) for (const one of this.#releases.values()) one.partitions = []
+          this.#releases.set(effect.release, {
+            partitions: effect.isLost ? [] : effect.partitions,
+            isBlocking: effect.isLost || !this.#isCooperative,
+          })
           check(minus(effect.partitions, this.#owned).length === 0, 'it gives up what it has')
           this.#owned = minus(this.#owned, effect.partitions)
           break
@@ -325,7 +371,7 @@ class Story {
     // Something is waited for, due, or to be given up: it never just stands there.
     const isWaiting = [...this.#open.keys()].length > 0
     const isDue = state.nextDeadline < Infinity
-    check(isWaiting || isDue || this.#releases > 0 || state.phase === 'out', 'it never just stands there')
+    check(isWaiting || isDue || this.#releases.size > 0 || state.phase === 'out', 'it never just stands there')
   }
 }
 
