@@ -38,8 +38,8 @@ export interface CoordinatedOptions extends Omit<GroupHost, 'append' | 'onBlank'
 /** Bytes that are read, and then worked through, in one go: a few milliseconds. */
 const LOAD_BYTES = 128 * 1024
 const LOAD_RETRY_MS = 1_000
-/** Groups that are made in one go once all has been read. */
-const LOAD_GROUPS = 500
+/** Groups and offsets that are put in their places in one go once all has been read. */
+const PLACED_AT_ONCE = 5_000
 /** What is written down at the same time without having been settled, at most. */
 const UNSETTLED_MAX = 100_000
 /** Bytes of a batch in which several entries are: small, so that it is read in a moment. */
@@ -136,12 +136,16 @@ export class CoordinatedPartition {
     }
     this.#generationBase = Math.max(this.#generationBase, load.generationMax)
     let made = 0
+    let placed = 0
     for (const { name, stored, offsets } of load.groups()) {
       if (this.#isOver) return
       const group = this.#add(new Group(name, this.#host, this.#groupOptions(), stored))
       for (const [key, committed] of offsets) group.offsets.put(key, committed)
       made += 1
-      if (made % LOAD_GROUPS === 0) await this.#nextTurn()
+      placed += 1 + offsets.length
+      if (placed < PLACED_AT_ONCE) continue
+      placed = 0
+      await this.#nextTurn()
     }
     if (this.#isOver) return
     this.#state = 'serving'
