@@ -135,6 +135,11 @@ function whatIsKnown(
     notes.push(
       `broker ${self} leads, so that it has all that was acknowledged; too few others are there to confirm more`,
     )
+  } else if (missing.some(({ brokerId }) => brokerId === self)) {
+    // Who was in sync is known by the number of the broker, and that was its former disk.
+    notes.push(
+      `broker ${self} has another data directory than this replica was made in: it has only what it has copied since, which may be nothing`,
+    )
   } else if (agreed?.leaderEpoch !== undefined) {
     const { inSyncReplicas, leaderEpoch } = agreed
     notes.push(

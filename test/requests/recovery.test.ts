@@ -108,6 +108,25 @@ describeWithRedis('a recovery', () => {
     expect(cluster.topic().moves).toBeUndefined()
   })
 
+  it('does not say of a broker with another disk that it has what its former disk had', async () => {
+    const cluster = await oneOfThree()
+    const { topicId: id } = cluster.topic()
+    const [two] = cluster.lives
+    await two?.coordinator.leaderships.claim(id, 0, epoch(3))
+    await two?.coordinator.leaderships.setInSyncReplicas(id, 0, epoch(3), [SELF, must(two, 'it is').record.brokerId])
+    await cluster.until(() => cluster.coordinator.leaderships.of(id, 0)?.inSyncReplicas.length === 2)
+    await loseOthers(cluster)
+    const replica = replicaOf(cluster)
+    expect(await recover(cluster)).toHaveProperty('notes', expect.stringContaining('it should have all that was'))
+    const voters = must(replica.voterSets[0], 'it is').voters.map(({ brokerId, directoryId }) => {
+      return { brokerId, directoryId: brokerId === SELF ? 'the former' : directoryId }
+    })
+    replicaOf(cluster, { voterSets: [{ voters, minInSyncReplicas: 2 }] })
+    const told = await recover(cluster)
+    expect(told).toHaveProperty('notes', expect.stringContaining('broker 1 has another data directory than'))
+    expect(told).not.toHaveProperty('notes', expect.stringContaining('it should have all that was'))
+  })
+
   it('wants the brokers that are there for the partition, and others in place of those that are not', async () => {
     const cluster = await oneOfThree()
     await loseOthers(cluster)
