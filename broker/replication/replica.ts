@@ -58,7 +58,8 @@ export interface ReplicaHost {
   isLeaseHeld(): boolean
   /** Answered by `onPromisePersisted`. */
   persistPromise(replica: Replica, promise: ReplicaPromise): void
-  persistTrust(replica: Replica): void
+  /** Resolves when it is durable, or has failed and is given up until the next start. */
+  persistTrust(replica: Replica): Promise<void>
   sendFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch): void
   answerFence(replica: Replica, to: BrokerId, epoch: LeaderEpoch, answer: FenceAnswer): void
   publishLeadership(replica: Replica, epoch: LeaderEpoch): void
@@ -131,6 +132,8 @@ export class Replica implements PartitionReplica {
   #answer: FetchAnswer | undefined
   #appendFailure: TidemarkError | undefined
   #isDismissed = false
+  /** Found complete, which its disk does not remember yet. */
+  #isTrustPending = false
   #isLeaseHeld = false
   /** Why the last change of voters that was asked for has not begun. */
   #votersRefusal: VotersChangeRefusal | undefined
@@ -334,9 +337,22 @@ export class Replica implements PartitionReplica {
     return this.#answer ?? { kind: 'refused', error: 'NOT_LEADER_OR_FOLLOWER' }
   }
 
-  /** What to fetch next; undefined while there is nobody to fetch from. */
+  /**
+   * What to fetch next; undefined while there is nobody to fetch from. The next fetch says that this replica is complete: who
+   * hears it may make a newcomer a voter, and as a newcomer it could not elect anybody after a crash.
+   */
   fetchPosition(): FetchPosition | undefined {
-    return this.state.fetchPosition()
+    return this.#isTrustPending ? undefined : this.state.fetchPosition()
+  }
+
+  #persistTrust(): void {
+    this.#isTrustPending = true
+    const goOn = (): void => {
+      this.#isTrustPending = false
+      const { following } = this.state
+      if (!this.#isStopped && following !== undefined) this.#host.startFetching(this, following)
+    }
+    this.#host.persistTrust(this).then(goOn, goOn)
   }
 
   /**
@@ -424,7 +440,7 @@ export class Replica implements PartitionReplica {
       case 'persist-promise':
         return host.persistPromise(this, effect.promise)
       case 'persist-suspect':
-        return effect.isSuspect ? undefined : host.persistTrust(this)
+        return effect.isSuspect ? undefined : this.#persistTrust()
       case 'send-fence':
         return host.sendFence(this, effect.to, effect.epoch)
       case 'grant-fence':

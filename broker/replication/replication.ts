@@ -356,11 +356,11 @@ export class Replication implements ReplicaHost {
     }
   }
 
-  persistTrust(replica: Replica): void {
+  async persistTrust(replica: Replica): Promise<void> {
     const { directory, logger } = this.#options
     const { topicId, partition, incarnation } = replica.identity
     const trusted = directory.promises.trust([{ topicId, partition }], incarnation)
-    Promise.all([trusted, directory.clearNewcomer(topicId, partition)]).catch((error: unknown) => {
+    await Promise.all([trusted, directory.clearNewcomer(topicId, partition)]).catch((error: unknown) => {
       // It stays suspect after the next start, and is found complete again.
       logger.warn({ topic: replica.identity.topic, partition, error: String(error) }, 'trust could not be noted')
     })

@@ -117,6 +117,8 @@ export class Broker implements ReplicaHost {
   readonly carrier: Carrier
   readonly context: StorageContext
   readonly lines: { readonly level: string; readonly fields: object; readonly message: string }[] = []
+  /** Until then its disk does not remember that a replica has been found complete. */
+  trust: Promise<void> = Promise.resolve()
   /** Slices that were read and not released. */
   slices = 0
   readonly delayed: DelayedOperations
@@ -337,7 +339,8 @@ export class Broker implements ReplicaHost {
     })
   }
 
-  persistTrust(): void {
+  async persistTrust(): Promise<void> {
+    await this.trust
     this.#isNewcomer = false
   }
 

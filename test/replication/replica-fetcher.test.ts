@@ -124,6 +124,30 @@ describe('a follower', () => {
     brokers.close()
   })
 
+  it('that is new does not count as complete before its disk remembers that it is', async () => {
+    const brokers = await Brokers.start({ brokers: 3, voters: 2, minInSyncReplicas: 2 })
+    const three = brokers.of(THREE)
+    let remember: () => void = () => undefined
+    three.trust = new Promise((resolve) => (remember = resolve))
+    await brokers.elect(ONE)
+    const leader = brokers.of(ONE).replica()
+    await brokers.of(ONE).produce(['a'])
+    await brokers.until(() => !three.replica().state.isNewcomer)
+    const voters = [ONE, TWO, THREE].map((id) => ({ brokerId: id, directoryId: `disk-${id}` }))
+    const isRefused = (): boolean => {
+      leader.changeVoters({ voters, minInSyncReplicas: 2 })
+      return leader.votersRefusal !== undefined
+    }
+    for (let times = 0; times < 20; times += 1) {
+      await settle()
+      brokers.time.advance(100)
+      expect(isRefused()).toBe(true)
+    }
+    remember()
+    await brokers.until(() => !isRefused())
+    brokers.close()
+  })
+
   it('asks for nothing any more once it is closed', async () => {
     const brokers = await Brokers.start()
     await brokers.elect(ONE)
