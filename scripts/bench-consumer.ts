@@ -221,13 +221,14 @@ async function moves(brokers: string, client: Client): Promise<void> {
         .every((size) => size === 20),
     )
     await new Promise((resolve) => setTimeout(resolve, 500))
+    const firstOf = (partition: number, member: number, since: number): number =>
+      seen[partition]?.find((one) => one.member === member && one.at >= since)?.at ?? Infinity
     const from = performance.now()
     await start(3)
     await until(() => sizes().every((size) => size === 15))
-    await new Promise((resolve) => setTimeout(resolve, 300))
     const mine = new Set(consumers[3]?.assignment().map(({ partition }) => partition))
-    const firstOf = (partition: number, member: number, since: number): number =>
-      seen[partition]?.find((one) => one.member === member && one.at >= since)?.at ?? Infinity
+    await until(() => [...mine].every((partition) => firstOf(partition, 3, from) < Infinity))
+    await new Promise((resolve) => setTimeout(resolve, 300))
     joined.push({
       moved: Math.max(...[...mine].map((partition) => firstOf(partition, 3, from) - from)),
       stayed: Math.max(...seen.map((all, partition) => (mine.has(partition) ? 0 : longestGap(all, from)))),
