@@ -78,7 +78,7 @@ export interface Disk {
   rename(from: string, to: string): void
   /** Removes a file. Not being there is no failure. */
   remove(path: string): void
-  /** Removes a directory with all that is in it. Not being there is no failure. */
+  /** Removes a directory with all that is in it, or a single file. Not being there is no failure. */
   removeTree(path: string): void
   /** Creates the directory and those above it that are missing. Being there is no failure. */
   makeDirectory(path: string): void

@@ -84,11 +84,13 @@ export class NodeDisk implements Disk {
 
   removeTree(path: string): void {
     attempt('remove', path, () => {
-      ignoring('ENOENT', () => {
-        for (const entry of fs.readdirSync(path, { withFileTypes: true, recursive: true })) {
-          if (entry.isFile()) unlink(join(entry.parentPath, entry.name))
-        }
-      })
+      // What is asked for one by one is a single file.
+      if (fs.lstatSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) {
+        return ignoring('ENOENT', () => unlink(path))
+      }
+      for (const entry of fs.readdirSync(path, { withFileTypes: true, recursive: true })) {
+        if (entry.isFile()) unlink(join(entry.parentPath, entry.name))
+      }
       fs.rmSync(path, { recursive: true, force: true })
     })
   }

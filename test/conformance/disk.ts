@@ -217,6 +217,15 @@ export function describeDisk(name: string, make: () => DiskUnderTest): void {
         expect(codeOf(() => disk.remove(`${root}/d`))).not.toBe('no error')
       })
 
+      it('removes a single file where a tree may be, and nothing where nothing is', () => {
+        disk.makeDirectory(`${root}/logs`)
+        disk.writeFile(`${root}/logs/file`, Buffer.from('a'))
+        disk.removeTree(`${root}/logs/file`)
+        disk.removeTree(`${root}/logs/none`)
+        disk.removeTree(`${root}/none/none`)
+        expect(disk.list(`${root}/logs`)).toEqual([])
+      })
+
       it('removes a tree once and minds no second time', () => {
         disk.makeDirectory(`${root}/d/e/f`)
         disk.writeFile(`${root}/d/e/a`, bytes('a'))
