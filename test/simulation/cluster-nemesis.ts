@@ -54,6 +54,8 @@ export class ClusterNemesis {
   replaced: SimBroker | undefined
   /** Those that have lost their power some time. */
   readonly #withoutPower = new Set<SimBroker>()
+  /** Their disks have had errors. */
+  readonly #withErrors = new Set<SimBroker>()
   readonly #parts: ClusterNemesisParts
   readonly #troubles = new Map<SimBroker, DiskTrouble>()
   readonly #lossy = new Map<SimBroker, number>()
@@ -204,6 +206,9 @@ export class ClusterNemesis {
         return true
       }
       case 'disk-errors':
+        // A sync among them makes a suspect, which counts as little as a disk that is gone.
+        if (this.replaced !== undefined && this.replaced !== broker) return true
+        this.#withErrors.add(broker)
         trouble.errorShare = [0.01, 0.2, 1][random.integer(3)] ?? 0.01
         this.#later(5_000, () => (trouble.errorShare = 0))
         return true
@@ -321,7 +326,7 @@ export class ClusterNemesis {
   #replaceDisk(broker: SimBroker): void {
     const { scheduler, diskLossesMax, onPowerLoss } = this.#parts
     // Replicas that may have lost something count as little as one that is gone.
-    const isSuspect = [...this.#withoutPower].some((one) => one !== broker)
+    const isSuspect = [...this.#withoutPower, ...this.#withErrors].some((one) => one !== broker)
     if (this.replaced !== undefined || diskLossesMax === 0 || isSuspect || !broker.process.isAlive) return
     onPowerLoss()
     this.replaced = broker
