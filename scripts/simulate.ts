@@ -26,7 +26,7 @@ const EXIT_CODE = { kept: 0, crash: 1, liveness: 2, correctness: 3 } as const
 const REPORT_EVERY_MS = 5_000
 const first = Number(values.from)
 const last = first + Number(values.seeds)
-const totals = { seeds: 0, failures: 0, waits: 0, virtualMs: 0, events: 0, acknowledged: 0 }
+const totals = { seeds: 0, failures: 0, virtualMs: 0, events: 0, acknowledged: 0 }
 const startedMs = performance.now()
 let reportedMs = startedMs
 
@@ -38,10 +38,6 @@ for (let seed = first; seed < last; seed++) {
   totals.events += result.events
   totals.acknowledged += result.acknowledged
   if (values.trace) process.stdout.write(`${result.trace.join('\n')}\n`)
-  if ('waits' in result && result.waits.length > 0) {
-    totals.waits += 1
-    process.stdout.write(`seed ${seed} was not judged to its end: ${result.waits.join('; ')} waits for ever\n`)
-  }
   if (result.kind !== 'kept') {
     totals.failures += 1
     process.exitCode = EXIT_CODE[result.kind]
@@ -80,7 +76,7 @@ function reportTotals(seed: number): void {
   const speed = (totals.virtualMs / 1000 / seconds).toFixed(0)
   const rate = (totals.events / seconds).toFixed(0)
   process.stdout.write(
-    `seed ${seed}: ${totals.seeds} seeds, ${totals.failures} failures, ${totals.waits} wait, ${seconds.toFixed(1)} s, ` +
+    `seed ${seed}: ${totals.seeds} seeds, ${totals.failures} failures, ${seconds.toFixed(1)} s, ` +
       `${speed} virtual s per s, ${rate} events per s, ${totals.acknowledged} records acknowledged\n`,
   )
 }

@@ -26,7 +26,6 @@ describe('several brokers, their Redis, their clients and everything that may go
   it('keep every promise and come to an end, in all histories', async () => {
     const begun = new Set<string>()
     const changes = new Set<string>()
-    let waiting = 0
     const totals = { virtualMs: 0, acknowledged: 0, read: 0, lives: 0, leaderEpochs: 0, looks: 0 }
     const isEnough = (seed: number): boolean =>
       seed > SEEDS && (begun.size === CLUSTER_FAULTS.length || seed > SEEDS + MORE_SEEDS)
@@ -35,7 +34,6 @@ describe('several brokers, their Redis, their clients and everything that may go
       expect(verdictOf(result)).toBe('kept')
       for (const fault of result.begun.keys()) begun.add(fault)
       for (const change of result.changes.keys()) changes.add(change)
-      if (result.waits.length > 0) waiting += 1
       for (const key of ['virtualMs', 'acknowledged', 'read', 'lives', 'leaderEpochs', 'looks'] as const) {
         totals[key] += result[key]
       }
@@ -44,7 +42,6 @@ describe('several brokers, their Redis, their clients and everything that may go
     // Histories in which nothing happens would prove nothing.
     expect([...begun].toSorted()).toEqual([...CLUSTER_FAULTS].toSorted())
     expect([...changes].toSorted()).toEqual(['call-off', 'decommission', 'drain', 'move', 'replace', 'undrain'])
-    expect(waiting).toBeLessThan(3)
     expect(totals.acknowledged).toBeGreaterThan(SEEDS * 100)
     expect(totals.read).toBeGreaterThan(totals.acknowledged)
     expect(totals.lives).toBeGreaterThan(SEEDS * 5)

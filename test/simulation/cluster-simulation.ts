@@ -58,8 +58,6 @@ export interface ClusterSimulationResult {
   readonly outcomes: ReadonlyMap<string, number>
   /** Of an operator, as far as they were taken. */
   readonly changes: ReadonlyMap<string, number>
-  /** Partitions that rightly wait for ever; with any, nothing of the end was judged. */
-  readonly waits: readonly string[]
 }
 
 /** What brokers say of themselves; what they are is looked at after every event. */
@@ -102,7 +100,6 @@ class ClusterSimulation {
   readonly #workload: Workload
   readonly #operator: Operator | undefined
   readonly #view: ClusterView
-  #waits: readonly string[] = []
   #unwell = new Set<SimBroker>()
   #isStopping = false
 
@@ -170,7 +167,6 @@ class ClusterSimulation {
       topics: plan.workload.topics,
       brokers: this.#brokers,
       oracle: this.#oracle,
-      watch,
       isExcused: (broker) => this.#nemesis.replaced === broker,
       mayKeepDeleted: faults.some((fault) => DISK_TROUBLES.has(fault)),
     })
@@ -210,7 +206,6 @@ class ClusterSimulation {
       begun: this.#nemesis.begun,
       outcomes: this.#workload.outcomes,
       changes: this.#operator?.done ?? new Map<string, number>(),
-      waits: this.#waits,
     }
   }
 
@@ -285,12 +280,8 @@ class ClusterSimulation {
     return this.#giveUp(`within ${HEAL_MS} ms after the faults: ${this.#view.whatIsIll().slice(0, 5).join('; ')}`)
   }
 
-  /** A failure; or the one case in which a partition may wait for ever, and nothing more can be asked. */
   #giveUp(fault: string): false {
-    if (this.#stage.isOver) return false
-    this.#waits = this.#view.whatWaits()
-    if (this.#waits.length === 0) this.#stage.fail('liveness', fault)
-    else this.#stage.note('cluster', 'waits', this.#waits.join('; '))
+    if (!this.#stage.isOver) this.#stage.fail('liveness', fault)
     return false
   }
 

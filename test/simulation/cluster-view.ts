@@ -2,10 +2,8 @@
 // all is well by that, whether the copies are equal, and whether anything is kept that belongs to others. Judges the end of a
 // history; looks at no replica in memory, and knows nothing of faults.
 
-import { NEWCOMER_FILE } from '../../broker/storage/file-names.ts'
 import type { ClusterOracle } from './cluster-oracle.ts'
 import { differenceOf, logsOnDisk, readLog } from './replica-logs.ts'
-import type { ReplicaWatch } from './replica-watch.ts'
 import { DATA_DIRECTORY, type DescribedTopic, type SimBroker } from './sim-broker.ts'
 import type { WorkloadTopic } from './workload.ts'
 
@@ -13,7 +11,6 @@ export interface ClusterViewParts {
   readonly topics: readonly WorkloadTopic[]
   readonly brokers: readonly SimBroker[]
   readonly oracle: ClusterOracle
-  readonly watch: ReplicaWatch
   /** Its disk was replaced: its replicas are no voters before somebody makes them that. */
   readonly isExcused: (broker: SimBroker) => boolean
   /** Whether the logs of topics that were deleted may be there in the end. */
@@ -61,32 +58,6 @@ export class ClusterView {
       }
     }
     return ill
-  }
-
-  /**
-   * Partitions without a leader, on their way from or to a replica whose copy had not been found complete when all went
-   * down: its word does not count before it has followed a leader, and there is none without its word.
-   */
-  whatWaits(): string[] {
-    const found = new Set<string>()
-    const minInSyncOf = (name: string): number =>
-      this.#parts.topics.find((topic) => topic.name === name)?.replication?.minInSync ?? 1
-    const isNew = (id: number, directory: string): boolean =>
-      this.#brokerOf(id).disk.peekNames(directory).includes(NEWCOMER_FILE)
-    for (const { topic, topicId, partitions } of this.#topicsShown()) {
-      for (const { partition, leader, replicas, movingTo } of partitions) {
-        const wasLed = this.#parts.watch.committedEnd(topicId ?? '', partition) > 0
-        if (leader !== undefined || movingTo === undefined || !wasLed) continue
-        const directory = `${DATA_DIRECTORY}/logs/${topicId}-${partition}`
-        for (const row of [replicas, movingTo]) {
-          const newcomers = row.filter((id) => isNew(id, directory))
-          // Of so many replicas so many may be missing at an election.
-          const spare = Math.min(minInSyncOf(topic), row.length) - 1
-          if (newcomers.length > spare) found.add(`${topic}-${partition} for brokers ${newcomers.join(',')}`)
-        }
-      }
-    }
-    return [...found]
   }
 
   howReplicasDiffer(): string[] {

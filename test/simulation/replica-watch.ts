@@ -135,11 +135,6 @@ export class ReplicaWatch {
     this.#dirty.clear()
   }
 
-  /** Up to where anybody has found the partition committed. */
-  committedEnd(topicId: string, partition: number): number {
-    return this.#histories.get(`${topicId}-${partition}`)?.committedEnd ?? 0
-  }
-
   #historyOf(topicId: string, partition: number, name: string): PartitionHistory {
     const key = `${topicId}-${partition}`
     let history = this.#histories.get(key)
