@@ -229,9 +229,6 @@ function wordUsage(message: string, row: CommandRow | undefined, group: string |
   const path = row?.path ?? (group === undefined ? [] : [group])
   const command = path.join(' ')
   const unknown = /^Unknown commands?: (.*)$/.exec(message)?.[1]
-  if (path.length === 0 && unknown?.split(', ')[0] === 'group') {
-    return 'group: consumer groups come with a later version; this one does not have them yet'
-  }
   if (unknown !== undefined && row !== undefined) return `${command}: '${unknown}' is too much${helpHint(path)}`
   if (unknown !== undefined) {
     const word = unknown.split(', ')[0] ?? unknown

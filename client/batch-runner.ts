@@ -86,7 +86,9 @@ export class BatchRunner<K, V> implements Runner {
         running.since = this.#source.now()
         running.isWarned = false
         try {
-          await this.#call(partition, left, resolve, epoch)
+          const wasTold = await this.#call(partition, left, resolve, epoch)
+          // Who was told that the partition is to move may have left off: only what it resolved is done.
+          if (wasTold && from < messages.length) return false
           break
         } catch (error) {
           thrown = error
@@ -103,12 +105,13 @@ export class BatchRunner<K, V> implements Runner {
     return true
   }
 
+  /** Says whether the handler has asked and was told that its partition is stale. */
   async #call(
     partition: ConsumerPartition<K, V>,
     messages: readonly Message<K, V>[],
     resolve: (offset: number) => void,
     epoch: number,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const batch: Batch<K, V> = {
       topic: partition.topic,
       partition: partition.partition,
@@ -117,8 +120,14 @@ export class BatchRunner<K, V> implements Runner {
       lastOffset: messages.at(-1)?.offset ?? 0,
       highWatermark: partition.cursor?.highWatermark,
     }
-    const isStale = (): boolean => partition.isStale || partition.epoch !== epoch
+    let wasTold = false
+    const isStale = (): boolean => {
+      const isNow = partition.isStale || partition.epoch !== epoch
+      wasTold ||= isNow
+      return isNow
+    }
     await this.#handler({ batch, resolve, isStale, signal: partition.signal })
+    return wasTold
   }
 
   /** What is left of a batch whose handler failed: each record is passed over or buried, or all are tried again. */

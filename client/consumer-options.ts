@@ -75,7 +75,10 @@ export interface EachBatchPayload<K, V> {
   readonly batch: Batch<K, V>
   /** Everything up to this offset, inclusive, is done, and may be committed. */
   resolve(offset: number): void
-  /** Whether the partition is to move, or the consumer closes: the rest need not be done. */
+  /**
+   * Whether the partition is to move, or the consumer closes: the rest need not be done. A handler that returns is taken to
+   * have done the whole batch, unless this has told it so: then only what it resolved.
+   */
   isStale(): boolean
   /** Fires when the result is not wanted any more: the partition was lost, or the consumer closes and waits no longer. */
   readonly signal: AbortSignal

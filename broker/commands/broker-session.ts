@@ -8,6 +8,8 @@ import type { ReadOptions } from '../../client/reader-options.ts'
 import type { CommandContext } from './command.ts'
 import { Admin } from '../../client/admin.ts'
 import { Cluster } from '../../client/cluster.ts'
+import { Consumer } from '../../client/consumer.ts'
+import type { ConsumerOptions } from '../../client/consumer-options.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { type ConnectOptions, readConnectOptions } from '../../client/options.ts'
 import { Producer } from '../../client/producer.ts'
@@ -22,6 +24,8 @@ export interface BrokerSession {
   askEvenIfInterrupted<Name extends ApiName>(api: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>>
   producer(options: ProducerOptions<Uint8Array, Uint8Array>): Producer<Uint8Array, Uint8Array>
   read(topic: string, options: ReadOptions<Buffer, Buffer>): Reader
+  /** To be closed before the work is done. */
+  consumer(options: ConsumerOptions<Buffer, Buffer>): Consumer
 }
 
 /** Requests that do no harm when they are done twice. */
@@ -68,6 +72,7 @@ export async function withBrokers<T>(
       askEvenIfInterrupted: (api, request) => ask(api, request),
       producer: (options) => new Producer(cluster, options, () => undefined),
       read: (topic, options) => new Reader(cluster, topic, options, () => undefined),
+      consumer: (options) => new Consumer(cluster, options, () => undefined),
     })
   } finally {
     cluster.close()

@@ -11,19 +11,19 @@ import { assertNever } from '../../shared/assert.ts'
 import { systemTimers } from '../../shared/time.ts'
 import { withBrokers } from './broker-session.ts'
 import { UsageError } from './command.ts'
+import { consumeInGroup } from './consume-group.ts'
 import { parseOffsetRange } from './offset-spec.ts'
-import { compileFormat, printJson, printValueLine } from './record-format.ts'
+import { compileFormat, fieldsOf, printJson, printValueLine } from './record-format.ts'
 
 type Batch = readonly Message[]
 
 export async function consume(context: CommandContext): Promise<number> {
   const { arguments: args } = context
-  if (args.text('group') !== undefined) {
-    throw new UsageError(
-      'consume: --group comes with consumer groups, which this version does not have yet; leave it out',
-    )
-  }
   const print = printerOf(context)
+  const group = args.text('group')
+  if (group !== undefined) {
+    return await consumeInGroup(context, group, print, args.integer('count') ?? Number.POSITIVE_INFINITY)
+  }
   const range = parseOffsetRange(args.list('offset'))
   const partitions = args.list('partition').map(parsePartition)
   const countMax = args.integer('count') ?? Number.POSITIVE_INFINITY
@@ -95,14 +95,8 @@ async function printAll(
       if (!(await isReady(next))) await output.flush()
       const { value: batch, done } = await next
       if (done === true) return
-      for (const { topic, partition, offset, timestamp, key, value, headers } of batch) {
-        const pairs = Object.entries(headers).flatMap(([name, one]) =>
-          Array.isArray(one)
-            ? one.map((each: Buffer | null) => [name, each] as const)
-            : [[name, one as Buffer | null] as const],
-        )
-        if (output.gather(print({ topic, partition, offset, timestamp, key, value, headers: pairs })))
-          await output.flush()
+      for (const message of batch) {
+        if (output.gather(print(fieldsOf(message)))) await output.flush()
         left--
         if (left === 0) return
       }

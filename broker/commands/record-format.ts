@@ -2,6 +2,7 @@
 // values go to the output as the bytes they are.
 
 import { isUtf8 } from 'node:buffer'
+import type { Message } from '../../client/record-chunk.ts'
 import { UsageError } from './command.ts'
 import { unescape } from './record-splitter.ts'
 
@@ -14,6 +15,16 @@ export interface PrintableRecord {
   readonly key: Uint8Array | null
   readonly value: Uint8Array | null
   readonly headers: readonly (readonly [name: string, value: Uint8Array | null])[]
+}
+
+/** A header that came several times is several pairs. */
+export function fieldsOf({ topic, partition, offset, timestamp, key, value, headers }: Message): PrintableRecord {
+  const pairs = Object.entries(headers).flatMap(([name, one]) =>
+    Array.isArray(one)
+      ? one.map((each: Buffer | null) => [name, each] as const)
+      : [[name, one as Buffer | null] as const],
+  )
+  return { topic, partition, offset, timestamp, key, value, headers: pairs }
 }
 
 /** The bytes that are printed for a record. */

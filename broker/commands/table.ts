@@ -35,6 +35,7 @@ const ASKING: readonly FlagRow[] = [...CLIENT_FLAGS, FORMAT_FLAG]
 
 const TOPIC: PositionalRow = { name: 'topic', arity: 'one', about: 'Name of the topic' }
 const TOPICS: PositionalRow = { name: 'topics', arity: 'many', about: 'Names of topics' }
+const GROUP: PositionalRow = { name: 'group', arity: 'one', about: 'Name of the group' }
 const BROKER: PositionalRow = { name: 'broker', arity: 'one', about: 'Number of the broker' }
 const DIRECTORY: PositionalRow = {
   name: 'path',
@@ -244,13 +245,66 @@ export const COMMANDS: readonly CommandRow[] = [
         about: "How a record is printed: a text with kcat's letters (see the examples), or json",
       },
       { name: 'json', alias: 'J', type: 'switch', about: 'One JSON object a line' },
-      { name: 'group', alias: 'g', type: 'text', about: 'Consumer group; not there yet' },
+      {
+        name: 'group',
+        alias: 'g',
+        type: 'text',
+        about: 'As a member of this group, which goes on where it has committed',
+      },
     ],
     examples: [
       ['tidemark consume orders -o -10 -e', 'The last ten records'],
+      ['tidemark consume orders -g billing', 'A share of what the group billing has not seen'],
       ["tidemark consume orders -f '%t/%p@%o %T %k=%s\\n'", 'topic, partition, offset, time, key, value'],
     ],
     load: async () => (await import('./consume.ts')).consume,
+  },
+  {
+    path: ['group', 'list'],
+    about: 'List consumer groups',
+    positionals: [],
+    flags: ASKING,
+    load: async () => (await import('./group.ts')).listGroups,
+  },
+  {
+    path: ['group', 'describe'],
+    about: 'Show the members of a group, what each has, and how far behind it is',
+    positionals: [GROUP],
+    flags: ASKING,
+    load: async () => (await import('./group.ts')).describeGroup,
+  },
+  {
+    path: ['group', 'seek'],
+    about: 'Have a group without members go on elsewhere; first only show what would be done',
+    positionals: [GROUP],
+    flags: [
+      ...ASKING,
+      {
+        name: 'topic',
+        type: 'list',
+        about: 'Only this topic; all that the group has committed something of if left out',
+      },
+      { name: 'partition', alias: 'p', type: 'list', about: 'Only this partition' },
+      { name: 'to', type: 'text', about: 'Where to: start, end, N or @TIMESTAMP' },
+      { name: 'shift', type: 'text', about: 'So many records on (N), or back (-N), from where it is' },
+      { name: 'execute', type: 'switch', about: 'Do it' },
+    ],
+    examples: [
+      ['tidemark group seek billing --to @2026-11-21T08:00:00Z', 'What would be committed'],
+      ['tidemark group seek billing --topic orders --shift=-100 --execute', 'Again the last hundred of each partition'],
+    ],
+    load: async () => (await import('./group.ts')).seekGroup,
+  },
+  {
+    path: ['group', 'delete'],
+    about: 'Forget groups without members, or what they have committed in a topic',
+    positionals: [{ name: 'groups', arity: 'many', about: 'Names of groups' }],
+    flags: [
+      ...ASKING,
+      { name: 'topic', type: 'text', about: 'Only the offsets of this topic' },
+      { name: 'partition', alias: 'p', type: 'list', about: 'Only the offset of this partition' },
+    ],
+    load: async () => (await import('./group.ts')).deleteGroups,
   },
   {
     path: ['offsets'],
@@ -405,6 +459,7 @@ export const COMMANDS: readonly CommandRow[] = [
 /** What the first word of a command of two words stands for. */
 export const GROUPS: Readonly<Record<string, string>> = {
   topic: 'Create, show, change and delete topics',
+  group: 'Consumer groups: who has what, how far behind, and where they go on',
   cluster: 'The brokers and their health',
   broker: 'Which brokers lead and hold what',
   log: 'Segment files, without a broker',

@@ -82,6 +82,26 @@ describe('a consumer', () => {
     await consumer.close()
   })
 
+  // All of the batch was taken for done when its handler returned, and what it had left off was skipped.
+  it('takes for done only what was resolved of a batch that is left off because the partition goes', async () => {
+    const topic = await stage.topicWith(1, 100)
+    const consumer = stage.consumerOf(topic)
+    const begun = gate()
+    await consumer.run({
+      eachBatch: async ({ batch, resolve, isStale }) => {
+        resolve(batch.firstOffset + 41)
+        begun.open()
+        while (!isStale()) await new Promise((done) => setImmediate(done))
+      },
+    })
+    await begun.promise
+    await consumer.close()
+    const again = stage.consumerOf(topic, { groupId: consumer.groupId })
+    const { value: first } = await again.stream().next()
+    expect(first?.offset).toBe(42)
+    await again.close()
+  })
+
   it('is an async iterator whose messages are done when the next one is asked for, or when they say so', async () => {
     const topic = await stage.topicWith(1, 10)
     const consumer = stage.consumerOf(topic, { autoCommit: false })
