@@ -168,7 +168,7 @@ class ClusterSimulation {
       brokers: this.#brokers,
       oracle: this.#oracle,
       isExcused: (broker) => this.#nemesis.replaced === broker,
-      mayKeepDeleted: faults.some((fault) => DISK_TROUBLES.has(fault)),
+      mayKeepLogs: faults.some((fault) => DISK_TROUBLES.has(fault)),
     })
     this.#nemesis = new ClusterNemesis({
       scheduler,

@@ -13,8 +13,8 @@ export interface ClusterViewParts {
   readonly oracle: ClusterOracle
   /** Its disk was replaced: its replicas are no voters before somebody makes them that. */
   readonly isExcused: (broker: SimBroker) => boolean
-  /** Whether the logs of topics that were deleted may be there in the end. */
-  readonly mayKeepDeleted: boolean
+  /** Whether logs that are nobody's any more may be there in the end. */
+  readonly mayKeepLogs: boolean
 }
 
 export class ClusterView {
@@ -92,7 +92,7 @@ export class ClusterView {
         const replicas = topic?.partitions.find((one) => one.partition === partition)?.replicas ?? []
         if (replicas.some((id) => this.#brokerOf(id) === broker)) return []
         // A disk that did not let go of it lets it go at the next start.
-        if (topic === undefined && this.#parts.mayKeepDeleted) return []
+        if (this.#parts.mayKeepLogs) return []
         const name = topic === undefined ? `${topicId}-${partition}, which is no more,` : `${topic.topic}-${partition}`
         return [`${broker.host} keeps a log of ${name} of brokers ${replicas.join(',')}`]
       })
