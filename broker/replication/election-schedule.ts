@@ -5,7 +5,7 @@
 // one waits longer, up to a bound; what stays without a leader is tried again and again.
 
 import type { BrokerId, LeaderEpoch } from '../../shared/ids.ts'
-import { claimOf, delayOf, judgeVacancy, rankOf } from './leader-vacancy.ts'
+import { claimOf, deferenceOf, delayOf, judgeVacancy, rankOf } from './leader-vacancy.ts'
 import type { ClusterSight, PartitionView, Vacancy } from './leader-vacancy.ts'
 
 /** What an attempt may be waiting for, besides its moment. */
@@ -65,7 +65,8 @@ export class ElectionSchedule<Key> {
       return
     }
     if (row.attempt !== undefined && isSame(row.attempt.vacancy, vacancy)) return
-    const dueAt = sight.now + delayOf(vacancy.reason, rankOf(view, sight, vacancy), fraction)
+    const delayMs = delayOf(vacancy.reason, rankOf(view, sight, vacancy), fraction) + deferenceOf(view)
+    const dueAt = sight.now + delayMs
     row.attempt = { vacancy, dueAt: Math.max(dueAt, row.notBefore), isHeld: false }
   }
 
@@ -82,7 +83,7 @@ export class ElectionSchedule<Key> {
     if (attempt.isHeld) {
       // What was missing has come for the others in the same moment.
       attempt.isHeld = false
-      attempt.dueAt = sight.now + delayOf('dead', rankOf(view, sight, vacancy), fraction)
+      attempt.dueAt = sight.now + delayOf('dead', rankOf(view, sight, vacancy), fraction) + deferenceOf(view)
       if (attempt.dueAt > sight.now) return undefined
     }
     row.attempt = undefined

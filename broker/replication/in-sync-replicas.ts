@@ -24,6 +24,8 @@ interface Follower {
   heldEndOffset: Offset
   fetchOffset: Offset
   isSuspect: boolean
+  /** Undefined before its first fetch in this epoch. */
+  hasHoles: boolean | undefined
   /** Its process was seen to be gone, and it has not fetched since. */
   isGone: boolean
   /** Of the last fetch that lay on the log, and of the last time it had all that the leader had; monotonic milliseconds. */
@@ -44,6 +46,7 @@ export interface FollowerReport {
   readonly fetchOffset: Offset
   readonly heldEndOffset: Offset
   readonly isSuspect: boolean
+  readonly hasHoles?: boolean
 }
 
 export class InSyncReplicas {
@@ -90,6 +93,12 @@ export class InSyncReplicas {
   get members(): readonly BrokerId[] {
     const members = this.#followers.filter((row) => row.isVoter && row.isInSync).map(({ brokerId }) => brokerId)
     return [...new Set([...members, this.#self.brokerId])].sort((a, b) => a - b)
+  }
+
+  /** Of the others in sync, those that are known to have their records without a gap; who has not fetched yet is not. */
+  get whole(): readonly BrokerId[] {
+    const whole = this.#followers.filter((row) => row.isVoter && row.isInSync && row.hasHoles === false)
+    return whole.map(({ brokerId }) => brokerId)
   }
 
   /** Whether so many of each set are in sync as must hold what is acknowledged. */
@@ -159,6 +168,7 @@ export class InSyncReplicas {
       this.#forgetLearners()
     }
     row.incarnation = incarnation
+    row.hasHoles = undefined
     row.heldEndOffset = offset(0)
     row.fetchOffset = offset(0)
     row.leaderEndOffset = offset(Number.MAX_SAFE_INTEGER)
@@ -189,6 +199,7 @@ export class InSyncReplicas {
     row.lastFetchMs = Math.max(row.lastFetchMs, cameAt)
     row.leaderEndOffset = leaderEndOffset
     row.isSuspect = report.isSuspect
+    row.hasHoles = report.hasHoles === true
     row.isGone = false
     if (report.fetchOffset > row.fetchOffset) row.fetchOffset = report.fetchOffset
     const held = Math.min(report.heldEndOffset, report.fetchOffset)
@@ -275,6 +286,7 @@ function newFollower({ brokerId, directoryId }: Voter, hasGranted: boolean, now:
     heldEndOffset: offset(0),
     fetchOffset: offset(0),
     isSuspect: false,
+    hasHoles: undefined,
     isGone: false,
     lastFetchMs: hasGranted ? now : Number.NEGATIVE_INFINITY,
     lastCaughtUpMs: hasGranted ? now : Number.NEGATIVE_INFINITY,

@@ -30,10 +30,13 @@ export interface ElectableReplica {
   readonly role: Role
   readonly leader: BrokerId | undefined
   readonly leaderEpoch: LeaderEpoch | undefined
+  /** Damage has taken records from its log that others may have. */
+  readonly hasHoles?: boolean
   readonly state: {
     readonly promise: ReplicaPromise | undefined
     readonly hasHeardLeader: boolean
     readonly inSyncReplicas: readonly BrokerId[]
+    readonly wholeReplicas?: readonly BrokerId[]
     readonly isFollowed: boolean
     /** Whose word counts by its log: two sets while they change. */
     readonly voterSets: readonly VoterSet[]
@@ -257,7 +260,8 @@ export class LeaderElector {
     this.#markAll()
     this.#giveBack()
     const isDraining = this.#draining().has(brokerId)
-    if (isDraining || clock.monotonic() - this.#lastPreferredAt >= PREFERRED_EVERY_MS) this.#giveAway(isDraining)
+    const isUrgent = isDraining || this.#preferred.isUrgent
+    if (isUrgent || clock.monotonic() - this.#lastPreferredAt >= PREFERRED_EVERY_MS) this.#giveAway(isDraining)
     this.#sweepTimer = timers.after(SWEEP_EVERY_MS, () => this.#sweep(), { background: true })
   }
 
@@ -370,10 +374,12 @@ export class LeaderElector {
     for (const { key: replica, to } of this.#preferred.take(now, isDraining ? DRAINED_AT_ONCE : PREFERRED_AT_ONCE)) {
       if (replica.role !== 'leader') continue
       const { topic, partition } = replica.identity
-      logger.info(
-        { topic, partition, to },
-        isDraining ? 'is drained: hands over' : 'hands over to the preferred leader',
-      )
+      if (replica.hasHoles === true && !isDraining) {
+        logger.warn({ topic, partition, to }, 'has lost records to damage: hands over to a replica that has them')
+      } else {
+        const text = isDraining ? 'is drained: hands over' : 'hands over to the preferred leader'
+        logger.info({ topic, partition, to }, text)
+      }
       replica.handOver(to)
     }
   }
@@ -399,9 +405,10 @@ export class LeaderElector {
   }
 
   #ledPartitionOf(replica: ElectableReplica, draining: ReadonlySet<BrokerId>): LedPartition | undefined {
-    const { leaderEpoch: epoch, identity, state } = replica
+    const { leaderEpoch: epoch, identity, state, hasHoles = false } = replica
     if (epoch === undefined || !isLed(replica)) return undefined
-    return { epoch, assignment: preferredOrder(identity.assignment, draining), inSyncReplicas: state.inSyncReplicas }
+    const { inSyncReplicas, wholeReplicas = inSyncReplicas } = state
+    return { epoch, assignment: preferredOrder(identity.assignment, draining), inSyncReplicas, wholeReplicas, hasHoles }
   }
 
   #mayLead(id: BrokerId, lifeOf: (id: BrokerId) => string | undefined): boolean {
@@ -415,6 +422,7 @@ export class LeaderElector {
     return {
       role,
       isVoter: state.isVoter && !state.isNewcomer,
+      hasHoles: replica.hasHoles === true,
       assignment: preferredOrder([...new Set([...assignment, ...others])], draining),
       promise: state.promise,
       following: replica.leader,

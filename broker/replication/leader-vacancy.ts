@@ -38,6 +38,8 @@ export interface PartitionView {
   readonly role: Role
   /** Whether its word counts: the partition knows this broker on this disk. */
   readonly isVoter: boolean
+  /** Damage has taken records from its log: another one is better. */
+  readonly hasHoles?: boolean
   /** The preferred leader first, and those that are being drained last. */
   readonly assignment: readonly BrokerId[]
   readonly promise: ReplicaPromise | undefined
@@ -92,6 +94,8 @@ const TURN_MS = 300
 /** Of a new topic the brokers hear one after the other, within the time between two looks at the coordinator. */
 const NEWS_MS = 500
 const JITTER_MS = 200
+/** More than all others wait for one another, and an election: whoever has all records is to be found leading. */
+const HOLED_MS = 2_500
 
 const DELAYS: Readonly<Record<VacancyReason, Delay>> = {
   own: { baseMs: 0, perRankMs: 0, jitterMs: 0 },
@@ -154,6 +158,11 @@ export function rankOf(view: PartitionView, sight: ClusterSight, vacancy: Vacanc
     ...candidates.filter((id) => !inSync.includes(id)),
   ]
   return Math.max(0, ordered.indexOf(sight.self))
+}
+
+/** Milliseconds that this replica waits longer than others, for one that lacks nothing. */
+export function deferenceOf({ hasHoles }: PartitionView): number {
+  return hasHoles === true ? HOLED_MS : 0
 }
 
 /** Milliseconds to wait; `fraction` is drawn from [0, 1) and may be one for many partitions, so that they go together. */

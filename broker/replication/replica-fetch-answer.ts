@@ -76,7 +76,7 @@ export function positionMessage(
   position: FetchPosition,
   highWatermark: Offset,
 ): PositionMessage {
-  const { leaderEpoch: epoch, fetchOffset, lastFetchedEpoch, heldEndOffset, isSuspect } = position
+  const { leaderEpoch: epoch, fetchOffset, lastFetchedEpoch, heldEndOffset, isSuspect, hasHoles } = position
   return {
     topicId,
     partition,
@@ -86,6 +86,7 @@ export function positionMessage(
     heldEndOffset,
     highWatermark,
     isSuspect,
+    hasHoles,
   }
 }
 
@@ -103,6 +104,7 @@ export function positionsOf(request: ReplicaFetchMessage): readonly FetchPositio
       lastFetchedEpoch: epochOf(part.lastFetchedEpoch),
       heldEndOffset: offset(part.heldEndOffset),
       isSuspect: part.isSuspect,
+      hasHoles: part.hasHoles === true,
     }))
   } catch (error) {
     if (!(error instanceof RangeError)) throw error

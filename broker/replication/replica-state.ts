@@ -142,6 +142,11 @@ export class ReplicaState {
     return this.#leadership?.inSync.members ?? []
   }
 
+  /** Of those in sync, who has said in this epoch that nothing is missing in its log; the leader itself is not among them. */
+  get wholeReplicas(): readonly BrokerId[] {
+    return this.#leadership?.inSync.whole ?? []
+  }
+
   /** How far behind this leader a follower is: records, and milliseconds if that can be said. */
   lagOf(follower: BrokerId): { readonly records: number; readonly ms: number | undefined } | undefined {
     return this.#leadership?.lagOf(follower, this.#now)
@@ -460,15 +465,12 @@ export class ReplicaState {
   #lead(epoch: LeaderEpoch, isLossPossible: boolean, granted: readonly BrokerId[], effects: ReplicaEffect[]): void {
     assert(this.#promise.isDurable || !this.#rules.awaitsPromise, 'who leads is bound by its disk')
     const { lagMsMax } = this.#options
-    const log = this.#log
-    const voters = this.#voters
-    const rules = this.#rules
     const leadership = new Leadership({
       self: this.#self,
       epoch,
-      log,
-      voters,
-      rules,
+      log: this.#log,
+      voters: this.#voters,
+      rules: this.#rules,
       granted,
       lagMsMax,
       now: this.#now,

@@ -227,6 +227,11 @@ export class Replica implements PartitionReplica {
     return this.state.leaderEpoch
   }
 
+  /** Whether its disk has lost records that others may still have. */
+  get hasHoles(): boolean {
+    return this.#log.hasHoles && this.voters.length > 1
+  }
+
   get isLatestKnown(): boolean {
     this.checkLease()
     return this.role === 'leader' && this.state.isLatestKnown
@@ -342,7 +347,8 @@ export class Replica implements PartitionReplica {
    * hears it may make a newcomer a voter, and as a newcomer it could not elect anybody after a crash.
    */
   fetchPosition(): FetchPosition | undefined {
-    return this.#isTrustPending ? undefined : this.state.fetchPosition()
+    const position = this.#isTrustPending ? undefined : this.state.fetchPosition()
+    return position === undefined || !this.hasHoles ? position : { ...position, hasHoles: true }
   }
 
   #persistTrust(): void {
@@ -641,6 +647,10 @@ class LogView implements ReplicaLog {
 
   get latestEpoch(): LeaderEpoch | undefined {
     return this.#log.latestEpoch
+  }
+
+  get hasHoles(): boolean {
+    return this.#log.quarantined.length > 0
   }
 
   get votersRecords(): readonly VotersRecord[] {

@@ -48,6 +48,8 @@ export interface FetchPosition {
   /** At most fetchOffset: what the follower may be counted for; with durability fsync, what is on stable storage. */
   readonly heldEndOffset: Offset
   readonly isSuspect: boolean
+  /** Damage has taken records from the middle of the log. What it holds counts as ever: all others that counted have them. */
+  readonly hasHoles?: boolean
 }
 
 /** What every answer to a fetch repeats, so that a late one is known for what it is. */

@@ -108,6 +108,8 @@ export const replicaFetchRequest = struct({
       /** What the follower shows; a leader that has moved on says so with its next answer. */
       highWatermark: count53,
       isSuspect: boolean,
+      /** Its disk has lost records of what it holds (quarantine): it is not to lead while another can. Absent: no. */
+      hasHoles: optional(boolean),
     }),
     PEER_PARTITIONS_MAX,
   ),

@@ -167,6 +167,7 @@ export function followOf(
     heldEndOffset: fetchOffset,
     highWatermark: 0,
     isSuspect: false,
+    hasHoles: undefined,
   }))
   return { brokerId: 2, directoryId: 'd', incarnation: 1, maxWaitMs, maxBytes, partitions }
 }

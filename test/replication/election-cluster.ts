@@ -383,6 +383,10 @@ export class ElectionReplica implements ElectableReplica {
     return this.state.role
   }
 
+  get hasHoles(): boolean {
+    return this.#disk.log.hasHoles
+  }
+
   get leader(): BrokerId | undefined {
     return this.role === 'leader' ? this.broker.id : this.state.following
   }
@@ -487,7 +491,7 @@ export class ElectionReplica implements ElectableReplica {
     const fetch = this.state.fetchPosition()
     const leader = this.state.following
     if (fetch === undefined || leader === undefined) return
-    this.#send(leader, { kind: 'replica-fetched', fetch, now: 0 })
+    this.#send(leader, { kind: 'replica-fetched', fetch: { ...fetch, hasHoles: this.hasHoles }, now: 0 })
     this.broker.process.after(this.broker.cluster.fetchEveryMs, () => this.#fetch(run))
   }
 

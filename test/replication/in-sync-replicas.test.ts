@@ -33,10 +33,11 @@ interface Fetch {
   readonly end: number
   readonly held?: number
   readonly isSuspect?: boolean
+  readonly hasHoles?: boolean
   readonly directoryId?: string
 }
 
-function fetch({ from, to, now, end, held = to, isSuspect = false, directoryId }: Fetch): void {
+function fetch({ from, to, now, end, held = to, isSuspect = false, hasHoles = false, directoryId }: Fetch): void {
   const report = {
     from: brokerId(from),
     directoryId: directoryId ?? `disk-${from}`,
@@ -44,6 +45,7 @@ function fetch({ from, to, now, end, held = to, isSuspect = false, directoryId }
     fetchOffset: offset(to),
     heldEndOffset: offset(held),
     isSuspect,
+    hasHoles,
   }
   replicas.onFetch(report, offset(end), now)
 }
@@ -114,6 +116,21 @@ describe('the in-sync set', () => {
     expect(change(6, 20)).toBe(false)
     fetch({ from: 3, to: 6, now: 30, end: 6 })
     expect(change(6, 30)).toBe(true)
+  })
+})
+
+describe('a replica with holes', () => {
+  it('is in sync like others, and is not among those that have everything', () => {
+    expect(replicas.whole).toEqual([])
+    fetch({ from: 2, to: 9, now: 1, end: 9, hasHoles: true })
+    fetch({ from: 3, to: 9, now: 1, end: 9 })
+    change(9, 1)
+    expect(replicas.members).toEqual([1, 2, 3])
+    expect(replicas.whole).toEqual([3])
+    fetch({ from: 2, to: 9, now: 2, end: 9 })
+    expect(replicas.whole).toEqual([2, 3])
+    replicas.onNewIncarnation(voter(3), 2, 3)
+    expect(replicas.whole).toEqual([2])
   })
 })
 

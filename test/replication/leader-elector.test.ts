@@ -114,6 +114,49 @@ describe('a leader whose process died', () => {
   })
 })
 
+describe('a replica that has lost records to damage', () => {
+  const damage = (cluster: ElectionCluster, id: number, hasHoles = true): void => {
+    cluster.broker(id).diskOf(0).log.hasHoles = hasHoles
+  }
+
+  it('hands over to one that has them, and leads again some time after it has them back', async () => {
+    const cluster = await begun(21, [[1, 2, 3]])
+    await cluster.run(5_000)
+    damage(cluster, 1)
+    damage(cluster, 2)
+    expect(await cluster.until(() => cluster.agreedLeaders(1)[0] === three)).toBeLessThan(3_000)
+    await cluster.run(120_000)
+    expect(cluster.leaders()).toEqual([three])
+    expect(cluster.campaigns).toHaveLength(2)
+    damage(cluster, 1, false)
+    await cluster.until(() => cluster.leaders()[0] === one)
+  })
+
+  it('goes on leading when all others lack some, too', async () => {
+    const cluster = await begun(22, [[1, 2, 3]])
+    for (const id of [1, 2, 3]) damage(cluster, id)
+    await cluster.run(120_000)
+    expect(cluster.leaders()).toEqual([one])
+    expect(cluster.campaigns).toHaveLength(1)
+  })
+
+  it('lets others try first where a leader has died, and leads when there is none', async () => {
+    const cluster = await begun(23, [[3, 1, 2]])
+    await cluster.run(5_000)
+    damage(cluster, 1)
+    cluster.broker(3).kill()
+    await cluster.until(() => cluster.isLed())
+    expect(cluster.leaders()).toEqual([two])
+    cluster.broker(3).start()
+    await cluster.until(() => cluster.broker(3).hasJoined)
+    await cluster.run(5_000)
+    damage(cluster, 3)
+    cluster.broker(2).kill()
+    await cluster.until(() => cluster.isLed())
+    expect(cluster.leaders()[0]).not.toBe(two)
+  })
+})
+
 describe('a leader that hangs', () => {
   it('is replaced when its session is over, after the lock delay', async () => {
     const cluster = await begun(5, rotating(9))

@@ -56,6 +56,9 @@ export class ModelLog implements ReplicaLog {
     return this.#entries[this.#entries.length - 1]?.epoch ?? this.#startEpoch
   }
 
+  /** Damage has taken records from the middle, of which the model says nothing more. */
+  hasHoles = false
+
   get lossAcceptedIn(): LeaderEpoch | undefined {
     return this.#entries[this.#entries.length - 1]?.lossAcceptedIn
   }

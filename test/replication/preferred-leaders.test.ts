@@ -93,7 +93,37 @@ describe('a broker that is drained', () => {
   })
 })
 
+describe('a leader that has lost records to damage', () => {
+  const HOLED = { ...LED, assignment: [two, one, three], hasHoles: true }
+
+  it('gives its partition at once to one that has them, and only to such a one', () => {
+    const leaders = new PreferredLeaders<string>(two)
+    leaders.observe('a', { ...HOLED, wholeReplicas: [] }, anybody, 0)
+    expect(leaders.isUrgent).toBe(false)
+    expect(leaders.take(100_000, 9)).toEqual([])
+    leaders.observe('a', { ...HOLED, wholeReplicas: [three] }, anybody, 100_000)
+    expect(leaders.isUrgent).toBe(true)
+    expect(leaders.take(100_000, 9)).toEqual([{ key: 'a', to: three }])
+    expect(leaders.take(104_000, 9)).toEqual([])
+    expect(leaders.take(105_000, 9)).toEqual([{ key: 'a', to: three }])
+  })
+
+  it('gets it back when nothing is missing any more', () => {
+    const leaders = new PreferredLeaders<string>(two)
+    leaders.observe('a', { ...LED, wholeReplicas: [three] }, anybody, 0)
+    expect(leaders.take(300_000, 9)).toEqual([])
+    leaders.observe('a', { ...LED, wholeReplicas: [one, three] }, anybody, 300_000)
+    expect(leaders.take(310_000, 9)).toEqual([{ key: 'a', to: one }])
+  })
+})
+
 describe('the successor', () => {
+  it('is one with holes only when there is no other', () => {
+    const led = { ...LED, assignment: [two, one, three], wholeReplicas: [three] }
+    expect(successorOf(led, (id) => id !== two, new Set())).toBe(three)
+    expect(successorOf(led, (id) => id === one, new Set())).toBe(one)
+  })
+
   it('is the first of the assignment that keeps up and can be reached', () => {
     const led = { ...LED, assignment: [two, three, one] }
     expect(successorOf(led, (id) => id !== two, new Set())).toBe(three)

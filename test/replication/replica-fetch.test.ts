@@ -73,6 +73,7 @@ class Leader {
         heldEndOffset: from,
         highWatermark,
         isSuspect,
+        hasHoles: undefined,
       })),
     }
   }
