@@ -245,6 +245,8 @@ export class FetchPump {
       if (failed.has(cursor) || cursor.isRemoved) continue
       this.#planner.onAnswered(cursor, now)
       cursor.answeredEpoch = cursor.leaderEpoch
+      // Nothing at all came in the whole wait: that is where each of them ends.
+      if (body.partitions.length === 0) cursor.highWatermark = Math.max(cursor.highWatermark ?? 0, cursor.position)
     }
     for (const [cursor, part] of failed) this.#onPartitionError(cursor, part)
   }

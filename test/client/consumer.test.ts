@@ -102,6 +102,15 @@ describe('a consumer', () => {
     await again.close()
   })
 
+  it('tells of its lag also where nothing has come since it began', async () => {
+    const topic = await stage.topicWith(2, 0)
+    const consumer = stage.consumerOf(topic, { lagEveryMs: 20, maxWaitMs: 20 })
+    const lag = eventOf(consumer, 'lag')
+    await consumer.run({ eachMessage: () => undefined })
+    expect((await lag).total).toBe(0)
+    await consumer.close()
+  })
+
   it('is an async iterator whose messages are done when the next one is asked for, or when they say so', async () => {
     const topic = await stage.topicWith(1, 10)
     const consumer = stage.consumerOf(topic, { autoCommit: false })
