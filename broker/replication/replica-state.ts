@@ -113,6 +113,11 @@ export class ReplicaState {
     return this.#voters.sets
   }
 
+  /** Below, its log is committed and that of the leader that it follows, who has said so of this very log. */
+  get matchedEndOffset(): Offset {
+    return offset(this.following === undefined ? 0 : Math.min(this.#leaderHighWatermark, this.#highWatermark))
+  }
+
   /**
    * Whether it has a voice: by a set that is in force, or by one that may still come back, because the record that has
    * replaced it is not known to be committed.
@@ -335,9 +340,8 @@ export class ReplicaState {
   #refuse(to: BrokerId, epoch: LeaderEpoch, effects: ReplicaEffect[]): void {
     const promisedEpoch = this.promise?.epoch
     if (promisedEpoch === undefined || to === this.#options.self) return
-    const { self } = this.#options
     const heard = this.#promise.hasHeard ? this.following : undefined
-    const leader = this.#leadership === undefined ? heard : self
+    const leader = this.#leadership === undefined ? heard : this.#options.self
     effects.push({ kind: 'refuse-fence', to, epoch, promisedEpoch, leader: leader === to ? undefined : leader })
   }
 
@@ -358,7 +362,6 @@ export class ReplicaState {
   // Campaigns
 
   #onCampaignSuggested(epochHint: LeaderEpoch | undefined, effects: ReplicaEffect[]): void {
-    const { self } = this.#options
     if (this.#role === 'candidate' || this.#isTruncating) return
     if (this.#isNewcomer || !this.isVoter) return
     const { epochSeen } = this.#promise
@@ -371,8 +374,8 @@ export class ReplicaState {
     const epoch = nextEpoch(epochSeen, hint)
     this.#stepDown(effects)
     this.#role = 'candidate'
-    this.#campaign = new RunningCampaign(self, this.#options.suspectPolicy ?? 'balanced', this.#now)
-    this.#givePromise({ epoch, leader: self }, effects)
+    this.#campaign = new RunningCampaign(this.#self.brokerId, this.#options.suspectPolicy ?? 'balanced', this.#now)
+    this.#givePromise({ epoch, leader: this.#self.brokerId }, effects)
     if (!this.#rules.awaitsPromise) this.#beginCampaign(epoch, effects)
   }
 
@@ -650,11 +653,10 @@ export class ReplicaState {
     const plan = planTruncation(this.#log, event)
     if (!this.#mayCut(plan.offset, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
     this.#awaitTruncation()
-    const { offset: at } = plan
     effects.push(
       plan.kind === 'cut'
-        ? { kind: 'truncate-to', offset: at }
-        : { kind: 'restart-log-at', offset: at, epoch: plan.epoch, ...this.#voters.recordAt(at) },
+        ? { kind: 'truncate-to', offset: plan.offset }
+        : { ...plan, kind: 'restart-log-at', ...this.#voters.recordAt(plan.offset) },
     )
     if (!this.#rules.awaitsTruncation) this.#maybeFetch(effects)
   }

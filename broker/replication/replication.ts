@@ -21,6 +21,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId as toBrokerId, leaderEpoch, offset, partitionId, topicId as toTopicId } from '../../shared/ids.ts'
 import { FENCE_ANSWERS } from '../../shared/protocol/peers.ts'
 import { FenceMail } from './fence-mail.ts'
+import { HoleRepairs } from './hole-repairs.ts'
 import { unlessGarbage } from './peers.ts'
 import { Replica } from './replica.ts'
 import { isWanted, type VoterChange, VoterChanges } from './voter-changes.ts'
@@ -77,6 +78,7 @@ export class Replication implements ReplicaHost {
   readonly #replicas = new Map<TopicId, (Replica | undefined)[]>()
   readonly #mail: FenceMail
   readonly #voterChanges: VoterChanges
+  readonly #holeRepairs: HoleRepairs
   #release: Release | undefined
   readonly #waiting = new Map<Replica, WaitingFence[]>()
   readonly #inSyncCounts = new WeakMap<Replica, { readonly epoch: LeaderEpoch; readonly count: number }>()
@@ -97,6 +99,7 @@ export class Replication implements ReplicaHost {
     const { peers, timers, logger, brokerId } = options
     this.#mail = new FenceMail({ brokerId, peers, timers, logger })
     const { coordinator, clock, random } = options
+    this.#holeRepairs = new HoleRepairs({ peers, clock, logger, replicas: () => this.all() })
     this.#voterChanges = new VoterChanges({
       self: brokerId,
       coordinator,
@@ -131,6 +134,7 @@ export class Replication implements ReplicaHost {
     for (const subscription of this.#subscriptions.splice(0)) subscription.remove()
     this.#timer?.cancel()
     this.#mail.stop()
+    this.#holeRepairs.stop()
     for (const replica of [...this.all()]) this.close(replica)
   }
 
@@ -583,6 +587,7 @@ export class Replication implements ReplicaHost {
     if (this.#ticks % PROMISES_EVERY_TICKS === 0) this.#writeAgain()
     if (this.#ticks % CORRECT_EVERY_TICKS === 0) for (const replica of this.all()) this.#correctOwn(replica)
     this.#voterChanges.tick()
+    this.#holeRepairs.tick()
     this.#timer = this.#options.timers.after(TICK_MS, () => this.#tick(), { background: true })
   }
 

@@ -59,7 +59,7 @@ export function clusterChecks(services: RequestServices, troubles: PartitionTrou
 
 /**
  * Replicas on the broker that is asked whose disk has lost records of them. They keep up and count like all others, so that
- * nothing else tells; what they lack is refused to consumers when they lead, and is not copied from others by itself.
+ * nothing else tells. What they lack they get back from their leader within seconds, where that can be; the rest is for people.
  */
 function describeDamage({ brokerId, coordinator, partitions }: RequestServices): { isOk: boolean; detail: string } {
   const damaged: string[] = []
@@ -75,7 +75,9 @@ function describeDamage({ brokerId, coordinator, partitions }: RequestServices):
     }
   }
   if (damaged.length === 0) return { isOk: true, detail: `no replica of broker ${brokerId} is known to lack any` }
-  const remedy = `while other replicas have them, start it with an empty data-dir, then \`tidemark broker readmit ${brokerId}\``
+  const remedy =
+    'they come back from the leader within seconds if it has them and the topic is not compacted; if they stay away while ' +
+    `other replicas have them, start it with an empty data-dir, then \`tidemark broker readmit ${brokerId}\``
   return { isOk: false, detail: `broker ${brokerId} has lost records of ${namedOf(damaged)} to damage: ${remedy}` }
 }
 

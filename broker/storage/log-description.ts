@@ -68,14 +68,18 @@ export interface LogParts {
   readonly epochs?: LeaderEpochCache
 }
 
-/** All of a description but the offsets. */
-export function describeLog(
-  directory: string,
-  state: LogState,
-  segments: Segments,
-  history: BatchHistory,
-): Omit<LogDescription, 'logStartOffset' | 'logEndOffset' | 'recoveryPoint' | 'quarantined'> {
+type DescribedLog = Pick<
+  LogDescription,
+  'directory' | 'logStartOffset' | 'logEndOffset' | 'recoveryPoint' | 'quarantined'
+> & { readonly state: LogState }
+
+export function describeLog(log: DescribedLog, segments: Segments, history: BatchHistory): LogDescription {
+  const { directory, state, logStartOffset, logEndOffset, recoveryPoint, quarantined } = log
   return {
+    logStartOffset,
+    logEndOffset,
+    recoveryPoint,
+    quarantined,
     directory,
     state: state.kind,
     reason: state.kind === 'online' ? undefined : state.reason.message,

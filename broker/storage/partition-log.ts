@@ -21,7 +21,7 @@ import { EmptySlice } from './hot-tail.ts'
 import type { ControlRecord } from './log-appender.ts'
 import { LogAppender } from './log-appender.ts'
 import { expireKept } from './kept-files.ts'
-import { LogCompaction } from './log-compaction.ts'
+import { type CompactedParts, LogCompaction } from './log-compaction.ts'
 import type { LogConfig } from './log-config.ts'
 import type { LogCheckpoint, LogDescription, LogParts, LogState, TruncateResult } from './log-description.ts'
 import { describeLog } from './log-description.ts'
@@ -29,8 +29,8 @@ import type { LogPlace } from './log-files.ts'
 import { failureOf } from './log-failure.ts'
 import { LogReader } from './log-reader.ts'
 import { LogStanding } from './log-standing.ts'
-import type { WriteMark } from './log-writer.ts'
-import { LogWriter } from './log-writer.ts'
+import { LogWriter, type WriteMark } from './log-writer.ts'
+import { type RepairParts, repairRange } from './log-repair.ts'
 import { forgetIndexes, scrubSealed, scrubSegment } from './log-scrub.ts'
 import type { Quarantine, QuarantinedRange } from './quarantine.ts'
 import { QuarantinedError } from './quarantine.ts'
@@ -378,7 +378,12 @@ export class PartitionLog {
 
   /** What compacts the log, where the topic says so. */
   get compaction(): LogCompaction {
-    this.#compaction ??= new LogCompaction(this, {
+    this.#compaction ??= new LogCompaction(this, this.#parts())
+    return this.#compaction
+  }
+
+  #parts(): CompactedParts & RepairParts {
+    return {
       context: this.#context,
       segments: this.#segments,
       history: this.#history,
@@ -390,8 +395,9 @@ export class PartitionLog {
       alone: (work) => this.#alone(work),
       scrub: (segment) => this.#scrubSegment(segment),
       appender: this.#appender,
-    })
-    return this.#compaction
+      quarantine: this.#quarantine,
+      writer: this.#writer,
+    }
   }
 
   /** What the directory's checkpoint file must say of this log. */
@@ -443,13 +449,7 @@ export class PartitionLog {
   }
 
   describe(): LogDescription {
-    return {
-      ...describeLog(this.directory, this.state, this.#segments, this.#history),
-      logStartOffset: this.#logStartOffset,
-      logEndOffset: this.logEndOffset,
-      recoveryPoint: this.#recoveryPoint.offset,
-      quarantined: this.#quarantine.ranges,
-    }
+    return describeLog(this, this.#segments, this.#history)
   }
 
   // Appending
@@ -585,6 +585,14 @@ export class PartitionLog {
         throw this.#standing.failureOf(error, 'cannot be checked')
       }
     })
+  }
+
+  /**
+   * Puts the records of a quarantined range back, whole batches as they were: whoever calls this knows that they are. Answers
+   * why they cannot be; undefined when they are back, durably. @throws STORAGE_ERROR
+   */
+  putBack(range: QuarantinedRange, records: Uint8Array): Promise<string | undefined> {
+    return repairRange(this, this.#parts(), range, records)
   }
 
   // Trimming and cutting

@@ -1,5 +1,5 @@
 // The ranges of offsets that a partition has lost to corruption. Owns the list and its file; knows nothing of how they were
-// found. A range is never taken back and its offsets are never given out again.
+// found. The offsets of a range are never given out again; it goes when its own records are back, or are nobody's any more.
 //
 // Invariant: ranges are in order, do not overlap and are not empty.
 
@@ -62,6 +62,11 @@ export class Quarantine {
       (other) => other.endOffset <= range.startOffset || other.startOffset >= range.endOffset,
     )
     this.#ranges = [...others, range].toSorted((a, b) => a.startOffset - b.startOffset)
+  }
+
+  /** Its records are back in their place. */
+  remove(range: QuarantinedRange): void {
+    this.#ranges = this.#ranges.filter((other) => other !== range)
   }
 
   /** Forgets what lies below the log start offset. Answers whether there was any. */

@@ -85,8 +85,8 @@ describeWithRedis('topics of a cluster', () => {
       name: 'records',
       isOk: false,
       detail:
-        'broker 1 has lost records of a-1 (offsets 0 to 2 and 1 more) to damage: while other replicas have them, ' +
-        'start it with an empty data-dir, then `tidemark broker readmit 1`',
+        'broker 1 has lost records of a-1 (offsets 0 to 2 and 1 more) to damage: they come back from the leader within ' +
+        'seconds if it has them and the topic is not compacted; if they stay away while other replicas have them, start it with an empty data-dir, then `tidemark broker readmit 1`',
     })
   })
 
