@@ -375,13 +375,14 @@ export class Workload {
       await this.#insist(machine, () => this.#create(machine, topic), ['TOPIC_ALREADY_EXISTS'])
       try {
         const before = await machine.client.admin().describeTopic(topic.name)
+        const isNew = !earlier.has(before.topicId ?? '')
+        earlier.add(before.topicId ?? '')
         const spec = { name: `churn-${round}`, topic: topic.name, isIdempotent: true, records: 12, pauseMs: 100 }
         await this.#produce(machine, { ...spec, options: { deliveryTimeoutMs: 15_000 } }, model)
         const after = await machine.client.admin().describeTopic(topic.name)
         // A request that was given up may still have been on its way and have removed what was made since. And a broker
         // that is behind may not have known what was to be deleted: then it was not made anew.
-        const isOfThisRound = before.topicId === after.topicId && !earlier.has(before.topicId ?? '')
-        earlier.add(before.topicId ?? '')
+        const isOfThisRound = before.topicId === after.topicId && isNew
         if (isOfThisRound) {
           await this.#judgeTopic(
             machine,
