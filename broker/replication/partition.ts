@@ -68,6 +68,8 @@ export interface PartitionReplica {
   whyNotAppend(acks: number): PartitionRefusal | undefined
   /** Why consumers are not served here. */
   whyNotRead(): PartitionRefusal | undefined
+  /** Why consumers are to come again for what damage has taken here; undefined where nobody is about to have it. */
+  whyNotReadYet(): PartitionRefusal | undefined
   /** The log end offset has grown. */
   onWritten(): void
   onSynced(): void
@@ -325,7 +327,7 @@ export class Partition implements Flushable {
       const slice = this.#log.readTail(fetchOffset, maxBytes, this.#highWatermark)
       return slice === undefined ? undefined : { kind: 'records', slice }
     } catch (error) {
-      return { kind: 'refused', refusal: refusalOf(error) }
+      return { kind: 'refused', refusal: this.#refusalOfRead(error) }
     }
   }
 
@@ -334,8 +336,13 @@ export class Partition implements Flushable {
     try {
       return { kind: 'records', slice: await this.#log.read(fetchOffset, maxBytes, this.#highWatermark) }
     } catch (error) {
-      return { kind: 'refused', refusal: refusalOf(error) }
+      return { kind: 'refused', refusal: this.#refusalOfRead(error) }
     }
+  }
+
+  #refusalOfRead(error: unknown): PartitionRefusal {
+    const refusal = refusalOf(error)
+    return refusal.error === 'QUARANTINED' ? (this.#replica?.whyNotReadYet() ?? refusal) : refusal
   }
 
   /** To be told what has been handed to a consumer. */

@@ -117,6 +117,9 @@ const HARMLESS: ReadonlySet<ReplicaEvent['kind']> = new Set([
   'tick',
 ])
 
+/** Consumers wait for so long for a leader that has the records that this one has lost. */
+const TAKE_OVER_MS_MAX = 15_000
+
 export class Replica implements PartitionReplica {
   #identity: ReplicaIdentity
   readonly partition: Partition
@@ -143,6 +146,8 @@ export class Replica implements PartitionReplica {
   #hasNewVoters = false
   #voters: readonly Voter[] = []
   #votersOf: readonly VoterSet[] = []
+  /** Since consumers have first asked this leader for what it has lost. */
+  #refusedIn: { readonly epoch: LeaderEpoch; readonly until: number } | undefined
   /** Why it serves nobody, for people. */
   #stopReason: string | undefined
 
@@ -245,6 +250,17 @@ export class Replica implements PartitionReplica {
     const needed = Math.max(...voterSets.map(({ minInSyncReplicas }) => minInSyncReplicas))
     const message = `${this.name}: ${inSyncReplicas.length} replicas are in sync, min.insync.replicas is ${needed}`
     return { error: 'NOT_ENOUGH_REPLICAS', message }
+  }
+
+  whyNotReadYet(): PartitionRefusal | undefined {
+    const { leaderEpoch, state } = this
+    if (leaderEpoch === undefined || state.wholeReplicas.length === 0) return undefined
+    const now = this.#host.monotonic()
+    if (this.#refusedIn?.epoch !== leaderEpoch) this.#refusedIn = { epoch: leaderEpoch, until: now + TAKE_OVER_MS_MAX }
+    // It has had its time, and has not come to that.
+    if (now >= this.#refusedIn.until) return undefined
+    const message = `${this.name}: this broker has lost these records to damage; one that has them is about to lead`
+    return { error: 'NOT_LEADER_OR_FOLLOWER', message }
   }
 
   whyNotRead(): PartitionRefusal | undefined {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { HoleRepairs } from '../../broker/replication/hole-repairs.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import { must } from '../../shared/assert.ts'
+import { offset } from '../../shared/ids.ts'
 import { type Broker, Brokers, ONE, settle, THREE, TWO } from './replica-brokers.ts'
 
 const DIRECTORY = 'data/0'
@@ -132,6 +133,34 @@ describe('a follower whose disk has lost records', () => {
     expect(two.replica().state.matchedEndOffset).toBe(0)
     await expectNothingAsked(others, two)
     others.close()
+  })
+})
+
+describe('a leader whose disk has lost records', () => {
+  it('has consumers come again while another one may take over, and not for ever', async () => {
+    const brokers = await begun()
+    const one = brokers.of(ONE)
+    await damage(one, 0)
+    const { partition } = one.replica()
+    const read = async (): Promise<string | undefined> => {
+      const outcome = await partition.read(offset(1), 1_000)
+      return outcome.kind === 'refused' ? outcome.refusal.error : undefined
+    }
+    expect(await read()).toBe('NOT_LEADER_OR_FOLLOWER')
+    expect(partition.readTail(offset(1), 1_000)).toMatchObject({ refusal: { error: 'NOT_LEADER_OR_FOLLOWER' } })
+    brokers.time.advance(15_000)
+    expect(await read()).toBe('QUARANTINED')
+    brokers.close()
+  })
+
+  it('says that they are lost where nobody else has them', async () => {
+    const brokers = await begun()
+    const one = brokers.of(ONE)
+    for (const broker of brokers.list) await damage(broker, 0)
+    await brokers.until(() => one.replica().state.wholeReplicas.length === 0)
+    const outcome = await one.replica().partition.read(offset(1), 1_000)
+    expect(outcome).toMatchObject({ refusal: { error: 'QUARANTINED' } })
+    brokers.close()
   })
 })
 

@@ -1,18 +1,23 @@
 // Records that flipped bits have taken, and that come back from a log that has the same ones.
 
 import { describe, expect, it } from 'vitest'
+import type { Disk } from '../../broker/storage/disk.ts'
+import { MemoryDisk } from '../../broker/storage/memory-disk.ts'
+import { createStorageContext } from '../../broker/storage/storage-context.ts'
 import { must } from '../../shared/assert.ts'
+import { seededRandom } from '../../shared/random.ts'
+import { SimDisk } from '../simulation/sim-disk.ts'
 import { parseTopicConfig } from '../../broker/storage/log-config.ts'
 import type { PartitionLog } from '../../broker/storage/partition-log.ts'
 import type { QuarantinedRange } from '../../broker/storage/quarantine.ts'
 import { recoverLog } from '../../broker/storage/recovery.ts'
-import { at, type Bench, batch, DIRECTORY, epoch, newLog, NOW, put, readAll } from './log-fixture.ts'
+import { at, type Bench, batch, DIRECTORY, epoch, newLog, NOW, put, readAll, SetClock } from './log-fixture.ts'
 
 const ENTRIES = { 'segment.bytes': '1024', 'index.interval.bytes': '200' }
 
 /** Forty batches in several segments and two epochs. */
-function filled(): Bench {
-  const bench = newLog(ENTRIES, { hotTailBytes: 0 })
+function filled(disk: Disk = new MemoryDisk(new SetClock())): Bench {
+  const bench = newLog(ENTRIES, { hotTailBytes: 0, disk })
   for (let number = 0; number < 40; number += 1) {
     put(bench.log, batch([`record ${number}`]), epoch(number < 20 ? 1 : 2))
   }
@@ -125,4 +130,54 @@ describe('records that damage has taken', () => {
       (await readAll(whole.log)).filter(([offset]) => offset >= range.startOffset),
     )
   })
+})
+
+describe('a power loss while records are put back', () => {
+  it('leaves them where they are, and the rest as it was, and they can be put back once more', async () => {
+    const whole = filled()
+    const expected = await readAll(whole.log)
+    let states = 0
+    for (const segment of [0, 2, -1]) {
+      const disk = new SimDisk({ clock: new SetClock(), onOperation: () => undefined })
+      const bench = filled(disk)
+      await bench.log.sync()
+      const name = must(files(bench).at(segment), 'it has segments')
+      flip(bench, name, 65)
+      await disk.syncFile(`${DIRECTORY}/${name}`)
+      await disk.syncDirectory('data')
+      await disk.syncDirectory('.')
+      const range = must((await bench.log.scrub())[0], 'it was found')
+      const records = await recordsOf(whole.log, range)
+      const { recoveryPoint } = bench.log.checkpoint()
+      const moments: SimDisk[] = []
+      disk.options = {
+        clock: disk.options.clock,
+        onOperation: ({ kind }, now) => void (kind === 'read' || kind === 'open' || moments.push(now.fork())),
+      }
+      expect(await bench.log.putBack(range, records)).toBeUndefined()
+      moments.push(disk.fork())
+      for (const [index, moment] of moments.entries()) {
+        const random = seededRandom(index)
+        const found = [moment.kill(), moment.crash({ kind: 'none' }), moment.crash({ kind: 'all' })]
+        for (let count = 0; count < 3; count += 1) found.push(moment.crash({ kind: 'random', random }))
+        for (const [choice, left] of found.entries()) {
+          const what = `segment ${segment}, moment ${index}, choice ${choice}`
+          const context = createStorageContext(left, { hotTailBytes: 0 })
+          const config = parseTopicConfig(ENTRIES)
+          const kept = { recoveryPoint, kernelLived: choice === 0, now: NOW }
+          const { log } = await recoverLog({ context, directory: DIRECTORY, config, ...kept })
+          states += 1
+          expect(log.logEndOffset, what).toBe(40)
+          expect(log.quarantined.length, what).toBeLessThanOrEqual(1)
+          for (const again of log.quarantined) {
+            expect([again.startOffset, again.endOffset], what).toEqual([range.startOffset, range.endOffset])
+            expect(await log.putBack(again, records), what).toBeUndefined()
+          }
+          expect(await readAll(log), what).toEqual(expected)
+          expect(await log.scrub(), what).toEqual([])
+        }
+      }
+    }
+    expect(states).toBeGreaterThan(100)
+  }, 60_000)
 })
