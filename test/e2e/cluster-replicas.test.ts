@@ -2,6 +2,8 @@
 // too few, and topics that were deleted meanwhile. Needs the built command.
 
 import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { connect } from '../../client/client.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -10,6 +12,8 @@ import { anomaliesOf, Load, readAll } from '../setup/cluster-load.ts'
 import { inSync, leaderOf, stateOf } from '../setup/cluster-state.ts'
 import { describeWithRedis } from '../setup/redis.ts'
 import { run } from '../cli/tidemark-process.ts'
+import { MAGIC_AT } from '../../shared/record-batch/format.ts'
+import { batchBytes } from '../../shared/record-batch/header.ts'
 
 const topic = 't'
 
@@ -41,6 +45,15 @@ async function write(stage: Stage, count: number): Promise<Load> {
   await load.more(count)
   await load.stop()
   return load
+}
+
+/** In the second batch of the second segment, in its header and in its records. */
+function flipBits(directory: string): void {
+  const names = readdirSync(directory).filter((name) => name.endsWith('.log'))
+  const path = join(directory, names.toSorted()[1] ?? '')
+  const bytes = readFileSync(path)
+  for (const at of [MAGIC_AT, 1_000]) bytes[batchBytes(bytes, 0) + at] = 0xff
+  writeFileSync(path, bytes)
 }
 
 describeWithRedis('the replicas of a cluster', () => {
@@ -110,6 +123,36 @@ describeWithRedis('the replicas of a cluster', () => {
       expect(stdout).toMatch(
         /only 1 of the 2 voters that an election needs are there: broker \d has another disk; start it/,
       )
+    }))
+
+  it('get back what damage has taken from one of them, and nobody who reads is refused', () =>
+    onStage(async (stage) => {
+      const { client, cluster } = stage
+      const topicId = await makeTopic(stage, 1, { 'segment.bytes': '262144' })
+      const load = new Load(client, { topic, writers: 3, burst: 10, valueBytes: 2_000 })
+      await load.more(1_000)
+      await load.stop()
+      const { leader, followers } = await followersOf(stage)
+      const sums = (): string[] =>
+        cluster.ids.map((id) =>
+          createHash('sha256')
+            .update(cluster.logBytes(id, topicId) ?? '')
+            .digest('hex'),
+        )
+      await expect.poll(() => new Set(sums()).size, { timeout: 10_000 }).toBe(1)
+      // The leader of before leads again, and reads from its disk.
+      for (const id of followers) await cluster.stop(id)
+      await cluster.stop(leader)
+      flipBits(join(cluster.dataDir(leader), 'logs', `${topicId}-0`))
+      await cluster.restart(leader)
+      for (const id of followers) await cluster.restart(id)
+      await inSync(client.admin(), topic, 3)
+      expect(await leaderOf(client.admin(), topic)).toBe(leader)
+      expect(anomaliesOf(load, await readAll(client, topic))).toEqual([])
+      expect(await leaderOf(client.admin(), topic)).not.toBe(leader)
+      await expect.poll(() => new Set(sums()).size, { timeout: 20_000 }).toBe(1)
+      const health = await run(['cluster', 'health', '-b', cluster.address(leader)])
+      expect(health.stdout).toMatch(/^records +ok/m)
     }))
 
   it('take no records when they are too few, say so before the deadline, and are read as before', () =>
