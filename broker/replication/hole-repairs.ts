@@ -30,6 +30,8 @@ export interface HoleRepairsOptions {
 
 /** How often it looks whether there is something to repair. */
 const EVERY_MS = 1_000
+/** How many times as long as the last one has taken it rests. */
+const REST_FACTOR = 4
 const RETRY_MS_MIN = 5_000
 const RETRY_MS_MAX = 600_000
 /** Held in memory until all of it has come; a disk that has lost more should go. */
@@ -68,8 +70,12 @@ export class HoleRepairs {
     if (this.#isStopped || this.#isRepairing || now < this.#nextLook) return
     this.#nextLook = now + EVERY_MS
     for (const replica of this.#options.replicas()) {
-      if (!replica.hasHoles || now < this.#rowOf(replica).notBefore) continue
-      const range = replica.partition.log.quarantined.find((one) => mayAskFor(replica, one))
+      if (!replica.hasHoles) continue
+      const { notBefore, failures } = this.#rowOf(replica)
+      if (now < notBefore) continue
+      const ranges = replica.partition.log.quarantined.filter((one) => mayAskFor(replica, one))
+      // One that cannot be had must not keep the others away.
+      const range = ranges[failures % ranges.length]
       if (range === undefined) continue
       // It says itself what it has failed of.
       this.#repair(replica, range).catch(() => undefined)
@@ -85,6 +91,7 @@ export class HoleRepairs {
   async #repair(replica: Replica, range: QuarantinedRange): Promise<void> {
     const { clock, logger } = this.#options
     this.#isRepairing = true
+    const startedAt = clock.monotonic()
     const row = this.#rowOf(replica)
     const { topic, partition } = replica.identity
     const { startOffset, endOffset, bytes } = range
@@ -104,6 +111,9 @@ export class HoleRepairs {
       row.why = why
     } finally {
       this.#isRepairing = false
+      // Each may write a whole segment: the better part of the disk is for others.
+      const now = clock.monotonic()
+      this.#nextLook = now + Math.max(EVERY_MS, REST_FACTOR * (now - startedAt))
     }
   }
 

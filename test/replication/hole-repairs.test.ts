@@ -81,12 +81,18 @@ describe('a follower whose disk has lost records', () => {
     const repairs = [repairsOf(brokers, one), repairsOf(brokers, two)]
     await damage(one, 0)
     await damage(two, 0)
+    await damage(two, 1)
     const asked = two.carrier.carried.length
     await brokers.until(() => {
       for (const each of repairs) each.tick()
       return two.carrier.carried.slice(asked).some(({ message }) => message.partitions[0]?.fetchOffset === 1)
     })
     await settle()
+    // What its leader has it gets all the same.
+    await brokers.until(() => {
+      for (const each of repairs) each.tick()
+      return two.log().quarantined.length === 1
+    })
     expect(two.replica().hasHoles).toBe(true)
     await brokers.elect(THREE)
     await brokers.until(() => {
