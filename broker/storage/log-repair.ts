@@ -57,7 +57,7 @@ export interface RepairParts {
  * Why these batches are not what the range has lost; undefined if they are, as far as it can be told from what is around it:
  * they are sound, join one another and what is beside them, and take exactly the place of the bad bytes.
  */
-export function whyNoFit(
+function whyNoFit(
   range: QuarantinedRange,
   records: Uint8Array,
   epochs: { readonly before: LeaderEpoch | undefined; readonly behind: LeaderEpoch | undefined },
