@@ -51,8 +51,7 @@ const DEADLINES_MAX = 10_000_000
 const EXPIRE_AT_ONCE = 1_000
 const GROUP_NAME_BYTES_MAX = 256
 // Letters that nobody sees make two groups look like one.
-// oxlint-disable-next-line no-control-regex
-const UNPRINTABLE = /[\u0000-\u001f\u007f]/
+const UNPRINTABLE = /\p{Cc}/u
 
 export class GroupCoordinator {
   readonly #options: GroupCoordinatorOptions

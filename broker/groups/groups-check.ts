@@ -1,7 +1,7 @@
 // What is looked at of groups to tell whether all is well: whether they are kept as safely as was asked for, and whether all
 // of them can be answered for. Pure.
 
-import type { Coordinator } from '../coordination/coordinator.ts'
+import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { GroupCoordinator } from './group-coordinator.ts'
 import { OFFSETS_TOPIC } from './offsets-topic.ts'
 
@@ -11,9 +11,15 @@ export interface GroupsCheck {
   readonly detail: string
 }
 
+/** What is looked at of the brokers and what they agree on. */
+interface Cluster {
+  readonly topics: { byName(name: string): Pick<TopicDefinition, 'replicationFactor'> | undefined }
+  brokers(): readonly unknown[]
+}
+
 /** Fewer replicas than asked for are a trouble only where there are brokers for more by now. */
 export function groupsCheck(
-  coordinator: Pick<Coordinator, 'topics' | 'brokers'>,
+  coordinator: Cluster,
   groups: Pick<GroupCoordinator, 'groupCount' | 'loading'>,
   replicasAsked: number,
 ): GroupsCheck {

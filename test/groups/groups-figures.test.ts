@@ -159,7 +159,7 @@ describe('the health of groups', () => {
       brokers: () => Array.from({ length: brokers }, (_, brokerId) => ({ ...record, brokerId })),
     }
     const groups = { groupCount: 2, loading: 1 }
-    const check = groupsCheck(coordinator as unknown as Parameters<typeof groupsCheck>[0], groups, 3)
+    const check = groupsCheck(coordinator, groups, 3)
     expect(check.isOk).toBe(isOk)
     expect(check.detail).toContain('2 coordinated here, 1 partitions being read')
   })
