@@ -4,6 +4,7 @@
 import type { EachMessagePayload } from './consumer-options.ts'
 import type { ConsumerPartition, Running, Work } from './consumer-partition.ts'
 import type { Message } from './record-chunk.ts'
+import { PartitionWorkers } from './partition-workers.ts'
 import { type Runner, TurnClock, type WorkSource } from './work-source.ts'
 
 export type EachMessage<K, V> = (payload: EachMessagePayload<K, V>) => unknown
@@ -11,29 +12,17 @@ export type EachMessage<K, V> = (payload: EachMessagePayload<K, V>) => unknown
 export class MessageRunner<K, V> implements Runner {
   readonly #source: WorkSource<K, V>
   readonly #handler: EachMessage<K, V>
-  readonly #concurrency: number
+  readonly #workers: PartitionWorkers<K, V>
   readonly #turns = new TurnClock()
-  #runningCount = 0
 
   constructor(source: WorkSource<K, V>, handler: EachMessage<K, V>, concurrency: number) {
     this.#source = source
     this.#handler = handler
-    this.#concurrency = concurrency
+    this.#workers = new PartitionWorkers(source, concurrency, (partition) => this.#work(partition))
   }
 
   wake(): void {
-    while (this.#runningCount < this.#concurrency) {
-      const partition = this.#source.queue.take()
-      if (partition === undefined) return
-      this.#runningCount += 1
-      this.#work(partition)
-        .catch((error: unknown) => this.#source.onFault(error))
-        .finally(() => {
-          this.#runningCount -= 1
-          this.#source.queue.release(partition)
-          this.wake()
-        })
-    }
+    this.#workers.wake()
   }
 
   /** One batch; then others have their turn. */
