@@ -48,7 +48,17 @@ export function readLog(
       at += size
     }
   }
-  return { startOffset: startOffset ?? 0, endOffset, batches }
+  // What lies below the log start is nobody's any more: what another leader had written there may be there still.
+  const startsAt = Math.max(startOffset ?? 0, logStartIn(disk.peekFile(`${directory}/log-start`)))
+  return { startOffset: startsAt, endOffset, batches }
+}
+
+/** Magic, version, flags, length and checksum stand before the value. */
+const CHECKPOINT_HEADER_BYTES = 16
+
+function logStartIn(checkpoint: Uint8Array | undefined): number {
+  if (checkpoint === undefined) return 0
+  return Number(JSON.parse(Buffer.from(checkpoint.subarray(CHECKPOINT_HEADER_BYTES)).toString()))
 }
 
 /** How two logs differ where both have records; undefined if they do not. */
