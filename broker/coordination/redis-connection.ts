@@ -202,6 +202,9 @@ export class RedisConnection implements RedisLink {
   async #call<T>(what: string, work: () => Promise<T>): Promise<T> {
     try {
       if (this.#refusal !== undefined) throw this.#refusal
+      // The library lets some commands through while it still introduces itself: they would be refused for want of a password
+      // before it tells that the password is wrong.
+      if (!this.isUp) throw new Error('no connection yet')
       return await work()
     } catch (error) {
       throw this.#failureOf(what, error)

@@ -3,7 +3,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { startBroker, type TestBroker, type TestBrokerOptions } from '../../broker/testing.ts'
 import type { RequestOf } from '../../shared/protocol/api.ts'
-import { codeOf, WireMember } from './wire-member.ts'
+import { aMember, aSettledMember, codeOf, WireMember } from './wire-member.ts'
 
 async function aBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
   const broker = await startBroker({ dataDir: 'memory', ...options })
@@ -13,19 +13,6 @@ async function aBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
     .admin()
     .createTopics({ topics: [{ topic: 't', numPartitions: 2 }] })
   return broker
-}
-
-async function aMember(broker: TestBroker, group = 'g'): Promise<WireMember> {
-  const member = await WireMember.connect(broker.brokers, group)
-  await member.findCoordinator()
-  return member
-}
-
-async function aSettledMember(broker: TestBroker, group = 'g'): Promise<WireMember> {
-  const member = await aMember(broker, group)
-  await member.join()
-  await member.sync({ [member.member]: 'all' })
-  return member
 }
 
 /** So many ways to share out, with as much to say for each as a message carries in one value. */

@@ -5,7 +5,7 @@ import { startBroker, type TestBroker, type TestBrokerOptions } from '../../brok
 import type { RequestOf } from '../../shared/protocol/api.ts'
 import { readKey } from '../../broker/groups/group-records.ts'
 import { within } from '../setup/cluster-load.ts'
-import { codeOf, WireMember } from './wire-member.ts'
+import { aMember, aSettledMember, codeOf, type WireMember } from './wire-member.ts'
 
 const CONTEXT = { connectionId: 0, protocol: 'native', remote: 'test', clientId: 'test', software: '' } as const
 
@@ -17,19 +17,6 @@ async function aBroker(options: TestBrokerOptions = {}): Promise<TestBroker> {
     .admin()
     .createTopics({ topics: [{ topic: 't', numPartitions: 4 }, { topic: 'u' }] })
   return broker
-}
-
-async function aMember(broker: TestBroker, group = 'g'): Promise<WireMember> {
-  const member = await WireMember.connect(broker.brokers, group)
-  await member.findCoordinator()
-  return member
-}
-
-async function aSettledMember(broker: TestBroker, group = 'g'): Promise<WireMember> {
-  const member = await aMember(broker, group)
-  await member.join()
-  await member.sync({ [member.member]: 'all' })
-  return member
 }
 
 /** Somebody who has come into no group, and commits and resets for one. */

@@ -1,6 +1,7 @@
 // A member of a group made of a connection and nothing else: asks what a test thinks of, and hands back the answers with their
 // error codes by name. Judges nothing.
 
+import type { TestBroker } from '../../broker/testing.ts'
 import { onTestFinished } from 'vitest'
 import type { ApiName, RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
@@ -146,4 +147,19 @@ export class WireMember {
   die(): void {
     this.connection.close()
   }
+}
+
+/** A member that knows its coordinator. */
+export async function aMember(broker: TestBroker, group = 'g'): Promise<WireMember> {
+  const member = await WireMember.connect(broker.brokers, group)
+  await member.findCoordinator()
+  return member
+}
+
+/** One that has come in, alone. */
+export async function aSettledMember(broker: TestBroker, group = 'g'): Promise<WireMember> {
+  const member = await aMember(broker, group)
+  await member.join()
+  await member.sync({ [member.member]: 'all' })
+  return member
 }
