@@ -36,8 +36,11 @@ export interface ConsumerEvents {
   }
   /** Records that were wanted are not there; it goes on elsewhere. */
   moved: TopicPartition & { readonly from: number; readonly to: number; readonly reason: string }
-  /** Offsets were committed. */
-  committed: { readonly partitions: readonly (TopicPartition & { readonly offset: number })[] }
+  /** Offsets were committed, as what the member was in this generation. */
+  committed: {
+    readonly partitions: readonly (TopicPartition & { readonly offset: number })[]
+    readonly generation: number
+  }
 }
 
 export type ConsumerEventName = keyof ConsumerEvents

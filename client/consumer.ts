@@ -111,10 +111,10 @@ export class Consumer<K = Buffer, V = Buffer> {
     })
     this.#membership = this.#makeMembership()
     this.#committer = new OffsetCommitter(cluster, settings, this.#membership, {
-      onCommitted: (offsets) => {
+      onCommitted: (offsets, generation) => {
         if (!this.#events.has('committed')) return
         const partitions = offsets.map(({ of: { topic, partition }, offset }) => ({ topic, partition, offset }))
-        this.#events.tell('committed', { partitions })
+        this.#events.tell('committed', { partitions, generation })
       },
       onTrouble: (error) => this.#events.error(error),
     })
@@ -199,6 +199,12 @@ export class Consumer<K = Buffer, V = Buffer> {
     return [...this.#assigned.current()].map(({ topic, partition, tracker }) => {
       return { topic, partition, position: tracker.position }
     })
+  }
+
+  /** What the coordinator knows it by; no id and generation -1 while it is not in the group. */
+  membership(): { readonly memberId: string; readonly generation: number } {
+    const { member, generation } = this.#membership.identity
+    return { memberId: member, generation }
   }
 
   /**

@@ -35,7 +35,8 @@ const FORGOTTEN: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 export interface CommitterHooks {
-  onCommitted(offsets: readonly OffsetToCommit[]): void
+  /** generation: in which the member was when it asked. */
+  onCommitted(offsets: readonly OffsetToCommit[], generation: number): void
   /** A commit has been tried in vain for a while, and is tried on. */
   onTrouble(error: TidemarkError): void
 }
@@ -216,7 +217,7 @@ export class OffsetCommitter {
     }
     // Either the member is in another generation by now, and the next attempt says so, or it is out: then all is lost.
     if (forgotten !== undefined) this.#membership.onForgotten(generation, forgotten)
-    if (done.length > 0) this.#hooks.onCommitted(done)
+    if (done.length > 0) this.#hooks.onCommitted(done, generation)
     return { again, ...(failure && { failure }), ...(refused && { refused }) }
   }
 

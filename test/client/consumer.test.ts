@@ -353,14 +353,20 @@ describe('a consumer', () => {
     const topic = await stage.topicWith(1, 3)
     const consumer = stage.consumerOf(topic, { autoCommit: { everyMs: 5 } })
     const offsets: number[] = []
+    const generations = new Set<number>()
     const { promise, open } = gate()
-    consumer.on('committed', ({ partitions }) => {
+    consumer.on('committed', ({ partitions, generation }) => {
       for (const { offset } of partitions) offsets.push(offset)
+      generations.add(generation)
       if (offsets.at(-1) === 3) open()
     })
+    expect(consumer.membership()).toEqual({ memberId: '', generation: -1 })
     await consumer.run({ eachMessage: () => undefined })
     await promise
     expect(offsets).toEqual(offsets.toSorted((a, b) => a - b))
+    const { members, generation } = await stage.client.admin().describeGroup(consumer.groupId)
+    expect(consumer.membership()).toEqual({ memberId: members[0]?.memberId, generation })
+    expect([...generations]).toEqual([generation])
     await consumer.close()
   })
 })
