@@ -21,7 +21,7 @@ import { silentLogger } from '../shared/logger.ts'
 import { sleep } from '../shared/time.ts'
 import { startAdminServer } from './admin/http-server.ts'
 import { adoptTopics, Cluster } from './cluster.ts'
-import { describeOptions, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
+import { describeOptions, kafkaSettings, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
 import { Groups } from './groups/groups.ts'
 import { SlotMeter } from './metrics/meter.ts'
 import { createExposition } from './metrics/prometheus.ts'
@@ -436,6 +436,7 @@ class RunningBroker implements Broker {
       random,
       logger: this.#logger,
       checks: () => this.checks(),
+      settings: () => kafkaSettings(this.#resolved),
       groups,
       ...this.#clusterServices(),
     })
@@ -452,6 +453,7 @@ class RunningBroker implements Broker {
       replicas: cluster.requests,
       drain: (isDraining: boolean) => this.#drain(isDraining),
       localLeadership: (id: TopicId, partition: number) => cluster.leadershipOf(id, partition),
+      peers: cluster.peers,
       peerTroubles: () => cluster.peerTroubles(),
       localReplica: (id: TopicId, partition: number) => cluster.replicaOf(id, partition),
       explain: (id: TopicId, partition: number) => cluster.explain(id, partition),

@@ -7,6 +7,7 @@ import type { Coordinator } from './coordination/coordinator.ts'
 import type { Environment } from './environment.ts'
 import type { Meter } from './metrics/meter.ts'
 import { assertNever } from '../shared/assert.ts'
+import type { Peers } from './replication/peers.ts'
 import type { Replica } from './replication/replica.ts'
 import type { LocalLeadership, LocalReplica } from './requests/request-services.ts'
 import type { ReplicaRequests } from './requests/requests.ts'
@@ -109,6 +110,10 @@ export class Cluster {
     return { leader, leaderEpoch, inSyncReplicas: replica.state.inSyncReplicas }
   }
 
+  get peers(): Peers {
+    return this.#peers
+  }
+
   /** Of the members that this broker has no connection to. */
   peerTroubles(): readonly PeerTrouble[] {
     return this.#peers.troubles()
@@ -162,6 +167,7 @@ function localReplica(replica: Replica): LocalReplica {
     logStartOffset,
     highWatermark: state.highWatermark,
     logEndOffset,
+    handOver: (to) => replica.handOver(to),
     recover: () => replica.recover(),
   }
 }

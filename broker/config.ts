@@ -90,6 +90,10 @@ export interface OptionDescription {
   readonly about: string
 }
 
+export interface KafkaSetting extends OptionDescription {
+  readonly isSecret: boolean
+}
+
 /** The effective settings for people to read; what is secret in them is not there. */
 export function describeOptions({ options, given }: ResolvedOptions): readonly OptionDescription[] {
   const values = options as Readonly<Record<string, string | number | boolean | undefined>>
@@ -101,6 +105,16 @@ export function describeOptions({ options, given }: ResolvedOptions): readonly O
       isDefault: !given.has(row.name),
       about: row.about,
     }
+  })
+}
+
+/** The same for tools of Kafka, by Kafka's names where it has the setting. */
+export function kafkaSettings(resolved: ResolvedOptions): readonly KafkaSetting[] {
+  const described = new Map(describeOptions(resolved).map((option) => [option.name, option]))
+  return OPTIONS.map((row) => {
+    const name = row.aliases?.find((alias) => alias.includes('.')) ?? row.name.replaceAll('-', '.')
+    const { value, isDefault = true } = described.get(row.name) ?? {}
+    return { name, value, isDefault, isSecret: row.secret === true, about: row.about }
   })
 }
 

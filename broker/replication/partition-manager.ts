@@ -97,6 +97,12 @@ export class PartitionManager {
     return open.partitions[partition]
   }
 
+  /** Where the partitions here are, and how much room is left for them, in bytes; 0 of 0 where that is not known. */
+  get directory(): { readonly path: string; readonly totalBytes: number; readonly freeBytes: number } {
+    const { path, space } = this.#options.directory
+    return { path, totalBytes: space.totalBytes, freeBytes: space.freeBytes }
+  }
+
   whyNotFound(name: string, id: TopicId | undefined, partition: number): PartitionRefusal {
     const topic = this.#options.coordinator.topics.byName(name)
     if (topic === undefined) return unknown(`there is no topic ${name}`)

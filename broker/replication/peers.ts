@@ -5,7 +5,7 @@ import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 
 /** The requests between brokers. */
 export type PeerRequest =
-  'replicaFetch' | 'fence' | 'announceLeaders' | 'suggestLeader' | 'probeBroker' | 'dismissReplicas'
+  'replicaFetch' | 'fence' | 'announceLeaders' | 'suggestLeader' | 'probeBroker' | 'dismissReplicas' | 'electLeaders'
 
 export interface PeerAnswer<Name extends PeerRequest> {
   readonly body: ResponseOf<Name>

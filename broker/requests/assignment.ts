@@ -6,6 +6,7 @@
 
 import type { BrokerId } from '../../shared/ids.ts'
 import type { Coordinator, TopicDefinition, VotersByPartition } from '../coordination/coordinator.ts'
+import { TidemarkError } from '../../shared/errors.ts'
 import type { Assignment, BrokerLoad, PlacementRequest } from './placement.ts'
 import { checkReplicationFactor, countLoad, extendPlacement } from './placement.ts'
 
@@ -33,16 +34,17 @@ interface CandidateRequest extends PlacementRequest {
   readonly brokers: readonly Candidate[]
 }
 
-/** For a new topic; `startAt` as in placement.ts. @throws INVALID_REPLICATION_FACTOR */
+/** For a new topic; `startAt` as in placement.ts, unless somebody has chosen. @throws INVALID_REPLICATION_FACTOR */
 export function assign(
   coordinator: Coordinator,
   topic: Pick<TopicDefinition, 'partitions' | 'replicationFactor'>,
   startAt: number,
+  chosen?: Assignment,
 ): Replicas {
   const brokers = candidates(coordinator)
   checkReplicationFactor(topic.replicationFactor, brokers.length, drained(coordinator))
   const request = { ...topic, brokers, load: loadOf(coordinator), startAt }
-  return extend({ assignment: [], directories: {} }, request)
+  return extend({ assignment: [], directories: {} }, request, chosen)
 }
 
 /** With partitions added to those of the topic. @throws INVALID_REPLICATION_FACTOR */
@@ -52,18 +54,46 @@ export function assignMore(
   before: Replicas,
   partitions: number,
   startAt: number,
+  chosen?: Assignment,
 ): Replicas & Pick<TopicDefinition, 'origins'> {
   const { replicationFactor } = topic
   const brokers = candidates(coordinator)
   checkReplicationFactor(replicationFactor, brokers.length, drained(coordinator))
   const request = { brokers, load: loadOf(coordinator), partitions, replicationFactor, startAt }
-  const { assignment, directories } = extend(before, request)
+  const { assignment, directories } = extend(before, request, chosen)
   const replaced = Object.keys(directories).filter(
     (id) => (before.directories[id] ?? directories[id]) !== directories[id],
   )
   return replaced.length === 0
     ? { assignment, directories }
     : { assignment, directories, origins: { ...originsOf(before, replaced), ...topic.origins } }
+}
+
+/**
+ * The brokers that somebody has chosen for new partitions, checked. @throws INVALID_REPLICA_ASSIGNMENT for brokers that are
+ * not there, are there twice, or are not as many as the topic's replicas
+ */
+export function checkChosen(
+  coordinator: Coordinator,
+  chosen: readonly (readonly number[])[],
+  replicationFactor: number,
+): Assignment {
+  const brokers = new Map(candidates(coordinator).map(({ brokerId }) => [Number(brokerId), brokerId]))
+  return chosen.map((row, at) => {
+    if (row.length !== replicationFactor || row.length === 0) {
+      throw illegal(`partition ${at} of those named is given ${row.length} brokers, not ${replicationFactor}`)
+    }
+    return row.map((id, place) => {
+      const broker = brokers.get(id)
+      if (broker === undefined) throw illegal(`broker ${id} is not there, or is drained`)
+      if (row.indexOf(id) !== place) throw illegal(`broker ${id} is there twice for one partition`)
+      return broker
+    })
+  })
+}
+
+function illegal(text: string): TidemarkError {
+  return new TidemarkError('INVALID_REPLICA_ASSIGNMENT', text)
 }
 
 /** The voters that the partitions on these brokers began with, by the directories that were right until now. */
@@ -77,8 +107,9 @@ function originsOf({ assignment, directories }: Replicas, replaced: readonly str
   )
 }
 
-function extend(before: Replicas, request: CandidateRequest): Replicas {
-  const assignment = extendPlacement(before.assignment, request)
+function extend(before: Replicas, request: CandidateRequest, chosen: Assignment | undefined): Replicas {
+  const assignment =
+    chosen === undefined ? extendPlacement(before.assignment, request) : [...before.assignment, ...chosen]
   const used = new Set(assignment.slice(before.assignment.length).flat())
   const added = request.brokers.filter(({ brokerId }) => used.has(brokerId))
   const directories = Object.fromEntries(added.map(({ brokerId, directoryId }) => [String(brokerId), directoryId]))

@@ -1,7 +1,7 @@
 // Waiting for something, but not for ever: what the administration of topics waits for. Owns that nothing is left behind,
 // however a wait ends; the deadlines are those of all waiting requests, so that a stop ends these too.
 
-import type { TopicId } from '../../shared/ids.ts'
+import type { BrokerId, TopicId } from '../../shared/ids.ts'
 import type { ClusterChange } from '../coordination/coordinator.ts'
 import type { DelayedOperations, DelayPlace } from '../replication/delayed-operations.ts'
 import { notDelayed } from '../replication/delayed-operations.ts'
@@ -33,14 +33,22 @@ export function within<T>(delayed: DelayedOperations, timeoutMs: number, work: P
   })
 }
 
-/** Resolves when each of the partitions has had a leader or is gone, at the latest when the time is up. */
-export function whenLed(services: RequestServices, awaited: Awaited, timeoutMs: number): Promise<void> {
+/**
+ * Resolves when each of the partitions has had a leader, or one that is enough, or is gone; at the latest when the time is
+ * up.
+ */
+export function whenLed(
+  services: RequestServices,
+  awaited: Awaited,
+  timeoutMs: number,
+  isEnough = (leader: BrokerId | undefined, _id: TopicId, _partition: number): boolean => leader !== undefined,
+): Promise<void> {
   const { coordinator, delayed } = services
   const missing = new Map([...awaited].map(([id, partitions]) => [id, new Set(partitions)]))
   const look = (id: TopicId, partition: number): void => {
     const partitions = missing.get(id)
     const isGone = coordinator.topics.get(id) === undefined
-    if (isGone || leadershipOf(services, id, partition)?.leader !== undefined) partitions?.delete(partition)
+    if (isGone || isEnough(leadershipOf(services, id, partition)?.leader, id, partition)) partitions?.delete(partition)
     if (isGone || partitions?.size === 0) missing.delete(id)
   }
   const lookAtAll = (): void => {

@@ -300,7 +300,20 @@ class Fetch implements PendingFetch, WaitingFetch, Delayed {
 
   #answer(): void {
     this.#finish()
+    if (this.#request.tellsAll === true) this.#tellRest()
     this.#respond(this.#outcomes)
+  }
+
+  #tellRest(): void {
+    const { partitions } = this.#request
+    if (this.#outcomes.length === partitions.length) return
+    const told = new Set(this.#outcomes.map(({ index }) => index))
+    for (const [index, part] of partitions.entries()) {
+      if (told.has(index)) continue
+      const found = this.#services.partitions.find(part.topic, part.topicId, part.partition)
+      const { highWatermark, logStartOffset } = found ?? {}
+      this.#outcomes.push({ index, refusal: undefined, highWatermark, logStartOffset, records: undefined })
+    }
   }
 
   #finish(): void {

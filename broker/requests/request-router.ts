@@ -14,19 +14,26 @@ import type {
   ReplicaFetchOutcome,
   ReplicaRequests,
   RequestContext,
-  Requests,
 } from './requests.ts'
 import { TidemarkError } from '../../shared/errors.ts'
+import { topicId } from '../../shared/ids.ts'
 import { clusterInfo } from './cluster-info.ts'
+import { describeConfigs } from './configs.ts'
 import { describeTopics } from './describe-topics.ts'
 import { drainBroker } from './drain.ts'
+import { electLeaders } from './elections.ts'
+import { epochEnds } from './epoch-ends.ts'
 import { FetchRequests } from './fetch.ts'
 import { GroupHandlers } from './groups.ts'
 import { listOffsets } from './list-offsets.ts'
+import { describeLogDirectory } from './log-directories.ts'
 import { metadata } from './metadata.ts'
 import { MoveRequests } from './moves.ts'
+import type { AllRequests, OtherRequests } from './other-requests.ts'
 import { PartitionTroubles } from './partition-troubles.ts'
 import { ProduceRequests } from './produce.ts'
+import { describeProducers } from './producers.ts'
+import { listReassignments } from './reassignments.ts'
 import { recoverPartition } from './recovery.ts'
 import { TopicRequests } from './topics.ts'
 
@@ -40,7 +47,9 @@ type Handlers = {
 const STOPPING = { error: 'SHUTTING_DOWN', message: 'the broker is stopping' } as const
 const NOTHING_PENDING: PendingFetch = { cancel: () => undefined }
 
-export class RequestRouter implements Requests {
+export class RequestRouter implements AllRequests {
+  readonly other: OtherRequests
+  readonly #services: RequestServices
   readonly #produces: ProduceRequests
   readonly #fetches: FetchRequests
   readonly #handlers: Handlers
@@ -52,6 +61,14 @@ export class RequestRouter implements Requests {
   #isStopping = false
 
   constructor(services: RequestServices) {
+    this.#services = services
+    this.other = {
+      epochEnds: (request) => epochEnds(services, request),
+      describeProducers: (request) => describeProducers(services, request),
+      describeLogDirectory: (request) => describeLogDirectory(services, request),
+      describeConfigs: (request) => describeConfigs(services, request),
+      listReassignments: (request) => listReassignments(services, request),
+    }
     const topics = new TopicRequests(services)
     const moves = new MoveRequests(services)
     const troubles = new PartitionTroubles(services)
@@ -84,6 +101,7 @@ export class RequestRouter implements Requests {
       decommissionBroker: (request) => moves.decommissionBroker(request),
       balanceReplicas: (request) => moves.balanceReplicas(request),
       recoverPartition: (request) => recoverPartition(services, request),
+      electLeaders: (request) => electLeaders(services, request),
       findCoordinator: (request, context) => this.#groups().ask('findCoordinator', request, context),
       joinGroup: (request, context) => this.#groups().ask('joinGroup', request, context),
       syncGroup: (request, context) => this.#groups().ask('syncGroup', request, context),
@@ -127,6 +145,10 @@ export class RequestRouter implements Requests {
 
   onConnectionClosed({ connectionId }: RequestContext): void {
     this.#groupRequests?.onConnectionClosed(connectionId)
+  }
+
+  topicName(id: string): string | undefined {
+    return this.#services.coordinator.topics.get(topicId(id))?.name
   }
 
   /** Requests that are begun and not answered, fetches that wait for records not counted. */

@@ -9,6 +9,7 @@ import type { Coordinator } from '../coordination/coordinator.ts'
 import type { GroupCoordinator } from '../groups/group-coordinator.ts'
 import type { DelayedOperations } from '../replication/delayed-operations.ts'
 import type { PartitionManager } from '../replication/partition-manager.ts'
+import type { Peers } from '../replication/peers.ts'
 import type { ReplicaRequests } from './requests.ts'
 
 export interface RequestLimits {
@@ -41,6 +42,8 @@ export interface LocalReplica {
   readonly logStartOffset: Offset
   readonly highWatermark: Offset
   readonly logEndOffset: Offset
+  /** Has another replica lead as soon as that one has all that this leader has. */
+  handOver(to: BrokerId): void
   /** Has it go on alone, whatever others have; false where that cannot begin now. It leads some time later. */
   recover(): boolean
 }
@@ -50,6 +53,15 @@ export interface OffsetsTopicOptions {
   readonly partitions: number
   /** Fewer where there are not so many brokers. */
   readonly replicas: number
+}
+
+/** A setting that this broker was started with. */
+export interface BrokerSetting {
+  readonly name: string
+  readonly value: string | number | boolean | undefined
+  readonly isDefault: boolean
+  readonly isSecret: boolean
+  readonly about: string
 }
 
 export interface GroupServices {
@@ -79,6 +91,8 @@ export interface RequestServices {
   readonly replicas?: ReplicaRequests
   /** Absent where no groups are coordinated. */
   readonly groups?: GroupServices
+  /** The other brokers. Absent where a broker is its own cluster. */
+  readonly peers?: Peers
   /** Of the members that this broker could not connect to: where they are said to be, and why. */
   readonly peerTroubles?: () => readonly {
     readonly peer: BrokerId
@@ -87,6 +101,8 @@ export interface RequestServices {
   }[]
   /** Sets or takes back the mark that this broker is drained. Absent where a broker is its own cluster. */
   readonly drain?: (isDraining: boolean) => Promise<void>
+  /** What this broker was started with, by Kafka's names where it has one; absent where nobody may know. */
+  readonly settings?: () => readonly BrokerSetting[]
   /** What is looked at to tell whether all is well. */
   readonly checks: () => readonly { readonly name: string; readonly isOk: boolean; readonly detail: string }[]
 }

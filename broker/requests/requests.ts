@@ -54,6 +54,8 @@ export interface FetchPartition {
 }
 
 export interface FetchRequest {
+  /** Whether the answer tells of partitions without news too. */
+  readonly tellsAll?: boolean
   readonly maxWaitMs: number
   readonly minBytes: number
   readonly maxBytes: number
@@ -113,6 +115,7 @@ export type PlainRequest =
   | 'decommissionBroker'
   | 'balanceReplicas'
   | 'recoverPartition'
+  | 'electLeaders'
   | 'fence'
   | 'announceLeaders'
   | 'suggestLeader'
@@ -171,7 +174,7 @@ export interface Requests {
   ): void
 
   /**
-   * Calls `respond` once, with the partitions that have records or a refusal: at once, or when enough has been appended,
+   * Calls `respond` once, with the partitions that have records or a refusal, and if that is asked for the others: at once, or when enough has been appended,
    * or when the wait is over. Every slice in it must be released. `onReading` is told when the fetch begins to wait for
    * the disk, which will bring records soon, and when it does so no more; what waits for appends is not reading.
    */

@@ -11,14 +11,17 @@ import { PARTITIONS_PER_TOPIC_MAX } from '../../shared/limits.ts'
 import { hostedPartitions } from '../storage/hosted-partitions.ts'
 import { minInSyncReplicasOf } from '../storage/log-config.ts'
 import type { Replicas } from './assignment.ts'
-import { assign, assignMore, candidates, drained } from './assignment.ts'
+import { assign, assignMore, candidates, checkChosen, drained } from './assignment.ts'
 import { whenLed, within } from './bounded-wait.ts'
+import type { AskedPartitions, AskedTopic } from './other-requests.ts'
 import { checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
 import { isInternalTopic } from '../groups/offsets-topic.ts'
 import { topicNameFault } from './topic-name.ts'
 
-type NewTopic = RequestOf<'createTopics'>['topics'][number]
+type NewTopic = RequestOf<'createTopics'>['topics'][number] & AskedTopic
+type NewTopics = Omit<RequestOf<'createTopics'>, 'topics'> & { readonly topics: readonly NewTopic[] }
+type MorePartitions = RequestOf<'addPartitions'> & AskedPartitions
 type CreatedTopic = ResponseOf<'createTopics'>['topics'][number]
 type DeletedTopic = ResponseOf<'deleteTopics'>['topics'][number]
 type TrimmedPartition = ResponseOf<'trim'>['partitions'][number]
@@ -47,7 +50,7 @@ export class TopicRequests {
   }
 
   /** Answers when the topics are led, or when the time is up: they are there then all the same. */
-  async createTopics(request: RequestOf<'createTopics'>): Promise<ResponseOf<'createTopics'>> {
+  async createTopics(request: NewTopics): Promise<ResponseOf<'createTopics'>> {
     const deadlineMs = this.#services.clock.monotonic() + Math.min(request.timeoutMs, WAIT_MS_MAX)
     const topics: CreatedTopic[] = []
     const names = request.topics.map(({ topic }) => topic)
@@ -107,7 +110,7 @@ export class TopicRequests {
     })
   }
 
-  async addPartitions(request: RequestOf<'addPartitions'>): Promise<void> {
+  async addPartitions(request: MorePartitions): Promise<void> {
     const { topic: name, partitions } = request
     // Which partition a group is in hangs on how many there are.
     if (isInternalTopic(name)) throw new TidemarkError('INVALID_TOPIC_EXCEPTION', ownTopic(name, 'grown').message)
@@ -119,7 +122,11 @@ export class TopicRequests {
       }
       checkPartitions(partitions)
       before = topic
-      const replicas = this.#assignMore(topic, partitions)
+      if (request.replicas !== undefined && request.replicas.length !== partitions - topic.partitions) {
+        const text = `${partitions - topic.partitions} partitions are added, brokers are named for ${request.replicas.length}`
+        throw new TidemarkError('INVALID_REPLICA_ASSIGNMENT', text)
+      }
+      const replicas = this.#assignMore(topic, partitions, request.replicas)
       this.#checkRoom({ ...topic, ...replicas, partitions }, topic)
       return { partitions, ...replicas }
     })
@@ -157,8 +164,15 @@ export class TopicRequests {
     if (fault !== undefined) throw new TidemarkError('INVALID_TOPIC_EXCEPTION', fault)
     if (coordinator.topics.byName(topic.topic) !== undefined) throw exists(topic.topic)
     const brokers = isCluster ? candidates(coordinator).length : coordinator.brokers().length
-    const partitions = topic.partitions ?? limits.defaultPartitions
-    const replicationFactor = topic.replicationFactor ?? Math.min(limits.defaultReplicationFactor, Math.max(1, brokers))
+    const { replicas } = topic
+    if (replicas !== undefined && (topic.partitions ?? topic.replicationFactor) !== undefined) {
+      throw new TidemarkError('INVALID_REQUEST', 'either brokers are named for each partition, or numbers are given')
+    }
+    const partitions = topic.partitions ?? replicas?.length ?? limits.defaultPartitions
+    const replicationFactor =
+      topic.replicationFactor ??
+      replicas?.[0]?.length ??
+      Math.min(limits.defaultReplicationFactor, Math.max(1, brokers))
     checkPartitions(partitions)
     checkReplicationFactor(replicationFactor, brokers, isCluster ? drained(coordinator) : [])
     const config: Record<string, string> = {}
@@ -173,24 +187,31 @@ export class TopicRequests {
       ? {
           ...basis,
           config: this.#withMinInSync(replicationFactor, config),
-          ...this.#assign(partitions, replicationFactor),
+          ...this.#assign(partitions, replicationFactor, replicas),
         }
       : { ...basis, config }
     this.#checkRoom(definition, undefined)
     return definition
   }
 
-  #assign(partitions: number, replicationFactor: number): Replicas {
+  #assign(partitions: number, replicationFactor: number, replicas: AskedTopic['replicas']): Replicas {
     const { coordinator, random } = this.#services
-    return assign(coordinator, { partitions, replicationFactor }, random.integer(START_AT_END))
+    const chosen = replicas && checkChosen(coordinator, replicas, replicationFactor)
+    return assign(coordinator, { partitions, replicationFactor }, random.integer(START_AT_END), chosen)
   }
 
   /** Nothing for a topic that one broker has alone. */
-  #assignMore(topic: TopicDefinition, partitions: number): Partial<Replicas> & Pick<TopicChange, 'origins'> {
+  #assignMore(
+    topic: TopicDefinition,
+    partitions: number,
+    replicas: AskedPartitions['replicas'],
+  ): Partial<Replicas> & Pick<TopicChange, 'origins'> {
     const { assignment, directories = {} } = topic
     if (assignment === undefined) return {}
     const { coordinator, random } = this.#services
-    return assignMore(coordinator, topic, { assignment, directories }, partitions, random.integer(START_AT_END))
+    const before = { assignment, directories }
+    const chosen = replicas && checkChosen(coordinator, replicas, topic.replicationFactor)
+    return assignMore(coordinator, topic, before, partitions, random.integer(START_AT_END), chosen)
   }
 
   /**

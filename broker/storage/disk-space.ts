@@ -46,6 +46,10 @@ export class DiskSpace {
   }
 
   /** As of the last look. */
+  get totalBytes(): number {
+    return this.#totalBytes
+  }
+
   get freeBytes(): number {
     return this.#freeBytes
   }

@@ -159,6 +159,21 @@ export const TOPIC_CONFIG = {
     "How long records wait for stable storage at most; the broker's flush.interval.ms when that is shorter.",
   ),
   'flush.messages': number(FOREVER, 1, FOREVER, 'records', '1 means durability=fsync; other values have no effect.'),
+  'unclean.leader.election.enable': choice(
+    'false',
+    ['false'],
+    'Never by itself: only an operator accepts that records are lost, partition by partition.',
+  ),
+  preallocate: choice('false', ['false'], 'Segment files grow as they are written.'),
+  'remote.storage.enable': choice('false', ['false'], 'Records are on the disks of the brokers only.'),
+  'message.downconversion.enable': choice(
+    'false',
+    ['false', 'true'],
+    'Has no effect: records are given out as they are stored.',
+  ),
+  'file.delete.delay.ms': number(60_000, 0, FOREVER, 'ms', 'Has no effect: files go when nobody reads them any more.'),
+  'segment.jitter.ms': number(0, 0, FOREVER, 'ms', 'Has no effect: segments are rolled when segment.ms is over.'),
+  'segment.index.bytes': number(10_485_760, 4, SEGMENT_BYTES_MAX, 'bytes', 'Has no effect: an index grows as needed.'),
   durability: choice(
     'os',
     ['os', 'fsync'],
@@ -168,21 +183,24 @@ export const TOPIC_CONFIG = {
 
 export type TopicConfigName = keyof typeof TOPIC_CONFIG
 
+/** What tools of Kafka write and read back; there is nothing to carry out. */
+const CHECKED_CHOICES = [
+  'compression.type',
+  'unclean.leader.election.enable',
+  'preallocate',
+  'remote.storage.enable',
+  'message.downconversion.enable',
+] as const
+const CHECKED_NUMBERS = ['file.delete.delay.ms', 'segment.jitter.ms', 'segment.index.bytes'] as const
+
 /** Keys that Kafka has and this broker does not; named so that the refusal can say so. */
 const UNSUPPORTED_KEYS: readonly string[] = [
-  'file.delete.delay.ms',
   'follower.replication.throttled.replicas',
   'leader.replication.throttled.replicas',
   'local.retention.bytes',
   'local.retention.ms',
-  'message.downconversion.enable',
   'message.format.version',
   'message.timestamp.difference.max.ms',
-  'preallocate',
-  'remote.storage.enable',
-  'segment.index.bytes',
-  'segment.jitter.ms',
-  'unclean.leader.election.enable',
 ]
 
 export type ConfigEntries = Readonly<Record<string, string>>
@@ -203,7 +221,8 @@ export function parseTopicConfig(entries: ConfigEntries, defaults: ConfigEntries
   for (const key of [...Object.keys(defaults), ...Object.keys(entries)]) checkKey(key)
   const numberOf = (name: NumberName): number => parseNumber(name, TOPIC_CONFIG[name], entries[name] ?? defaults[name])
   const choiceOf = (name: ChoiceName): string => parseChoice(name, TOPIC_CONFIG[name], entries[name] ?? defaults[name])
-  choiceOf('compression.type')
+  for (const name of CHECKED_CHOICES) choiceOf(name)
+  for (const name of CHECKED_NUMBERS) numberOf(name)
   const policy = parseList(
     'cleanup.policy',
     TOPIC_CONFIG['cleanup.policy'],

@@ -117,6 +117,10 @@ export class LogDirectory {
   #failure: TidemarkError | undefined
   #stopping: Promise<void> | undefined
 
+  get path(): string {
+    return this.#options.path
+  }
+
   /**
    * Takes the directory, making it if there is none, and opens all its logs; after anything but a clean stop each is
    * recovered first. A log that cannot be opened is offline (see failureOf) and keeps none of the others from opening.

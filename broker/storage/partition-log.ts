@@ -36,6 +36,7 @@ import type { Quarantine, QuarantinedRange } from './quarantine.ts'
 import { QuarantinedError } from './quarantine.ts'
 import type { ReplicatedAppendOptions, ReplicatedAppendResult } from './replica-check.ts'
 import { unavailable } from './replica-check.ts'
+import type { DescribedProducer } from './producer-state.ts'
 import { Retention } from './retention.ts'
 import type { Segment } from './segment.ts'
 import type { Segments } from './segments.ts'
@@ -152,6 +153,11 @@ export class PartitionLog {
   /** The leader epoch of the batch at the offset; at the end, of the newest one. Undefined below the first known one. */
   epochAt(at: Offset): LeaderEpoch | undefined {
     return this.#history.epochs(this.#writtenEndOffset).epochAt(at)
+  }
+
+  /** The idempotent producers that are remembered. Reads a small file when it is first asked. */
+  describeProducers(now: TimestampMs): readonly DescribedProducer[] {
+    return this.#history.producers(this.#writtenEndOffset, now).describe()
   }
 
   /** The voters records of the log, staged ones too, and the last one below its start. The same list as long as none changes. */

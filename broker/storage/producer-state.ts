@@ -54,6 +54,15 @@ interface ProducerEntry {
   undoneSequence: number
 }
 
+export interface DescribedProducer {
+  readonly producerId: number
+  readonly epoch: number
+  /** Undefined while all that it had written is undone. */
+  readonly lastSequence: number | undefined
+  /** Wall clock of the broker when it last wrote, in milliseconds. */
+  readonly lastSeenMs: number
+}
+
 const NEXT: ProducerVerdict = { kind: 'next' }
 
 export class ProducerState {
@@ -164,6 +173,13 @@ export class ProducerState {
 
   clear(): void {
     this.#entries.clear()
+  }
+
+  /** Every producer that is remembered, for people. */
+  describe(): readonly DescribedProducer[] {
+    return [...this.#entries].map(([producerId, { epoch, lastSeenMs, batches }]) => {
+      return { producerId, epoch, lastSequence: batches[batches.length - FIELDS + 1], lastSeenMs }
+    })
   }
 
   /** What is known of the batches below the offset, for a checkpoint. */

@@ -1,7 +1,7 @@
 // The requests by which a cluster is operated: which brokers lead and hold what, and what to do when too few replicas are
 // left. Partitions are answered for themselves: one that is refused does not hold up the rest.
 
-import { array, boolean, count53, int32, integer, optional, partitionNumber, string, struct } from './schema.ts'
+import { array, boolean, count53, int32, integer, optional, partitionNumber, string, struct, uint32 } from './schema.ts'
 
 /** The mark is kept by the broker itself, so it is the one to be asked. */
 export const drainBrokerRequest = struct({
@@ -84,4 +84,22 @@ export const recoverPartitionResponse = struct({
   logEndOffset: count53,
   /** What would be lost, or what is to be done instead; a sentence each. */
   notes: array(string),
+})
+
+/** Has partitions led by whom they should be led: the first of their replicas. */
+export const electLeadersRequest = struct({
+  /** Absent: all that are led by somebody else. */
+  partitions: optional(array(struct({ topic: string, partition: partitionNumber }), MOVES_MAX)),
+  /** How long it is waited for; it goes on afterwards. */
+  timeoutMs: uint32,
+  /** The one who is asked is to ask nobody else: from another broker. */
+  isForwarded: boolean,
+})
+
+/** One element a partition of the request, in its order; for all, one a partition that was led by somebody else. */
+export const electLeadersResponse = struct({
+  partitions: array(
+    struct({ topic: string, partition: partitionNumber, error: int32, message: optional(string) }),
+    MOVES_MAX,
+  ),
 })

@@ -93,6 +93,7 @@ describeWithRedis('moving partitions', () => {
       voterSets,
       isSuspect: false,
       ...facts,
+      handOver: () => undefined,
       recover: () => false,
     }
     cluster.replicas.set(`${topicId}:0`, replica)

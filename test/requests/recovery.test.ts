@@ -29,7 +29,8 @@ function replicaOf(cluster: Cluster, options: Partial<LocalReplica> = {}): Local
     voterSets: [{ voters, minInSyncReplicas: 2 }],
     isSuspect: false,
     ...facts,
-    recover: () => false,
+    handOver: () => undefined,
+      recover: () => false,
     ...options,
   }
   cluster.replicas.set(`${id}:0`, replica)

@@ -98,7 +98,16 @@ describe('the settings of a topic', () => {
     )
     expect(refusalOf({ something: '1' })).toBe('there is no topic setting "something"')
     expect(refusalOf({ toString: '1' })).toContain('there is no topic setting')
-    expect(refusalOf({ 'remote.storage.enable': 'true' })).toContain('does not support')
+    expect(refusalOf({ 'local.retention.ms': '1' })).toContain('does not support')
+  })
+
+  it('take what tools of Kafka write and read back, unless it asks for what there is not', () => {
+    expect(parseTopicConfig({ preallocate: 'false', 'segment.jitter.ms': '0' })).toEqual(parseTopicConfig({}))
+    expect(refusalOf({ 'remote.storage.enable': 'true' })).toBe(
+      'remote.storage.enable="true" is not allowed: "false" is',
+    )
+    expect(refusalOf({ 'unclean.leader.election.enable': 'true' })).toContain('"false" is')
+    expect(refusalOf({ 'segment.index.bytes': 'x' })).toContain('segment.index.bytes=')
   })
 
   it("take Kafka's greatest number for no limit", () => {

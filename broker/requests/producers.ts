@@ -1,0 +1,22 @@
+// Who writes idempotently to partitions that are led here, as far as it is remembered. Every partition is answered for itself.
+
+import type { DescribedProducers, ProducersRequest } from './other-requests.ts'
+import type { RequestServices } from './request-services.ts'
+import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
+
+export function describeProducers(services: RequestServices, request: ProducersRequest): readonly DescribedProducers[] {
+  return request.partitions.map(({ topic, partition }) => {
+    const found = services.partitions.find(topic, undefined, partition)
+    if (found === undefined) {
+      const { error, message } = services.partitions.whyNotFound(topic, undefined, partition)
+      return { ...refused(error, message), producers: [] }
+    }
+    const refusal = found.checkLeading()
+    if (refusal !== undefined) return { ...refused(refusal.error, refusal.message), producers: [] }
+    try {
+      return { ...NO_ERROR, producers: found.log.describeProducers(services.clock.now()) }
+    } catch (error) {
+      return { ...outcomeOf(error, services.logger), producers: [] }
+    }
+  })
+}
