@@ -41,6 +41,8 @@ export type GroupEvent =
       readonly protocols: readonly MemberProtocol[]
       /** Old Kafka clients come in at once, without being told their id first. */
       readonly needsNoId?: boolean
+      /** Whoever speaks Kafka's protocol says nothing between its heartbeats, of which there are three a session. */
+      readonly isHeardByBeats?: boolean
       readonly reason?: string | undefined
     })
   | (Asked & {

@@ -29,6 +29,8 @@ export interface Member {
   rebalanceTimeoutMs: number
   protocols: readonly MemberProtocol[]
   assignment: Uint8Array
+  /** Whether it says nothing but its heartbeats, on a connection of its own. */
+  isHeardByBeats: boolean
   /** Where it was heard last; undefined if nobody knows. */
   connection: number | undefined
   lastHeardAt: number
@@ -51,6 +53,7 @@ export function memberFrom(facts: MemberFacts, now: number): Member {
   return {
     ...facts,
     assignment: NOTHING,
+    isHeardByBeats: false,
     connection: undefined,
     lastHeardAt: now,
     graceDeadline: undefined,

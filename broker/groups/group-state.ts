@@ -45,6 +45,8 @@ type Storing =
 
 /** A member whose connection has closed has so long to be heard on another one. */
 const CONNECTION_GRACE_MS = 500
+/** One that says nothing but its heartbeats has until the next of them, and a moment to connect. */
+const BEAT_GRACE_MS = 1_000
 /** How long after a failure a generation is tried to be written down again. */
 const RESERVE_RETRY_MS = 500
 const NOTHING = new Uint8Array(0)
@@ -209,6 +211,7 @@ export class GroupState {
       { id, instance, clientId, host, sessionTimeoutMs, rebalanceTimeoutMs, protocols },
       this.#now,
     )
+    member.isHeardByBeats = event.isHeardByBeats === true
     member.connection = connection
     member.join = { request, connection }
     this.#members.add(member)
@@ -359,7 +362,7 @@ export class GroupState {
       // It waits on another one.
       if (member.connection !== undefined) continue
       // One with a name of its own is meant to come back without anybody noticing.
-      if (member.instance === undefined) member.graceDeadline = this.#now + CONNECTION_GRACE_MS
+      if (member.instance === undefined) member.graceDeadline = this.#now + graceMsOf(member)
       this.#due(deadlineOf(member))
     }
     for (const pending of this.#members.pending.values()) {
@@ -637,4 +640,8 @@ export class GroupState {
     this.#members.restore(snapshot.members, protocol, leader, now)
     this.#findDeadlines()
   }
+}
+
+function graceMsOf({ isHeardByBeats, sessionTimeoutMs }: Member): number {
+  return isHeardByBeats ? Math.floor(sessionTimeoutMs / 3) + BEAT_GRACE_MS : CONNECTION_GRACE_MS
 }

@@ -7,6 +7,7 @@ import type { GroupCoordinator } from '../groups/group-coordinator.ts'
 import type { GroupRefusal, JoinAnswer } from '../groups/group-events.ts'
 import type { CommittedOffset } from '../groups/group-offsets.ts'
 import type { GroupRequest, GroupRequests, RequestContext } from './requests.ts'
+import type { AskedJoin } from './other-requests.ts'
 import type { GroupServices, RequestServices } from './request-services.ts'
 import type { TopicRequests } from './topics.ts'
 import { ERRORS } from '../../shared/errors.ts'
@@ -68,9 +69,9 @@ export class GroupHandlers implements GroupRequests {
     this.#groups.stop()
   }
 
-  #join(request: RequestOf<'joinGroup'>, context: RequestContext): Promise<ResponseOf<'joinGroup'>> {
+  #join(request: RequestOf<'joinGroup'> & AskedJoin, context: RequestContext): Promise<ResponseOf<'joinGroup'>> {
     const { group: name, member, instance, protocolType, protocols } = request
-    const { sessionTimeoutMs, rebalanceTimeoutMs, reason } = request
+    const { sessionTimeoutMs, rebalanceTimeoutMs, reason, needsNoId = false } = request
     const found = this.#groups.find(name)
     if (found.kind === 'refused') return Promise.resolve(refusedJoin(member, found.refusal))
     const { group } = found
@@ -80,7 +81,8 @@ export class GroupHandlers implements GroupRequests {
     return new Promise((resolve) => {
       const who = { member, instance, newMember, clientId, host, connection }
       const how = { protocolType, protocols: protocols.map(copied), sessionTimeoutMs, rebalanceTimeoutMs, reason }
-      group.ask({ kind: 'join', ...who, ...how }, 'answer-join', ({ answer }) => resolve(joined(answer)))
+      const habits = { needsNoId, isHeardByBeats: context.protocol === 'kafka' }
+      group.ask({ kind: 'join', ...who, ...how, ...habits }, 'answer-join', ({ answer }) => resolve(joined(answer)))
     })
   }
 

@@ -107,6 +107,12 @@ export interface AskedPartitions {
   readonly replicas?: readonly (readonly number[])[] | undefined
 }
 
+/** A member that comes into a group, as Kafka's clients do. */
+export interface AskedJoin {
+  /** It does not know that it could be told its id first. */
+  readonly needsNoId?: boolean
+}
+
 /** All that there is to ask. Those of here are answered at once, as things are. */
 export interface AllRequests extends Requests {
   readonly other: OtherRequests

@@ -35,6 +35,7 @@ export interface JoinWish extends Voice {
   readonly sessionTimeoutMs?: number
   readonly rebalanceTimeoutMs?: number
   readonly needsNoId?: boolean
+  readonly isHeardByBeats?: boolean
 }
 
 const OPTIONS: GroupOptions = {
@@ -82,6 +83,7 @@ export class GroupPlay {
       rebalanceTimeoutMs: wish.rebalanceTimeoutMs ?? 3_000,
       protocols: Object.entries(protocols).map(([name, text]) => ({ name, metadata: Buffer.from(text) })),
       needsNoId: wish.needsNoId ?? false,
+      isHeardByBeats: wish.isHeardByBeats ?? false,
       reason: undefined,
     })
   }

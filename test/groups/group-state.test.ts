@@ -184,6 +184,22 @@ describe('a round', () => {
     expect(play.state.memberCount).toBe(1)
   })
 
+  it('takes out a member whose connection has closed after a moment, one that is heard by its beats only after the next of them', () => {
+    for (const [isHeardByBeats, graceMs] of [
+      [false, 500],
+      [true, 11_000],
+    ] as const) {
+      const play = new GroupPlay()
+      const { member } = play.enter({ connection: 1, sessionTimeoutMs: 30_000, isHeardByBeats })
+      play.sync({ member, connection: 1, shares: { [member]: 'all' } })
+      play.disconnect(1)
+      play.pass(graceMs - 1)
+      expect(play.state.memberCount).toBe(1)
+      play.pass(1)
+      expect(play.state.memberCount).toBe(0)
+    }
+  })
+
   it('goes on for as long again where only static members are left and none has come', () => {
     const play = new GroupPlay()
     const a = play.enter({ instance: 'a', sessionTimeoutMs: 60_000 })
