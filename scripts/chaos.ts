@@ -22,6 +22,7 @@ import { type Scenario, SCENARIOS } from '../test/chaos/scenarios.ts'
 import { findRedis, type RedisServer } from './ensure-redis.ts'
 
 const LEADER_CHANGES_MIN = 5
+const REBALANCES_MIN = 5
 /** A scenario that has not had its records and leaders by then ends without a verdict. */
 const SECONDS_MAX_TIMES = 8
 const ANOMALIES_SHOWN_MAX = 10
@@ -31,6 +32,7 @@ interface Asked {
   readonly seconds: number
   readonly records: number
   readonly leaderChanges: number
+  readonly rebalances: number
   readonly seed: number
   readonly out: string
   readonly keep: boolean
@@ -42,10 +44,10 @@ async function play(name: string, scenario: Scenario, server: RedisServer, asked
   await mkdir(root, { recursive: true })
   const history = new History(join(root, 'history.jsonl'))
   const random = seededRandom(asked.seed)
-  const { hasNetwork = false, brokers = 3 } = scenario
+  const { hasNetwork = false, brokers = 3, groups = [] } = scenario
   let isSound = false
   {
-    await using stage = await ChaosStage.open({ server, history, random, root, hasNetwork, brokers })
+    await using stage = await ChaosStage.open({ server, history, random, root, hasNetwork, brokers, groups })
     const note = (error: unknown): void => {
       history.add({ op: 'trouble', kind: 'not-recovered', what: String(error) })
     }
@@ -71,7 +73,8 @@ async function playRounds(stage: ChaosStage, scenario: Scenario, asked: Asked): 
     await stage.whole()
     workload.shake()
     const seconds = (history.now() - from) / 1_000
-    const isEnough = workload.acknowledged >= asked.records && stage.gatherLeaders() >= changesMin
+    const hasShared = stage.groups.every(({ rebalances }) => rebalances >= asked.rebalances)
+    const isEnough = workload.acknowledged >= asked.records && stage.gatherLeaders() >= changesMin && hasShared
     if (seconds >= asked.seconds && isEnough) return
     if (seconds >= asked.seconds * SECONDS_MAX_TIMES) return
   }
@@ -80,7 +83,9 @@ async function playRounds(stage: ChaosStage, scenario: Scenario, asked: Asked): 
 /** One line; and whether it is a good one. */
 function report(name: string, verdict: Verdict, asked: Asked, changesMin: number): { line: string; isGood: boolean } {
   const { anomalies, acknowledged, failed, unknown, polled, leaderChanges, longestGapMs, relaxed } = verdict
-  const isValid = acknowledged >= asked.records && leaderChanges >= changesMin
+  const groups = Object.entries(verdict.groups)
+  const hasShared = groups.every(([, { rebalances }]) => rebalances >= asked.rebalances)
+  const isValid = acknowledged >= asked.records && leaderChanges >= changesMin && hasShared
   const names = new Map<string, number>()
   for (const anomaly of anomalies) names.set(anomaly.name, (names.get(anomaly.name) ?? 0) + 1)
   const found = [...names].map(([anomaly, count]) => `${count} ${anomaly}`).join(', ')
@@ -88,6 +93,10 @@ function report(name: string, verdict: Verdict, asked: Asked, changesMin: number
     `${acknowledged} acknowledged, ${failed} failed, ${unknown} unknown, ${polled} read`,
     `${leaderChanges} leader changes`,
     `longest gap ${Math.round(longestGapMs)} ms`,
+    ...groups.map(([group, { handled, again, rebalances, zombiesRefused }]) => {
+      const zombies = zombiesRefused === 0 ? '' : `, ${zombiesRefused} commits of zombies refused`
+      return `group ${group}: ${handled} handled, ${again} of them again, ${rebalances} rebalances${zombies}`
+    }),
     `acks 0 and 1: ${relaxed.lost} of ${relaxed.acknowledged} lost, ${relaxed.repeated} repeated`,
     anomalies.length === 0 ? 'no anomaly' : `ANOMALIES: ${found}`,
     ...(isValid ? [] : ['TOO LITTLE HAPPENED']),
@@ -106,6 +115,7 @@ const flags = await yargs(process.argv.slice(2))
   .option('seconds', { type: 'number', default: 40, describe: 'How long a scenario goes on, at least' })
   .option('records', { type: 'number', default: 50_000, describe: 'Acknowledged records of a scenario, at least' })
   .option('leader-changes', { type: 'number', default: LEADER_CHANGES_MIN, describe: 'Of a scenario, at least' })
+  .option('rebalances', { type: 'number', default: REBALANCES_MIN, describe: 'Of each group, at least' })
   .option('seed', { type: 'number', default: 1, describe: 'Of the choices; what they meet is up to the machine' })
   .option('out', { type: 'string', default: join(tmpdir(), 'tidemark-chaos'), describe: 'Where histories are kept' })
   .option('keep', { type: 'boolean', default: false, describe: 'Keep the data of brokers where all was well, too' })

@@ -6,17 +6,22 @@ import type { Client } from '../../client/client.ts'
 import type { RedisServer } from '../../scripts/ensure-redis.ts'
 import type { Random } from '../../shared/random.ts'
 import type { History } from './history.ts'
+import { OFFSETS_TOPIC, partitionOfGroup } from '../../broker/groups/offsets-topic.ts'
 import { connect } from '../../client/client.ts'
 import { ProcessCluster } from '../setup/cluster.ts'
 import { pause, within } from '../setup/cluster-load.ts'
 import { leaderOf, type PartitionState, stateOf } from '../setup/cluster-state.ts'
 import { leaderChanges } from './checker.ts'
+import { GroupMembers, type GroupPlan } from './group-members.ts'
 import { Network } from './network.ts'
 import { RedisControl } from './redis-control.ts'
 import { Workload } from './workload.ts'
 
 const TOPIC = 'chaos'
 const PARTITIONS = 3
+/** With groups: more to share out, and as many records in all. */
+const PARTITIONS_OF_GROUPS = 6
+const PACE_OF_GROUPS_MS = 50
 /** Brokers without a word of Redis for so long hold no lease any more. */
 export const LEASE_MS = 2_000
 /** A partition that takes nothing for so long after everything has healed is one that has stopped. */
@@ -34,6 +39,8 @@ export interface ChaosStageOptions {
   /** Whether brokers and Redis have networks of their own, that can be cut. */
   readonly hasNetwork: boolean
   readonly brokers: number
+  /** Groups that consume, in processes of their own. */
+  readonly groups?: readonly GroupPlan[]
 }
 
 export class ChaosStage {
@@ -47,9 +54,11 @@ export class ChaosStage {
   readonly #topicId: string
   /** Brokers whose replicas do not count any more: they lost their disk. */
   readonly lost = new Set<number>()
+  readonly groups: readonly GroupMembers[]
+  readonly #partitionCount: number
 
   private constructor(
-    { history, random }: ChaosStageOptions,
+    { history, random, root, groups = [] }: ChaosStageOptions,
     parts: {
       cluster: ProcessCluster
       redis: RedisControl
@@ -66,7 +75,11 @@ export class ChaosStage {
     this.#client = parts.client
     this.#topicId = parts.topicId
     const addresses = parts.cluster.addresses
-    this.workload = new Workload({ topic: TOPIC, partitions: PARTITIONS, history, random, addresses })
+    const partitions = partitionsFor(groups)
+    this.#partitionCount = partitions
+    const pace = groups.length > 0 ? { paceMs: PACE_OF_GROUPS_MS } : {}
+    this.workload = new Workload({ topic: TOPIC, partitions, history, random, addresses, ...pace })
+    this.groups = groups.map((plan) => new GroupMembers({ plan, history, topic: TOPIC, partitions, addresses, root }))
   }
 
   /** Resolves when records are being acknowledged. */
@@ -87,7 +100,8 @@ export class ChaosStage {
         : { place: (id: number) => ({ host: network.host(id), within: network.within(id) }) }),
     })
     const client = connect({ brokers: cluster.addresses })
-    const request = { topics: [{ topic: TOPIC, numPartitions: PARTITIONS, replicationFactor: 3 }] }
+    const numPartitions = partitionsFor(options.groups ?? [])
+    const request = { topics: [{ topic: TOPIC, numPartitions, replicationFactor: 3 }] }
     const [created] = await client.admin().createTopics(request)
     const stage = new ChaosStage(options, { cluster, redis, network, client, topicId: created?.topicId ?? '' })
     await stage.whole()
@@ -117,7 +131,10 @@ export class ChaosStage {
 
   /** Who leads a partition that is drawn by lot. */
   async someLeader(): Promise<number> {
-    return leaderOf(this.#client.admin(), TOPIC, { partition: this.random.integer(PARTITIONS), timeoutMs: 30_000 })
+    return leaderOf(this.#client.admin(), TOPIC, {
+      partition: this.random.integer(this.#partitionCount),
+      timeoutMs: 30_000,
+    })
   }
 
   /** Between the two, milliseconds. */
@@ -153,11 +170,30 @@ export class ChaosStage {
       this.history.add({ op: 'trouble', kind: 'broker-died', what: `broker ${id} was stopped and ended with ${code}` })
   }
 
-  /** Until every partition takes records, and all replicas keep up that can. @throws when that does not come about. */
+  /** The first of the groups. */
+  get group(): GroupMembers {
+    const [group] = this.groups
+    if (group === undefined) throw new Error('the scenario has no groups')
+    return group
+  }
+
+  /** The broker that coordinates the group, as far as it is known. */
+  async coordinator({ plan }: GroupMembers): Promise<number> {
+    const admin = this.#client.admin()
+    const [described] = await admin.describeTopics([OFFSETS_TOPIC])
+    const partition = partitionOfGroup(plan.name, described?.partitions.length ?? 1)
+    return leaderOf(admin, OFFSETS_TOPIC, { partition, timeoutMs: 30_000 })
+  }
+
+  /**
+   * Until every partition takes records, all replicas keep up that can, and every group goes on everywhere.
+   * @throws when that does not come about.
+   */
   async whole(): Promise<void> {
     await this.workload.progress(HEALED_WITHIN_MS)
+    await Promise.all(this.groups.map((group) => group.progress(HEALED_WITHIN_MS)))
     const deadline = performance.now() + HEALED_WITHIN_MS
-    for (let partition = 0; partition < PARTITIONS;) {
+    for (let partition = 0; partition < this.#partitionCount;) {
       const state = await stateOf(this.#client.admin(), TOPIC, partition).catch(String)
       if (typeof state !== 'string' && this.#isWhole(state)) partition += 1
       else if (performance.now() > deadline)
@@ -182,7 +218,7 @@ export class ChaosStage {
   }
 
   get partitions(): readonly number[] {
-    return Array.from({ length: PARTITIONS }, (_, partition) => partition)
+    return Array.from({ length: this.#partitionCount }, (_, partition) => partition)
   }
 
   /** What brokers have said since the last time: who led when. Answers how often another one has come to lead. */
@@ -206,6 +242,7 @@ export class ChaosStage {
   async finish(): Promise<void> {
     await this.workload.stop()
     await this.workload.readAll(HEALED_WITHIN_MS)
+    await Promise.all(this.groups.map((group) => group.finish(HEALED_WITHIN_MS)))
     this.gatherLeaders()
     await this.#compareReplicas()
     for (const what of this.cluster.failures) this.history.add({ op: 'trouble', kind: 'broker-died', what })
@@ -219,7 +256,7 @@ export class ChaosStage {
 
   /** Followers may need a moment for the last bytes. */
   async #compareReplicas(): Promise<void> {
-    for (let partition = 0; partition < PARTITIONS; partition += 1) {
+    for (let partition = 0; partition < this.#partitionCount; partition += 1) {
       const voters = (await this.replicasOf(partition)).filter((id) => !this.lost.has(id))
       const held = () =>
         voters.map((broker) => {
@@ -237,9 +274,12 @@ export class ChaosStage {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.groups.map((group) => group[Symbol.asyncDispose]()))
     await this.#client.close({ timeoutMs: 200 }).catch(() => undefined)
     await this.cluster[Symbol.asyncDispose]()
     await this.redis[Symbol.asyncDispose]()
     await this.#network?.[Symbol.asyncDispose]()
   }
 }
+
+const partitionsFor = (groups: readonly GroupPlan[]): number => (groups.length > 0 ? PARTITIONS_OF_GROUPS : PARTITIONS)

@@ -4,7 +4,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type AnomalyName, check } from './checker.ts'
+import type { AnomalyName } from './anomaly.ts'
+import { check } from './checker.ts'
 import { type Acks, type Happening, History, type HistoryEvent, type PolledRecord, readHistory } from './history.ts'
 
 let nextId = 0

@@ -1,49 +1,11 @@
-// What is wrong with a history. The names are those of Jepsen's workload for logs, so that results can be compared. Pure.
+// What is wrong with a history. Pure. What members of groups did is judged by group-checker.ts.
 //
 // Only what was written with acks all, by producers whose retries can neither repeat nor reorder, is held to everything;
 // records of other producers must still stay where a consumer has once seen them.
 
+import { type Anomaly, type AnomalyName, firstFrom } from './anomaly.ts'
+import { checkGroups, type GroupVerdict } from './group-checker.ts'
 import type { Acks, HistoryEvent, PolledRecord, SendDone, SendInvoked } from './history.ts'
-
-export type AnomalyName =
-  /** Acknowledged, and passed over: something behind it was read, it never was. */
-  | 'lost-write'
-  /** Acknowledged, and never read, nor anything behind it. */
-  | 'unseen'
-  /** One value at two offsets. */
-  | 'duplicate'
-  /** One offset with two values. */
-  | 'inconsistent-offsets'
-  /** Read, although its producer was told that it was certainly not written. */
-  | 'G1a'
-  /** Read, although nobody wrote it. */
-  | 'phantom'
-  /** A consumer jumped over a record; `int-`: within what it was given at once. */
-  | 'poll-skip'
-  | 'int-poll-skip'
-  /** A consumer went back. */
-  | 'nonmonotonic-poll'
-  | 'int-nonmonotonic-poll'
-  /** What a producer sent later stands earlier; `int-`: within what it sent at once. */
-  | 'nonmonotonic-send'
-  | 'int-nonmonotonic-send'
-  /** The end of a partition that one process was told went back. */
-  | 'nonmonotonic-end'
-  /** Two brokers led in one epoch. */
-  | 'two-leaders'
-  /** Two replicas have other bytes. */
-  | 'replicas-differ'
-  /** A consumer was told that what it had not read yet is not there. */
-  | 'unreadable'
-  /** See Trouble. */
-  | 'broker-died'
-  | 'broker-failed'
-  | 'not-recovered'
-
-export interface Anomaly {
-  readonly name: AnomalyName
-  readonly what: string
-}
 
 export interface Verdict {
   readonly anomalies: readonly Anomaly[]
@@ -57,6 +19,8 @@ export interface Verdict {
   readonly leaderChanges: number
   /** The longest time in which nothing was acknowledged in a partition that was written to all the time, milliseconds. */
   readonly longestGapMs: number
+  /** By name; undefined where there were none. */
+  readonly groups: Readonly<Record<string, GroupVerdict>>
   /** Of other producers, for information: acknowledged and never read, and read twice. */
   readonly relaxed: { readonly acknowledged: number; readonly lost: number; readonly repeated: number }
 }
@@ -139,6 +103,11 @@ class Checker {
       one.readAt.add(offset)
       if (one.partition !== partition) this.note('phantom', `${where}, but it was sent to partition ${one.partition}`)
     }
+  }
+
+  /** What groups are given stands there, too; but it is not what is held against the writers. */
+  onHandled(records: readonly PolledRecord[]): void {
+    for (const [partition, offset, value] of records) this.#stands(partition, offset, value, 'handled')
   }
 
   #stands(partition: number, offset: number, value: string, how: string): void {
@@ -227,17 +196,6 @@ function isJudged({ acks }: { readonly acks: Acks }): boolean {
   return acks === -1
 }
 
-/** The first of the ascending numbers that is not below `from`. */
-function firstFrom(ascending: readonly number[], from: number): number | undefined {
-  let [low, high] = [0, ascending.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((ascending[middle] ?? 0) < from) low = middle + 1
-    else high = middle
-  }
-  return ascending[low]
-}
-
 export function check(events: readonly HistoryEvent[]): Verdict {
   const checker = new Checker()
   const ends = new Map<string, number>()
@@ -276,18 +234,20 @@ export function check(events: readonly HistoryEvent[]): Verdict {
       case 'trouble':
         checker.note(event.kind, event.what)
         break
-      case 'assign':
-      case 'leads':
-      case 'fault':
+      case 'handle':
+        checker.onHandled(event.records)
+        break
+      default:
     }
   }
   judgeLeaders(events, checker)
   checker.judgeSent()
   checker.judgeOrderOfSends()
   checker.judgePolls(events)
-  const { anomalies } = checker
+  const { anomalies, groups } = checkGroups(events)
   return {
-    anomalies,
+    anomalies: [...checker.anomalies, ...anomalies],
+    groups,
     leaderChanges: leaderChanges(events),
     longestGapMs: longestGapMs(events),
     ...counts(checker),
@@ -336,7 +296,7 @@ function longestGapMs(events: readonly HistoryEvent[]): number {
   return longest
 }
 
-function counts(checker: Checker): Omit<Verdict, 'anomalies' | 'leaderChanges' | 'longestGapMs'> {
+function counts(checker: Checker): Omit<Verdict, 'anomalies' | 'groups' | 'leaderChanges' | 'longestGapMs'> {
   let [acknowledged, failed, unknown] = [0, 0, 0]
   const relaxed = { acknowledged: 0, lost: 0, repeated: 0 }
   for (const one of checker.sent) {

@@ -87,6 +87,90 @@ export interface Held {
   readonly sum: string
 }
 
+/** What a member of a group says of itself: a process of its own, one life of it. */
+interface OfMember {
+  readonly at: number
+  readonly group: string
+  readonly process: string
+  /** As the member knows it at that moment; -1 while it is in none. */
+  readonly generation: number
+}
+
+/** A process was started. Those of one instance are one static member. */
+export interface MemberUp {
+  readonly op: 'member-up'
+  readonly at: number
+  readonly group: string
+  readonly process: string
+  readonly instance?: string
+}
+
+/** The process is no more, at the latest at that time. */
+export interface MemberGone {
+  readonly op: 'member-gone'
+  readonly at: number
+  readonly group: string
+  readonly process: string
+}
+
+/** Partitions came to it, to be handled from these offsets on. */
+export interface PartitionsOwned extends OfMember {
+  readonly op: 'owns'
+  readonly member: string
+  readonly from: Readonly<Record<number, number>>
+}
+
+/** Partitions went. Lost: others may have had them before. */
+export interface PartitionsGivenUp extends OfMember {
+  readonly op: 'gave-up'
+  readonly partitions: readonly number[]
+  readonly isLost: boolean
+}
+
+/** Records are done: told before the client knows it. The generation is that of when it began with them. */
+export interface RecordsHandled extends OfMember {
+  readonly op: 'handle'
+  readonly began: number
+  readonly records: readonly PolledRecord[]
+}
+
+/** Its commit was acknowledged; the generation is the one that it was asked for in. */
+export interface OffsetsCommitted extends OfMember {
+  readonly op: 'commit'
+  readonly offsets: readonly (readonly [partition: number, offset: number])[]
+}
+
+/** What no member may meet: it was refused for good, or records that it wanted are not there. */
+export interface MemberTrouble extends OfMember {
+  readonly op: 'member-trouble'
+  readonly what: string
+}
+
+/** Somebody asked in which generation a group is, and then, of the same coordinator or another, what is committed. */
+export interface GroupSeen extends OfMember {
+  readonly op: 'group-seen'
+  readonly offsets: readonly (readonly [partition: number, offset: number])[]
+  /** All members have gone in order, everything has been handled. */
+  readonly isEnd?: boolean
+}
+
+/** A commit in the name of a member that was taken out, in its old generation. No error: it was taken. */
+export interface ZombieCommit extends OfMember {
+  readonly op: 'zombie'
+  readonly error?: string
+}
+
+export type GroupHistoryEvent =
+  | MemberUp
+  | MemberGone
+  | PartitionsOwned
+  | PartitionsGivenUp
+  | RecordsHandled
+  | OffsetsCommitted
+  | MemberTrouble
+  | GroupSeen
+  | ZombieCommit
+
 /** Something was done to the cluster. */
 export interface FaultMade {
   readonly op: 'fault'
@@ -103,7 +187,17 @@ export interface Trouble {
 }
 
 export type HistoryEvent =
-  SendInvoked | SendDone | Assigned | Polled | PollFailed | EndsSeen | Led | Held | FaultMade | Trouble
+  | SendInvoked
+  | SendDone
+  | Assigned
+  | Polled
+  | PollFailed
+  | EndsSeen
+  | Led
+  | Held
+  | FaultMade
+  | Trouble
+  | GroupHistoryEvent
 
 /** An event without its time, which the history knows. */
 export type Happening = HistoryEvent extends infer One ? (One extends HistoryEvent ? Omit<One, 'at'> : never) : never
@@ -123,6 +217,11 @@ export class History {
     return Math.round((performance.now() - this.#startedAt) * 100) / 100
   }
 
+  /** When the history began, by the clock that all processes of the machine share: milliseconds of process.hrtime(). */
+  get zeroMs(): number {
+    return monotonicMs() - this.now()
+  }
+
   add(happening: Happening, at = this.now()): void {
     const event = { at, ...happening }
     this.events.push(event)
@@ -135,6 +234,11 @@ export class History {
     this.#file.end()
     await once(this.#file, 'close')
   }
+}
+
+/** Of the machine's clock that goes only forward. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6
 }
 
 /** @throws when a line is no JSON. */

@@ -2,6 +2,8 @@
 // what it has broken. Judges nothing.
 
 import { type ChaosStage, LEASE_MS } from './chaos-stage.ts'
+import type { GroupPlan } from './group-members.ts'
+import { GROUP_SCENARIOS } from './group-scenarios.ts'
 
 export interface Scenario {
   readonly about: string
@@ -11,6 +13,8 @@ export interface Scenario {
   readonly brokers?: number
   /** Leaders that must have changed, if not as many as everywhere. */
   readonly leaderChangesMin?: number
+  /** Groups that consume all the time, each member a process. */
+  readonly groups?: readonly GroupPlan[]
   /** Before the rounds. */
   readonly prepare?: (stage: ChaosStage) => Promise<void>
   /** One round; afterwards nothing is broken, and the cluster may take its time to recover. */
@@ -398,4 +402,6 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     prepare: (stage) => stage.redis.backUp(),
     round: anything,
   },
+
+  ...GROUP_SCENARIOS,
 }

@@ -48,6 +48,8 @@ export interface WorkloadOptions {
   readonly random: Random
   /** HOST:PORT of every broker. */
   readonly addresses: readonly string[]
+  /** Milliseconds between the sends of one producer to one partition. Default 20. */
+  readonly paceMs?: number
 }
 
 export class Workload {
@@ -188,7 +190,7 @@ export class Workload {
       )
       const settled = send.finally(() => underWay.delete(settled))
       underWay.add(settled)
-      await pause(PACE_MS)
+      await pause(this.#options.paceMs ?? PACE_MS)
     }
     await Promise.all(underWay)
   }
