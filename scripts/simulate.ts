@@ -1,9 +1,9 @@
 // Plays the deterministic simulation, seed after seed, until stopped or until so many have been played. A failure prints
 // the seed, the commit and the one command that shows it again with its trace.
 //
-//   node dist/scripts/simulate.js [--cluster] [--from FIRST] [--seeds COUNT] [--trace] [--stop-at-failure]
+//   node dist/scripts/simulate.js [--cluster | --groups] [--from FIRST] [--seeds COUNT] [--trace] [--stop-at-failure]
 //
-// One broker, or a cluster of several with --cluster.
+// One broker; a cluster of several with --cluster; one with consumer groups in it with --groups.
 //
 // Exit codes: 1 an error that nobody handled, 2 something did not come to an end, 3 a promise was broken.
 
@@ -15,6 +15,7 @@ import { simulate, type SimulationResult } from '../test/simulation/simulation.t
 const { values } = parseArgs({
   options: {
     cluster: { type: 'boolean', default: false },
+    groups: { type: 'boolean', default: false },
     from: { type: 'string', default: '1' },
     seeds: { type: 'string', default: 'Infinity' },
     trace: { type: 'boolean', default: false },
@@ -23,6 +24,7 @@ const { values } = parseArgs({
 })
 
 const EXIT_CODE = { kept: 0, crash: 1, liveness: 2, correctness: 3 } as const
+const KIND = values.groups ? '--groups ' : values.cluster ? '--cluster ' : ''
 const REPORT_EVERY_MS = 5_000
 const first = Number(values.from)
 const last = first + Number(values.seeds)
@@ -32,7 +34,8 @@ let reportedMs = startedMs
 
 for (let seed = first; seed < last; seed++) {
   const options = { seed, isTraced: values.trace }
-  const result = values.cluster ? await simulateCluster(options) : await simulate(options)
+  const { groups } = values
+  const result = values.cluster || groups ? await simulateCluster({ ...options, groups }) : await simulate(options)
   totals.seeds += 1
   totals.virtualMs += result.virtualMs
   totals.events += result.events
@@ -52,11 +55,10 @@ function reportFailure(result: SimulationResult | ClusterSimulationResult): void
   const commit = commitOf()
   process.stdout.write(`seed ${result.seed} at commit ${commit}: ${result.kind}\n`)
   for (const fault of result.faults) process.stdout.write(`  ${fault}\n`)
-  const begun = [...result.begun].map(([fault, times]) => `${fault} ${times}`).join(', ')
+  const ofGroups = 'groups' in result ? (result.groups?.begun ?? []) : []
+  const begun = [...result.begun, ...ofGroups].map(([fault, times]) => `${fault} ${times}`).join(', ')
   process.stdout.write(`  what went wrong: ${begun}\n`)
-  process.stdout.write(
-    `again by: node dist/scripts/simulate.js ${values.cluster ? '--cluster ' : ''}--from ${result.seed} --seeds 1 --trace\n`,
-  )
+  process.stdout.write(`again by: node dist/scripts/simulate.js ${KIND}--from ${result.seed} --seeds 1 --trace\n`)
 }
 
 function commitOf(): string {

@@ -6,6 +6,7 @@
 // Safety is judged all the time, liveness after the faults: every partition is led, every producer finishes, every reader
 // that follows reaches the end, all replicas become equal byte for byte, and brokers that stop leave nothing behind.
 
+import { OFFSETS_TOPIC } from '../../broker/groups/offsets-topic.ts'
 import type { Replica } from '../../broker/replication/replica.ts'
 import type { ReplicaRules } from '../../broker/replication/replica-rules.ts'
 import type { Random } from '../../shared/random.ts'
@@ -16,6 +17,8 @@ import { Operator } from './cluster-operator.ts'
 import { ClusterOracle } from './cluster-oracle.ts'
 import { type ClusterFault, type ClusterPlan, clusterPlanOf } from './cluster-plan.ts'
 import { ClusterView } from './cluster-view.ts'
+import { type GroupFigures, GroupPlay } from './group-play.ts'
+import { type GroupFault, groupsPlanOf, withGroups } from './group-plan.ts'
 import { ReplicaWatch } from './replica-watch.ts'
 import { SimBroker } from './sim-broker.ts'
 import { SimNetwork } from './sim-network.ts'
@@ -37,6 +40,9 @@ export interface ClusterSimulationOptions {
   readonly rules?: ReplicaRules
   /** For tests of the simulation itself: a Redis that comes back with older data, and does not let it be noticed. */
   readonly hidesRollbacks?: boolean
+  /** Whether consumer groups are played, too. */
+  readonly groups?: boolean
+  readonly onlyGroupFaults?: readonly GroupFault[]
 }
 
 export interface ClusterSimulationResult {
@@ -58,6 +64,7 @@ export interface ClusterSimulationResult {
   readonly outcomes: ReadonlyMap<string, number>
   /** Of an operator, as far as they were taken. */
   readonly changes: ReadonlyMap<string, number>
+  readonly groups: GroupFigures | undefined
 }
 
 /** What brokers say of themselves; what they are is looked at after every event. */
@@ -100,6 +107,7 @@ class ClusterSimulation {
   readonly #workload: Workload
   readonly #operator: Operator | undefined
   readonly #view: ClusterView
+  readonly #groups: GroupPlay | undefined
   #unwell = new Set<SimBroker>()
   #isStopping = false
 
@@ -108,7 +116,8 @@ class ClusterSimulation {
     this.#seed = seed
     const stream = (number: number): Random =>
       seededRandom(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b))
-    const plan = clusterPlanOf(stream(1))
+    const isOfGroups = options.groups === true
+    const plan = isOfGroups ? withGroups(clusterPlanOf(stream(1)), stream(201)) : clusterPlanOf(stream(1))
     this.#plan = plan
     const stage = new Stage(options.isTraced, options.faultsMax)
     this.#stage = stage
@@ -163,8 +172,24 @@ class ClusterSimulation {
         fail,
       })
     }
+    if (isOfGroups) {
+      const groups = groupsPlanOf(plan, stream(200))
+      this.#groups = new GroupPlay({
+        plan: groups,
+        faults: options.onlyGroupFaults ?? groups.faults,
+        stage,
+        network: this.#network,
+        processes,
+        brokers: this.#brokers,
+        topics: plan.workload.topics,
+        oracle: this.#oracle,
+        random: (number) => stream(300 + number),
+        troubleMsMax: plan.troubleMsMax,
+      })
+    }
     this.#view = new ClusterView({
-      topics: plan.workload.topics,
+      topics: [...plan.workload.topics.map(({ name }) => name), ...(isOfGroups ? [OFFSETS_TOPIC] : [])],
+      committedEnd: (topicId, partition) => watch.committedEnd(topicId, partition),
       brokers: this.#brokers,
       oracle: this.#oracle,
       isExcused: (broker) => this.#nemesis.replaced === broker,
@@ -176,7 +201,7 @@ class ClusterSimulation {
       network: this.#network,
       redis: this.#redis,
       brokers: this.#brokers,
-      clients: this.#machines,
+      clients: [...this.#machines, ...(this.#groups?.machines ?? [])],
       faults,
       everyMs: plan.faultEveryMs,
       troubleMsMax: plan.troubleMsMax,
@@ -206,6 +231,7 @@ class ClusterSimulation {
       begun: this.#nemesis.begun,
       outcomes: this.#workload.outcomes,
       changes: this.#operator?.done ?? new Map<string, number>(),
+      groups: this.#groups?.figures,
     }
   }
 
@@ -245,10 +271,13 @@ class ClusterSimulation {
     this.#probe()
     const areMade = (): boolean => this.#workload.models.size === this.#plan.workload.topics.length
     if (!(await this.#stage.until('the topics are made', areMade, TOPICS_MS))) return
+    if ((await this.#groups?.start()) === false) return
     this.#nemesis.start()
+    this.#groups?.startFaults()
     this.#operator?.start()
     await this.#stage.until(undefined, () => false, this.#plan.faultsEndMs)
     this.#nemesis.end()
+    this.#groups?.endFaults()
     this.#operator?.end()
     if (!(await this.#recover())) return
     const actors = this.#workload
@@ -308,11 +337,18 @@ class ClusterSimulation {
       this.#stage.fail('liveness', `within ${ARRIVE_MS} ms: every reader reaches the end: ${behind}`)
       return
     }
+    if ((await this.#groups?.arrive(this.#judge)) === false) return
     this.#workload.isEnding = true
-    const judge = async (): Promise<true> => (await this.#workload.judge(this.#judge), true)
+    const judge = async (): Promise<true> => {
+      await this.#workload.judge(this.#judge)
+      await this.#groups?.judge(this.#judge)
+      return true
+    }
     if ((await this.#stage.ask('everything can be read', judge)) === undefined) return
+    if ((await this.#groups?.close()) === false) return
     for (const { client } of this.#everybody()) client.close().catch(() => undefined)
     if (!(await this.#becomeEqual())) return
+    this.#groups?.judgeLogs(this.#view.topicIdOf(OFFSETS_TOPIC) ?? '')
     const isQuiet = (): boolean => this.#whatIsHeld().length === 0
     if (!(await this.#stage.until(undefined, isQuiet, QUIET_MS))) {
       this.#stage.fail('liveness', `is not idle: ${this.#whatIsHeld().join(', ')}`)
@@ -336,7 +372,7 @@ class ClusterSimulation {
     return differences.length === 0
   }
 
-  #everybody(): ClientMachine[] {
+  #everybody(): Pick<ClientMachine, 'host' | 'process' | 'client'>[] {
     const { machine } = this.#operator ?? {}
     return [...this.#machines, this.#judge, ...(machine === undefined ? [] : [machine])]
   }

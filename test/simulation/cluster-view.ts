@@ -5,12 +5,14 @@
 import type { ClusterOracle } from './cluster-oracle.ts'
 import { differenceOf, logsOnDisk, readLog } from './replica-logs.ts'
 import { DATA_DIRECTORY, type DescribedTopic, type SimBroker } from './sim-broker.ts'
-import type { WorkloadTopic } from './workload.ts'
 
 export interface ClusterViewParts {
-  readonly topics: readonly WorkloadTopic[]
+  /** By name. */
+  readonly topics: readonly string[]
   readonly brokers: readonly SimBroker[]
   readonly oracle: ClusterOracle
+  /** Up to where records are known to be committed, for topics that no client is told of. */
+  readonly committedEnd: (topicId: string, partition: number) => number
   /** Its disk was replaced: its replicas are no voters before somebody makes them that. */
   readonly isExcused: (broker: SimBroker) => boolean
   /** Whether logs that are nobody's any more may be there in the end. */
@@ -33,10 +35,15 @@ export class ClusterView {
     this.shown += 1
   }
 
+  /** As anybody has shown it; undefined while nobody has. */
+  topicIdOf(name: string): string | undefined {
+    return [...this.#described.values()].flat().find(({ topic }) => topic === name)?.topicId
+  }
+
   /** Partitions without a leader that knows itself, or without all their replicas in sync. */
   whatIsIll(): string[] {
     const ill: string[] = []
-    for (const { name } of this.#parts.topics) {
+    for (const name of this.#parts.topics) {
       const views = this.#parts.brokers.map((broker) => ({
         broker,
         topic: this.#described.get(broker)?.find(({ topic }) => topic === name),
@@ -104,11 +111,15 @@ export class ClusterView {
     for (const { topic, topicId = '', partitions } of [...this.#described.values()].flat()) {
       const model = this.#parts.oracle.topics.get(topic)
       for (const { partition, replicas, movingTo = [] } of partitions) {
-        if (model === undefined) continue
+        if (model === undefined && !this.#parts.topics.includes(topic)) continue
         const log = readLog(broker.disk, DATA_DIRECTORY, topicId, partition)
         const counts = [...replicas, ...movingTo].some((id) => this.#brokerOf(id) === broker)
         if (!counts && log === undefined) continue
-        if ((log?.endOffset ?? 0) < this.#parts.oracle.settledEnd(model, partition)) return false
+        const settled =
+          model === undefined
+            ? this.#parts.committedEnd(topicId, partition)
+            : this.#parts.oracle.settledEnd(model, partition)
+        if ((log?.endOffset ?? 0) < settled) return false
       }
     }
     return true
@@ -117,7 +128,7 @@ export class ClusterView {
   /** The topics of the plan, by whichever broker knows the most partitions. */
   #topicsShown(): DescribedTopic[] {
     const shown: DescribedTopic[] = []
-    for (const { name } of this.#parts.topics) {
+    for (const name of this.#parts.topics) {
       const views = [...this.#described.values()].map((topics) => topics.find(({ topic }) => topic === name))
       const known = views.filter((topic) => topic !== undefined)
       const [largest] = known.sort((one, other) => other.partitions.length - one.partitions.length)

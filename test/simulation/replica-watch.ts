@@ -115,6 +115,11 @@ export class ReplicaWatch {
     this.#dirty.add(broker)
   }
 
+  /** Up to where any replica has held records for committed. */
+  committedEnd(topicId: string, partition: number): number {
+    return this.#histories.get(`${topicId}-${partition}`)?.committedEnd ?? 0
+  }
+
   onEnded(broker: SimBroker): void {
     this.#watched.set(broker, [])
     this.#dirty.delete(broker)

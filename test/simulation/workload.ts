@@ -46,7 +46,7 @@ export interface WorkloadPlan {
 }
 
 /** Errors that say that the broker, the disk or the network has broken a promise, whatever happened. */
-const NEVER: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+export const NEVER: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CORRUPT_MESSAGE',
   'MALFORMED_FRAME',
   'QUARANTINED',
@@ -60,7 +60,7 @@ const NEVER: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 const WAIT_LONG_MS = 300_000
-const TIMEOUTS = { connectTimeoutMs: 4_000, requestTimeoutMs: 8_000, callTimeoutMs: 30_000 }
+export const TIMEOUTS = { connectTimeoutMs: 4_000, requestTimeoutMs: 8_000, callTimeoutMs: 30_000 }
 
 export class ClientMachine {
   readonly host: string
