@@ -1,6 +1,6 @@
 // The membership of one group: rounds, generations, who is in and for how long. Owns every rule of it; events with the time
 // in, effects out. SPEC.md is its description, GROUP_TRANSITIONS where it may go. Knows no log, no wire and no clock, and
-// nothing of what members tell each other.
+// of what members tell each other only whether a consumer that has come back wants the same (same-wish.ts).
 //
 // Total, synchronous, deterministic: every event may come in every phase. Effects are pushed in the order in which they must
 // happen.
@@ -21,11 +21,12 @@ import type { Member, Parked } from './group-members.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
 import { type EpochOptions, generationToKeep, isToBeReserved } from './group-generation.ts'
 import { GONE, GroupAnswers, NOT_EMPTY, REBALANCING } from './group-answers.ts'
-import { GroupMembers, isSameBytes, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
+import { GroupMembers, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
 import { GroupRound } from './group-round.ts'
 import { GROUP_TRANSITIONS } from './group-transitions.ts'
 import { heartbeatDeadline } from './heartbeat-grid.ts'
 import { because, type JoinLimits, rebalanceTimeoutOf, whyNotJoin } from './join-check.ts'
+import { isSameWish } from './same-wish.ts'
 
 export interface GroupOptions extends JoinLimits, EpochOptions {
   /** No generation up to this one is given out. */
@@ -246,7 +247,7 @@ export class GroupState {
     const isAsBefore =
       this.#phase === 'Stable' &&
       this.#members.selectProtocol() === this.#protocol &&
-      isSameBytes(before, metadataOf(member, this.#protocol))
+      isSameWish(this.#protocolType, before, metadataOf(member, this.#protocol))
     if (!isAsBefore) return this.#rebalance(`static member ${member.instance ?? ''} has come back`)
     this.#store({ what: 'returned', generation: this.#generation, member, request }, this.#snapshotWith(undefined))
   }

@@ -251,12 +251,16 @@ describe('members of a group', () => {
     await Promise.all([other.run(noWork), first.run(noWork)])
     await until([other, first], () => areShared([other, first], 2) && partitionsOf(other).length === 1)
     const own = partitionsOf(first)
+    const { generation, memberId } = first.membership()
     await first.close()
     const again = stage.consumerOf(topic, { groupId, instanceId: 'a' })
     await again.run(noWork)
     await until([again], () => partitionsOf(again).length === 1)
     expect(partitionsOf(again)).toEqual(own)
     expect(partitionsOf(other)).toHaveLength(1)
+    // No round was needed for that, though it cannot say what it had before.
+    expect(again.membership()).toMatchObject({ generation, memberId: expect.not.stringContaining(memberId) as string })
+    expect(other.membership()).toMatchObject({ generation })
     await Promise.all([again.close(), other.close()])
   })
 

@@ -30,7 +30,8 @@ export interface Voice {
 }
 
 export interface JoinWish extends Voice {
-  readonly protocols?: Readonly<Record<string, string>>
+  /** What the member says for each; bytes, where text will not do. */
+  readonly protocols?: Readonly<Record<string, string | Uint8Array>>
   readonly protocolType?: string
   readonly sessionTimeoutMs?: number
   readonly rebalanceTimeoutMs?: number
@@ -81,7 +82,10 @@ export class GroupPlay {
       host: 'host',
       sessionTimeoutMs: wish.sessionTimeoutMs ?? 1_000,
       rebalanceTimeoutMs: wish.rebalanceTimeoutMs ?? 3_000,
-      protocols: Object.entries(protocols).map(([name, text]) => ({ name, metadata: Buffer.from(text) })),
+      protocols: Object.entries(protocols).map(([name, text]) => ({
+        name,
+        metadata: typeof text === 'string' ? Buffer.from(text) : text,
+      })),
       needsNoId: wish.needsNoId ?? false,
       isHeardByBeats: wish.isHeardByBeats ?? false,
       reason: undefined,

@@ -1,6 +1,7 @@
 // The membership of one group: every rule of it, one by one, without a clock, a log or a wire.
 
 import { describe, expect, it } from 'vitest'
+import { encodeSubscription } from '../../client/consumer-protocol.ts'
 import { fateOf, GroupPlay, joinOf, settled, syncOf } from './group-play.ts'
 import { GroupState } from '../../broker/groups/group-state.ts'
 
@@ -534,6 +535,24 @@ describe('a static member', () => {
     const { play } = settled(1, {}, wish)
     expect(joinOf(play.join({ ...wish, protocols: { range: 'else' } }))).toMatchObject({ generation: 2 })
     expect(joinOf(play.join({ ...wish, protocols: { range: 'else' } }))).toMatchObject({ generation: 3 })
+  })
+
+  it.each([
+    ['what it had, and in which generation, is nothing that it wants', ['t', 'u'], true],
+    ['in another order', ['u', 't'], true],
+    ['less', ['t'], false],
+    ['something else', ['t', 'v'], false],
+  ])('comes back without a round if it wants the same topics: %s', (_, topics, isSame) => {
+    const owned = [{ topic: 't', partition: 0 }]
+    const before = encodeSubscription({ topics: ['t', 'u'], owned, generation: 7 })
+    const now = encodeSubscription({ topics, owned: [], generation: -1 })
+    const { play } = settled(1, {}, { ...wish, protocols: { range: before } })
+    const back = joinOf(play.join({ ...wish, protocols: { range: now } }))
+    expect(back).toMatchObject({ refusal: undefined, generation: isSame ? 1 : 2, skipAssignment: isSame })
+    // Of what is no consumer, nobody knows what it wants.
+    const others = settled(1, {}, { ...wish, protocolType: 'connect', protocols: { range: before } })
+    const other = others.play.join({ ...wish, protocolType: 'connect', protocols: { range: now } })
+    expect(joinOf(other)).toMatchObject({ generation: 2 })
   })
 
   it('is answered what has happened to what was to be written down', () => {
