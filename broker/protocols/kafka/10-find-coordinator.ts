@@ -20,7 +20,7 @@ export const findCoordinator = defineApi({
     throttleTimeMs: { type: 'int32', versions: '1+', default: 0, ignorable: true },
     errorCode: { type: 'int16', versions: '0-3', default: 0 },
     errorMessage: { type: 'string', versions: '1-3', nullable: true, ignorable: true },
-    nodeId: { type: 'int32', versions: '0-3', default: -1 },
+    nodeId: { type: 'int32', versions: '0-3', default: 0 },
     host: { type: 'string', versions: '0-3', default: '' },
     port: { type: 'int32', versions: '0-3', default: 0 },
     coordinators: {
