@@ -156,7 +156,8 @@ export class Consumer<K = Buffer, V = Buffer> {
   /**
    * Comes into the group; the records as an iterator, one at a time. With autoCommit a message is done when the next one is
    * asked for, or when its commit() is called; without, only by commit(). Ends quietly when the signal fires or the consumer
-   * is closed; who leaves the loop may begin another. @throws INVALID_ARGUMENT.
+   * is closed, which do not wait for the message in hand: it is not done, and comes again elsewhere. Who leaves the loop
+   * may begin another. @throws INVALID_ARGUMENT.
    */
   stream(options: { readonly signal?: AbortSignal | undefined } = {}): ConsumerStream<K, V> {
     checkOptions('stream', options, { signal: isSignal })

@@ -43,6 +43,13 @@ export interface Member {
   isToSync: boolean
 }
 
+/** What of a group is being written down, and for what. */
+export type Storing =
+  | { readonly what: 'assignment'; readonly generation: number; readonly shares: ReadonlyMap<string, Uint8Array> }
+  | { readonly what: 'returned'; readonly generation: number; readonly member: Member; readonly request: number }
+  | { readonly what: 'reserved'; readonly generation: number }
+  | { readonly what: 'empty' }
+
 type MemberFacts = Pick<
   Member,
   'id' | 'instance' | 'clientId' | 'host' | 'sessionTimeoutMs' | 'rebalanceTimeoutMs' | 'protocols'

@@ -17,8 +17,9 @@ import type {
   GroupRefusal,
   GroupSnapshot,
 } from './group-events.ts'
-import type { Member, Parked } from './group-members.ts'
+import type { Member, Parked, Storing } from './group-members.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
+import { CONNECTION_GRACE_MS, graceMsOf } from './connection-grace.ts'
 import { type EpochOptions, generationToKeep, isToBeReserved } from './group-generation.ts'
 import { GONE, GroupAnswers, NOT_EMPTY, REBALANCING } from './group-answers.ts'
 import { GroupMembers, isSameProtocols, metadataOf, memberFrom, deadlineOf } from './group-members.ts'
@@ -37,17 +38,6 @@ export interface GroupOptions extends JoinLimits, EpochOptions {
 
 type EventOf<Kind extends GroupEventKind> = Extract<GroupEvent, { readonly kind: Kind }>
 
-/** What is being written down, and for what. */
-type Storing =
-  | { readonly what: 'assignment'; readonly generation: number; readonly shares: ReadonlyMap<string, Uint8Array> }
-  | { readonly what: 'returned'; readonly generation: number; readonly member: Member; readonly request: number }
-  | { readonly what: 'reserved'; readonly generation: number }
-  | { readonly what: 'empty' }
-
-/** A member whose connection has closed has so long to be heard on another one. */
-const CONNECTION_GRACE_MS = 500
-/** One that says nothing but its heartbeats has until the next of them, and a moment to connect. */
-const BEAT_GRACE_MS = 1_000
 /** How long after a failure a generation is tried to be written down again. */
 const RESERVE_RETRY_MS = 500
 const NOTHING = new Uint8Array(0)
@@ -641,8 +631,4 @@ export class GroupState {
     this.#members.restore(snapshot.members, protocol, leader, now)
     this.#findDeadlines()
   }
-}
-
-function graceMsOf({ isHeardByBeats, sessionTimeoutMs }: Member): number {
-  return isHeardByBeats ? Math.floor(sessionTimeoutMs / 3) + BEAT_GRACE_MS : CONNECTION_GRACE_MS
 }

@@ -47,7 +47,11 @@ class Member {
   readonly #settings: MemberSettings
   readonly #file: number
   readonly #consumer: Consumer<Buffer, string>
+  readonly #noMore = new AbortController()
   #handled = 0
+  #isHandling = false
+  #isLeaving = false
+  #loop: Promise<void> | undefined
 
   constructor(settings: MemberSettings) {
     this.#settings = settings
@@ -70,13 +74,20 @@ class Member {
     })
     this.#listen()
     process.once('SIGTERM', () => {
-      this.#consumer
-        .close()
+      this.#leave()
         .catch(() => undefined)
         .then(() => client.close({ timeoutMs: 1_000 }))
         .catch(() => undefined)
         .finally(() => process.exit(0))
     })
+  }
+
+  /** A loop ends by itself when it has done what it has in hand; or now, when it waits for more. */
+  async #leave(): Promise<void> {
+    this.#isLeaving = true
+    if (!this.#isHandling) this.#noMore.abort()
+    await this.#loop
+    await this.#consumer.close()
   }
 
   async run(): Promise<void> {
@@ -104,7 +115,16 @@ class Member {
           },
         })
       case 'stream':
-        for await (const message of consumer.stream()) await this.#handle(message.partition, [message])
+        this.#loop = this.#follow()
+        return this.#loop
+    }
+  }
+
+  async #follow(): Promise<void> {
+    for await (const message of this.#consumer.stream({ signal: this.#noMore.signal })) {
+      if (this.#isLeaving) return
+      await this.#handle(message.partition, [message])
+      if (this.#isLeaving) return
     }
   }
 
@@ -135,11 +155,13 @@ class Member {
 
   async #handle(partition: number, messages: readonly { offset: number; value: string | null }[]): Promise<void> {
     const [generation, began] = [this.#generation, this.#now()]
+    this.#isHandling = true
     this.#handled += messages.length
     const isSlow = this.#handled % SLOW_EVERY < messages.length
     await new Promise<void>((done) => (isSlow ? setTimeout(done, SLOW_MS) : setImmediate(done)))
     const records = messages.map(({ offset, value }): PolledRecord => [partition, offset, value ?? ''])
     this.#tell({ op: 'handle', generation, began, records })
+    this.#isHandling = false
   }
 
   #fail(what: string): void {
