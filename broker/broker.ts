@@ -27,6 +27,7 @@ import { SlotMeter } from './metrics/meter.ts'
 import { createExposition } from './metrics/prometheus.ts'
 import { CONNECTION_LIMITS } from './network/connection-limits.ts'
 import { Listener } from './network/listener.ts'
+import { KafkaAdapter } from './protocols/kafka/kafka-adapter.ts'
 import { NativeAdapter } from './protocols/native/native-adapter.ts'
 import { DelayedOperations } from './replication/delayed-operations.ts'
 import { registerPartitionGauges, topicSnapshots } from './replication/partition-metrics.ts'
@@ -481,7 +482,9 @@ class RunningBroker implements Broker {
         return { brokerId: id, cluster, software: BROKER_SOFTWARE, rack }
       },
     })
-    const listener = new Listener({ ...common, transport, host, port, adapters: [native], clock, timers })
+    const kafka = new KafkaAdapter({ ...common, requests: router })
+    const adapters = [native, kafka]
+    const listener = new Listener({ ...common, transport, host, port, adapters, clock, timers })
     this.#started.push({ what: 'listener', stop: (isImmediate) => this.#stopListener(listener, router, isImmediate) })
     this.#listen = await listener.start()
   }

@@ -35,7 +35,7 @@ export interface ConnectionHost {
   /** No adapter recognises these first bytes. */
   onStranger(connection: Connection, start: Uint8Array): void
   /** The broker closes the connection for a fault of the peer. */
-  onCutOff(connection: Connection, reason: CloseReason): void
+  onCutOff(connection: Connection, reason: CloseReason, detail?: string): void
   onClosed(connection: Connection): void
 }
 
@@ -170,11 +170,11 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     if (this.#throttle === 'output') this.#joinTurn()
   }
 
-  closeAfterFlush(reason: CloseReason): void {
+  closeAfterFlush(reason: CloseReason, detail?: string): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     this.#state = 'closing'
     this.#openedAt = this.now()
-    if (reason !== 'stopping') this.#host.onCutOff(this, reason)
+    if (reason !== 'stopping') this.#host.onCutOff(this, reason, detail)
     this.#joinTurn()
   }
 

@@ -92,7 +92,7 @@ export class Listener {
         output: meter.counter('tidemark_throttle_seconds_total', { reason: 'output' }),
       },
       onStranger: (connection, start) => this.#onStranger(connection, start),
-      onCutOff: (connection, reason) => this.#onCutOff(connection, reason),
+      onCutOff: (connection, reason, detail) => this.#reject(connection.remote, reason, detail),
       onClosed: (connection) => this.#onClosed(connection),
     }
     this.#sweepTimer = timers.after(SWEEP_MS, () => this.#sweep(), { background: true })
@@ -188,15 +188,11 @@ export class Listener {
     this.#logAllowance.warn({ remote: connection.remote, looksLike: stranger, firstBytes }, STRANGER_ADVICE[stranger])
   }
 
-  #onCutOff(connection: Connection, reason: CloseReason): void {
-    this.#reject(connection.remote, reason)
-  }
-
-  #reject(remote: string, reason: RejectReason): void {
+  #reject(remote: string, reason: RejectReason, detail?: string): void {
     this.#count(reason)
     if (reason === 'idle') return
     this.#logAllowance.warn(
-      { remote, reason, connections: this.#connections.size },
+      { remote, reason, ...(detail === undefined ? {} : { detail }), connections: this.#connections.size },
       'a connection was closed by the broker',
     )
   }

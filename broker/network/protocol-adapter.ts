@@ -54,9 +54,20 @@ export interface ProtocolConnection {
   onReadDone(granted: number): void
   /** On the monotonic clock, the same value for the whole turn; milliseconds. */
   now(): number
-  /** Sends what has been answered, reads no more and closes. */
-  closeAfterFlush(reason: CloseReason): void
+  /** Sends what has been answered, reads no more and closes; `detail` is for the log. */
+  closeAfterFlush(reason: CloseReason, detail?: string): void
 }
 
 export type CloseReason =
-  'garbage' | 'malformed' | 'handshake-timeout' | 'frame-timeout' | 'idle' | 'stalled' | 'not-served' | 'stopping'
+  | 'garbage'
+  | 'malformed'
+  | 'handshake-timeout'
+  | 'frame-timeout'
+  | 'idle'
+  | 'stalled'
+  | 'not-served'
+  /** The peer asks for something that is not there to be asked for, and its protocol has no other way to say so. */
+  | 'unsupported'
+  /** A write that nobody waits for was refused: only a closed connection tells. */
+  | 'write-refused'
+  | 'stopping'

@@ -109,7 +109,7 @@ export class PartitionManager {
     if (id !== undefined && topic.topicId !== id) {
       return unknown(`topic ${name} has been made anew: its id is ${topic.topicId}, not ${id}`)
     }
-    if (partition >= topic.partitions) {
+    if (partition < 0 || partition >= topic.partitions) {
       return unknown(`topic ${name} has ${topic.partitions} partitions, and partition ${partition} is none of them`)
     }
     const failure = this.#options.directory.failureOf(topic.topicId, partition)

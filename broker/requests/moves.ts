@@ -166,7 +166,10 @@ export class MoveRequests {
     }
     const underWay = topic.moves?.[partition]
     if (replicas.length === 0) {
-      if (underWay === undefined) throw illegal(`no move of ${name} is under way that could be called off`)
+      if (underWay === undefined) {
+        const text = `no move of ${name} is under way that could be called off`
+        throw new TidemarkError('NO_REASSIGNMENT_IN_PROGRESS', text)
+      }
       return { partition, to: undefined }
     }
     if (replicas.length > VOTERS_MAX) throw illegal(`a partition has at most ${VOTERS_MAX} replicas`)

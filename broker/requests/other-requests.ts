@@ -107,6 +107,15 @@ export interface AskedPartitions {
   readonly replicas?: readonly (readonly number[])[] | undefined
 }
 
+/** A change of a topic's settings, as Kafka's tools may ask for it. */
+export interface AskedAlteration {
+  /** What is not set goes back to its default. */
+  readonly replaces?: boolean
+  /** Values that lists get, or lose. */
+  readonly append?: readonly (readonly [name: string, value: string])[]
+  readonly subtract?: readonly (readonly [name: string, value: string])[]
+}
+
 /** A member that comes into a group, as Kafka's clients do. */
 export interface AskedJoin {
   /** It does not know that it could be told its id first. */

@@ -13,7 +13,7 @@ import { minInSyncReplicasOf } from '../storage/log-config.ts'
 import type { Replicas } from './assignment.ts'
 import { assign, assignMore, candidates, checkChosen, drained } from './assignment.ts'
 import { whenLed, within } from './bounded-wait.ts'
-import type { AskedPartitions, AskedTopic } from './other-requests.ts'
+import type { AskedAlteration, AskedPartitions, AskedTopic } from './other-requests.ts'
 import { checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
 import { isInternalTopic } from '../groups/offsets-topic.ts'
@@ -21,6 +21,7 @@ import { topicNameFault } from './topic-name.ts'
 
 type NewTopic = RequestOf<'createTopics'>['topics'][number] & AskedTopic
 type NewTopics = Omit<RequestOf<'createTopics'>, 'topics'> & { readonly topics: readonly NewTopic[] }
+type Alteration = RequestOf<'alterTopic'> & AskedAlteration
 type MorePartitions = RequestOf<'addPartitions'> & AskedPartitions
 type CreatedTopic = ResponseOf<'createTopics'>['topics'][number]
 type DeletedTopic = ResponseOf<'deleteTopics'>['topics'][number]
@@ -96,18 +97,33 @@ export class TopicRequests {
     return { topics }
   }
 
-  async alterTopic(request: RequestOf<'alterTopic'>): Promise<void> {
+  async alterTopic(request: Alteration): Promise<void> {
     await this.#change(request.topic, request.validateOnly, (topic) => {
-      const config: Record<string, string> = { ...topic.config }
+      const kept = topic.config[MIN_IN_SYNC]
+      // Which topics of a cluster have for good, so that who replaces the others does not mean it.
+      const fixed = topic.assignment === undefined || kept === undefined ? {} : { [MIN_IN_SYNC]: kept }
+      const config: Record<string, string> = request.replaces === true ? fixed : { ...topic.config }
       for (const key of request.remove) {
         this.#services.partitions.checkConfigKey(key)
         delete config[key]
       }
       for (const [key, value] of request.set) config[key] = value
+      for (const [key, value] of request.append ?? []) config[key] = this.#changeList(config, key, value, true)
+      for (const [key, value] of request.subtract ?? []) config[key] = this.#changeList(config, key, value, false)
       checkUnchanged(topic, config)
       this.#services.partitions.parseConfig(config)
       return { config }
     })
+  }
+
+  /** The list with the values in it, or without them. @throws INVALID_CONFIG where the setting is none */
+  #changeList(config: Readonly<Record<string, string>>, key: string, text: string, isThere: boolean): string {
+    this.#services.partitions.checkConfigKey(key)
+    const setting = this.#services.partitions.describeConfig(config).find(({ name }) => name === key)
+    if (setting?.type !== 'list') throw new TidemarkError('INVALID_CONFIG', `${key} is no list`)
+    const values = text.split(',').map((value) => value.trim())
+    const others = setting.value.split(',').filter((value) => !values.includes(value.trim()))
+    return [...others, ...(isThere ? values : [])].join(',')
   }
 
   async addPartitions(request: MorePartitions): Promise<void> {

@@ -142,7 +142,7 @@ describeWithRedis('moving partitions', () => {
   it('takes no second move of a partition before the first is over or called off', async () => {
     const cluster = await fiveBrokers()
     expect(await move(cluster, [[0, []]])).toEqual([
-      'INVALID_REPLICA_ASSIGNMENT: no move of a-0 is under way that could be called off',
+      'NO_REASSIGNMENT_IN_PROGRESS: no move of a-0 is under way that could be called off',
     ])
     await move(cluster, [[0, [4, 2, 1]]])
     const { version } = cluster.topic()

@@ -1,0 +1,56 @@
+// What answers the requests of one API: translates the message to a question, asks it, and translates the answer. Holds no
+// meaning of its own.
+
+import type { ErrorCode } from '../../../../shared/errors.ts'
+import type { RequestContext } from '../../../requests/requests.ts'
+import type { AnyApi, RequestOf, ResponseOf } from '../api.ts'
+
+/** Who asks, and in which version. */
+export interface Call {
+  readonly version: number
+  readonly context: RequestContext
+}
+
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+export interface Handler<A extends AnyApi> {
+  readonly api: A
+  answer(request: RequestOf<A>, call: Call): ResponseOf<A> | Promise<ResponseOf<A>>
+  /**
+   * What is answered when the request as a whole is refused; undefined where the message has no place for it: the connection
+   * is closed then.
+   */
+  refuse(request: RequestOf<A>, refusal: Refusal, call: Call): ResponseOf<A> | undefined
+}
+
+/** A handler of whatever API. */
+export interface AnyHandler {
+  readonly api: AnyApi
+  answer(request: unknown, call: Call): unknown
+  refuse(request: unknown, refusal: Refusal, call: Call): unknown
+}
+
+/** The request that it is given is one that its own API has read: the table of handlers sees to that. */
+export function handler<A extends AnyApi>({ api, answer, refuse }: Handler<A>): AnyHandler {
+  return {
+    api,
+    answer: (request, call) => answer(request as RequestOf<A>, call),
+    refuse: (request, refusal, call) => refuse(request as RequestOf<A>, refusal, call),
+  }
+}
+
+/** Rows by the name in them, in the order in which the names first come. */
+export function byName<Row extends { readonly topic: string }>(
+  rows: readonly Row[],
+): ReadonlyMap<string, readonly Row[]> {
+  const grouped = new Map<string, Row[]>()
+  for (const row of rows) {
+    const known = grouped.get(row.topic)
+    if (known === undefined) grouped.set(row.topic, [row])
+    else known.push(row)
+  }
+  return grouped
+}

@@ -1,0 +1,51 @@
+// Produce requests of Kafka's as ours, and what came of them as theirs. Records are passed on as they came.
+
+import type { ProduceOutcome, ProducePartition, ProduceRequest, Refusal } from '../../requests/requests.ts'
+import type { produce } from './00-produce.ts'
+import type { RequestOf, ResponseOf } from './api.ts'
+import { kafkaCode } from './error-mapping.ts'
+
+type Request = RequestOf<typeof produce>
+type Response = ResponseOf<typeof produce>
+
+const NOTHING = new Uint8Array(0)
+
+/** One partition of ours for each of theirs, in the order of the request. */
+export function produceQuestion({ acks, timeoutMs, topicData }: Request): ProduceRequest {
+  const partitions: ProducePartition[] = []
+  for (const { name: topic, partitionData } of topicData) {
+    for (const { index: partition, records = NOTHING } of partitionData) {
+      partitions.push({ topic, topicId: undefined, partition, leaderEpoch: undefined, records })
+    }
+  }
+  return { acks, timeoutMs: Math.max(0, timeoutMs), partitions }
+}
+
+export function produceAnswer({ topicData }: Request, outcomes: readonly ProduceOutcome[]): Response {
+  let at = 0
+  return {
+    responses: topicData.map(({ name, partitionData }) => ({
+      name,
+      partitionResponses: partitionData.map(({ index }) => {
+        const { refusal, baseOffset = -1, logAppendTime = -1, logStartOffset = -1 } = outcomes[at++] ?? NO_OUTCOME
+        return {
+          index,
+          errorCode: kafkaCode(refusal?.error),
+          baseOffset,
+          logAppendTimeMs: logAppendTime,
+          logStartOffset,
+          recordErrors: [],
+          errorMessage: refusal?.message,
+        }
+      }),
+    })),
+  }
+}
+
+/** Of a write that nobody waits for: the first refusal of its partitions. */
+export function hasRefusal(outcomes: readonly ProduceOutcome[]): { readonly message: string } | undefined {
+  const refused = outcomes.find(({ refusal }) => refusal !== undefined)?.refusal
+  return refused === undefined ? undefined : { message: refused.message ?? refused.error }
+}
+
+const NO_OUTCOME: Partial<ProduceOutcome> & { readonly refusal: Refusal | undefined } = { refusal: undefined }
