@@ -178,9 +178,15 @@ export class FetchPump {
     const scope = new Scope(environment, { signal: this.#signal, what: `fetch from ${this.#what}` })
     this.#running.set(fetch, { startedAt: this.#now(), scope })
     try {
-      const { body, tail } = await this.#ask(fetch, scope)
+      let answer: Answer<'fetch'>
+      try {
+        answer = await this.#ask(fetch, scope)
+      } finally {
+        // In one go with what becomes of it: a fetch planned in between would ask for the same records again.
+        this.#planner.onEnded(fetch)
+      }
       if (this.#isOver) return
-      this.#onFetched(fetch, body, tail)
+      this.#onFetched(fetch, answer.body, answer.tail)
     } catch (thrown) {
       const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', `fetch from ${this.#what}`)
       if (this.#isOver) return
@@ -196,16 +202,12 @@ export class FetchPump {
     this.#owner.onProgress()
   }
 
-  async #ask(fetch: PlannedFetch, scope: Scope): Promise<Answer<'fetch'>> {
-    try {
-      return await this.#cluster.askBroker(fetch.broker, 'fetch', this.#messageOf(fetch), {
-        purpose: 'fetch',
-        scope,
-        timeoutMs: this.#settings.maxWaitMs + this.#cluster.settings.requestTimeoutMs,
-      })
-    } finally {
-      this.#planner.onEnded(fetch)
-    }
+  #ask(fetch: PlannedFetch, scope: Scope): Promise<Answer<'fetch'>> {
+    return this.#cluster.askBroker(fetch.broker, 'fetch', this.#messageOf(fetch), {
+      purpose: 'fetch',
+      scope,
+      timeoutMs: this.#settings.maxWaitMs + this.#cluster.settings.requestTimeoutMs,
+    })
   }
 
   #messageOf(fetch: PlannedFetch): RequestOf<'fetch'> {
