@@ -62,6 +62,9 @@ export async function findStartOffsets(
   }
   const resolved = [...missing].map(async ([topic, positions]) => {
     try {
+      // Whoever shared out may know of partitions that have come since this client looked.
+      const known = cluster.metadata.topic(topic)?.partitions.length ?? Infinity
+      if (Math.max(...positions.keys()) >= known) await scope.race(cluster.metadata.refresh([topic], false))
       const offsets = await resolvePositions(cluster, topic, positions, scope)
       for (const [partition, offset] of offsets) found.set(topic, partition, { offset, isCommitted: false })
     } catch (thrown) {
