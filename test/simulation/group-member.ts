@@ -41,6 +41,8 @@ export interface Life {
   isEnding: boolean
   /** Another process had its name while it lived. */
   isContested: boolean
+  /** Timers of the application's own. */
+  sleeping: number
 }
 
 const RESTART_MS = 500
@@ -157,7 +159,7 @@ export class GroupMachine {
     const others = [...this.lives].filter(({ isEnding }) => !isEnding)
     const isContested = others.length > 0
     for (const other of others) other.isContested = true
-    const life: Life = { name, process, client, consumer, model, isEnding: false, isContested }
+    const life: Life = { name, process, client, consumer, model, isEnding: false, isContested, sleeping: 0 }
     this.life = life
     this.lives.add(life)
     note(name, 'begins', group.name)
@@ -226,7 +228,7 @@ export class GroupMachine {
         if (this.spec.commits === 'inside') await this.#commit(life, () => message.commit())
       }
       if (life.isEnding || !process.isAlive) return
-      await sleep(process, 1 + this.#parts.random.integer(100))
+      await this.#sleep(life, 1 + this.#parts.random.integer(100))
     }
   }
 
@@ -258,7 +260,7 @@ export class GroupMachine {
     let isHandled = false
     try {
       const takesMs = this.#handlingMs()
-      if (takesMs > 0) await sleep(process, takesMs)
+      if (takesMs > 0) await this.#sleep(life, takesMs)
       if (this.spec.listens && isOver()) throw new Error('it leaves off')
       if (!this.isCalm && random.fraction() < this.spec.failShare) throw new Error('it fails now and then')
       isHandled = true
@@ -268,11 +270,15 @@ export class GroupMachine {
     note(name, 'has handled', `${where}:${offset}`)
     this.recordsToLive -= 1
     if (this.recordsToLive <= 0) return this.#dieNow(life)
-    const isOwnCommit = this.spec.commits === 'inside' && this.spec.handling === 'message'
-    if (isOwnCommit) await this.#commit(life, () => life.consumer.commit({ topic, partition, offset: offset + 1 }))
-    else if (this.spec.commits === 'inside' && this.spec.handling !== 'stream') {
-      await this.#commit(life, () => life.consumer.commit())
-    }
+    // A stream's message commits itself.
+    if (this.spec.commits !== 'inside' || this.spec.handling === 'stream') return
+    await this.#commit(life, () => life.consumer.commit({ topic, partition, offset: offset + 1 }))
+  }
+
+  async #sleep(life: Life, ms: number): Promise<void> {
+    life.sleeping += 1
+    await sleep(life.process, ms)
+    life.sleeping -= 1
   }
 
   #handlingMs(): number {
@@ -284,7 +290,7 @@ export class GroupMachine {
 
   async #commitNowAndThen(life: Life): Promise<void> {
     while (life.process.isAlive && !life.isEnding) {
-      await sleep(life.process, this.spec.commitEveryMs)
+      await this.#sleep(life, this.spec.commitEveryMs)
       await this.#commit(life, () => life.consumer.commit())
     }
   }
@@ -349,7 +355,8 @@ export class GroupMachine {
   #endQuiet(life: Life): void {
     const { pendingTimers, isPaused } = life.process
     if (!this.lives.has(life)) return
-    if (pendingTimers > 0 && !isPaused) this.#parts.fail(`${life.name} is closed and has ${pendingTimers} timers`)
+    if (pendingTimers > life.sleeping && !isPaused)
+      this.#parts.fail(`${life.name} is closed and has ${pendingTimers} timers`)
     this.#end(life)
     if (this.#isWanted) this.startAfter(RESTART_MS)
   }

@@ -97,6 +97,9 @@ export function groupsPlanOf(plan: ClusterPlan, random: Random): GroupsPlan {
   return { groups, faults, faultEveryMs: pick(300, 1_000, 3_000) }
 }
 
+/** Where keys are handled at once no handler knows how far all is done; of a stream nothing is but what it commits. */
+const SENSELESS: Partial<Record<MemberSpec['handling'], MemberSpec['commits']>> = { key: 'inside', stream: 'timer' }
+
 function memberOf(
   fixed: Pick<MemberSpec, 'host' | 'instanceId' | 'assignors'>,
   random: Random,
@@ -106,7 +109,7 @@ function memberOf(
   return {
     ...fixed,
     handling,
-    commits: pick('auto', ...COMMITS),
+    commits: pick('auto', ...COMMITS.filter((one) => one !== SENSELESS[handling])),
     commitEveryMs: pick(50, 300, 2_000),
     concurrency: handling === 'stream' ? 1 : pick(1, 1, 2, 8),
     handleMs: pick(0, 1, 10, 40),

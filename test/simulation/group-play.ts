@@ -131,6 +131,16 @@ export class GroupPlay {
     }
     if (await stage.until(undefined, haveArrived, ARRIVE_MS)) return true
     if (stage.isOver) return false
+    for (const { name, consumer } of this.lives) {
+      stage.note(
+        name,
+        'waits',
+        consumer
+          .why()
+          .map((one) => JSON.stringify(one))
+          .join(' '),
+      )
+    }
     stage.fail('liveness', `within ${ARRIVE_MS} ms: every group is done: ${this.#whatIsLeft(ends).join('; ')}`)
     return false
   }
