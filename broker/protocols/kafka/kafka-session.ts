@@ -112,8 +112,8 @@ export class KafkaSession implements ProtocolSession {
     if (api === fetch) return this.#onFetch(start, bytes)
     const handler = this.#host.handlers.get(api.key)
     if (handler === undefined) return this.#close('unsupported', `${api.name} is not served`)
+    // Bytes behind the message are left alone, as Kafka does: librdkafka sends three of them with Metadata v13.
     const request = api.request.read(reader, start.apiVersion)
-    reader.expectEnd()
     const exchange = this.#begin(api, start, bytes)
     void this.#ask(handler, request, exchange)
   }
@@ -134,7 +134,6 @@ export class KafkaSession implements ProtocolSession {
 
   #onProduce(start: RequestStart, bytes: number): void {
     const request = produce.request.read(reader, start.apiVersion)
-    reader.expectEnd()
     const exchange = this.#begin(produce, start, bytes)
     const { acks } = request
     this.#host.requests.produce(produceQuestion(request), this.#context, (outcomes) => {
@@ -150,7 +149,6 @@ export class KafkaSession implements ProtocolSession {
 
   #onFetch(start: RequestStart, bytes: number): void {
     const request = fetch.request.read(reader, start.apiVersion)
-    reader.expectEnd()
     const exchange = this.#begin(fetch, start, bytes)
     const refused = sessionRefusal(request)
     if (refused !== undefined) return this.#settle(exchange, () => this.#send(fetch, exchange, refused))
