@@ -1,121 +1,58 @@
 // Every message that is served, in every version, against the bytes that Kafka's own classes write (golden/, made by
 // GoldenBytes.java): what is read of them, what is written from the values, and which header goes with them.
 
-import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { AnyApi, AnyMessage } from '../../broker/protocols/kafka/api.ts'
 import { apiOf, KAFKA_APIS } from '../../broker/protocols/kafka/api-table.ts'
-import { API_VERSIONS_KEY, readClientId, readRequestStart } from '../../broker/protocols/kafka/frames.ts'
-import { KafkaReader, KafkaWriter } from '../../broker/protocols/kafka/primitives.ts'
+import {
+  API_VERSIONS_KEY,
+  encodeResponse,
+  readClientId,
+  readRequestStart,
+} from '../../broker/protocols/kafka/frames.ts'
+import { KafkaReader } from '../../broker/protocols/kafka/primitives.ts'
+import { APIS, GOLDEN_FILES, messageOf, readGolden, readMessage, valuesOf, writeMessage } from './golden.ts'
 
-interface GoldenCase {
-  readonly message: string
-  readonly version: number
-  readonly headerVersion: number
-  readonly kind: 'full' | 'sparse' | 'unknown tags'
-  /** Absent where the case has those of `full`. */
-  readonly values?: unknown
-  readonly bytes: string
+interface FetchedRecords {
+  readonly responses: readonly { readonly partitions: readonly { readonly records: unknown }[] }[]
 }
 
-interface GoldenFile {
-  readonly name: string
-  readonly cases: readonly GoldenCase[]
-}
-
-const FOLDER = join(import.meta.dirname, 'golden')
-const APIS: readonly AnyApi[] = Object.values(KAFKA_APIS)
-
-function readGolden(file: string): GoldenFile {
-  return JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as GoldenFile
-}
-
-/** The values of a case as they are here: null is undefined, and bytes are bytes. */
-function valuesOf(golden: GoldenFile, { message, version, values }: GoldenCase): unknown {
-  if (values !== undefined) return fromJson(values)
-  const full = golden.cases.find(
-    (other) => other.kind === 'full' && other.message === message && other.version === version,
-  )
-  return fromJson(full?.values)
-}
-
-function fromJson(value: unknown): unknown {
-  if (value === null) return undefined
-  if (Array.isArray(value)) return value.map(fromJson)
-  if (typeof value !== 'object') return value
-  if ('hex' in value) return Uint8Array.from(Buffer.from(String(value.hex), 'hex'))
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, fromJson(field)]))
-}
-
-/** Records are views and so Buffers; the values they are compared with are plain. */
-function plain(value: unknown): unknown {
-  if (value instanceof Uint8Array) return Uint8Array.from(value)
-  if (Array.isArray(value)) return value.map(plain)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, plain(field)]))
-}
-
-function read(message: AnyMessage, version: number, hex: string): unknown {
-  const reader = new KafkaReader()
-  reader.open(Buffer.from(hex, 'hex'))
-  const value = message.read(reader, version)
-  reader.expectEnd()
-  return plain(value)
-}
-
-function write(message: AnyMessage, version: number, value: unknown): string {
-  const writer = new KafkaWriter()
-  writer.reset()
-  message.write(writer, version, value as never)
-  return Buffer.concat(writer.take()).toString('hex')
-}
-
-const files = readdirSync(FOLDER).filter((file) => /^\d\d-.*\.json$/.test(file))
-
-describe.each(files)('%s', (file) => {
+describe.each(GOLDEN_FILES)('%s', (file) => {
   const golden = readGolden(file)
   const api = APIS.find(({ name }) => name === golden.name)
 
   it('has every version of both messages', () => {
-    const served = [...Array((api?.versions.max ?? -1) + 1).keys()].filter(
-      (version) => version >= (api?.versions.min ?? 0),
-    )
+    const { min = 0, max = -1 } = api?.versions ?? {}
+    const served = Array.from({ length: max + 1 - min }, (_, index) => min + index)
     for (const message of ['request', 'response']) {
-      const seen = golden.cases.filter((each) => each.message === message && each.kind === 'full')
-      expect(seen.map(({ version }) => version)).toEqual(served)
+      const full = golden.cases.filter((each) => each.message === message && each.kind === 'full')
+      expect(full.map(({ version }) => version)).toEqual(served)
     }
   })
 
   it.each(golden.cases)('$message v$version, $kind: is read as Kafka reads it', (each) => {
-    const message = each.message === 'request' ? api?.request : api?.response
-    expect(message).toBeDefined()
-    if (message === undefined) return
-    expect(read(message, each.version, each.bytes)).toStrictEqual(valuesOf(golden, each))
+    const bytes = Buffer.from(each.bytes, 'hex')
+    expect(readMessage(messageOf(golden, each), each.version, bytes)).toStrictEqual(valuesOf(golden, each))
   })
 
   it.each(golden.cases.filter(({ kind }) => kind !== 'unknown tags'))(
     '$message v$version, $kind: is written as Kafka writes it',
     (each) => {
-      const message = each.message === 'request' ? api?.request : api?.response
-      expect(message).toBeDefined()
-      if (message === undefined) return
-      expect(write(message, each.version, valuesOf(golden, each))).toBe(each.bytes)
+      const bytes = writeMessage(messageOf(golden, each), each.version, valuesOf(golden, each))
+      expect(bytes.toString('hex')).toBe(each.bytes)
     },
   )
 
   it('goes with the headers that Kafka uses', () => {
+    const headerOf = { request: [1, 2], response: api?.key === API_VERSIONS_KEY ? [0, 0] : [0, 1] }
     for (const { message, version, headerVersion } of golden.cases) {
-      const isFlexible = api?.isFlexible(version) === true
-      if (message === 'request') expect(headerVersion).toBe(isFlexible ? 2 : 1)
-      else expect(headerVersion).toBe(isFlexible && api?.key !== API_VERSIONS_KEY ? 1 : 0)
+      expect(headerOf[message][api?.isFlexible(version) === true ? 1 : 0]).toBe(headerVersion)
     }
   })
 })
 
 describe('the table of APIs', () => {
   it('has golden bytes for each', () => {
-    expect(files.map((file) => readGolden(file).name)).toEqual(APIS.map(({ name }) => name))
+    expect(GOLDEN_FILES.map((file) => readGolden(file).name)).toEqual(APIS.map(({ name }) => name))
   })
 
   it('finds each by its number, and nothing by another', () => {
@@ -138,13 +75,70 @@ describe('the header of a request', () => {
   const golden = readGolden('headers.json')
   const reader = new KafkaReader()
 
-  it.each(golden.cases.filter(({ message }) => message === 'requestheader'))('v$version, $kind: is read', (each) => {
+  it.each(golden.cases.filter(({ message }) => message === 'request'))('v$version, $kind: is read', (each) => {
     reader.open(Buffer.from(each.bytes, 'hex'))
-    const start = readRequestStart(reader)
+    const { apiKey, apiVersion, correlationId } = readRequestStart(reader)
     const clientId = readClientId(reader, each.version === 2)
     reader.expectEnd()
-    const { apiKey, apiVersion, correlationId } = start
     const read = { requestApiKey: apiKey, requestApiVersion: apiVersion, correlationId, clientId }
     expect(read).toStrictEqual(valuesOf(golden, each))
+  })
+
+  it('names the field when it ends too early', () => {
+    reader.open(Buffer.from('0003000c00000007000a6162', 'hex'))
+    readRequestStart(reader)
+    expect(() => readClientId(reader, false)).toThrow(
+      'request header v1, field clientId, byte 10: 10 bytes are announced and 2 left',
+    )
+  })
+})
+
+describe('the frame of a response', () => {
+  it('has its length, its correlation id, and no tagged fields before a version that is flexible', () => {
+    const pieces = encodeResponse(KAFKA_APIS[12], { version: 3, correlationId: 7 }, { errorCode: 27 })
+    expect(Buffer.concat(pieces).toString('hex')).toBe('0000000a' + '00000007' + '00000000' + '001b')
+  })
+
+  it('has the tagged fields of the flexible header', () => {
+    const pieces = encodeResponse(KAFKA_APIS[12], { version: 4, correlationId: 7 }, { errorCode: 27 })
+    expect(Buffer.concat(pieces).toString('hex')).toBe('0000000c' + '00000007' + '00' + '00000000' + '001b' + '00')
+  })
+
+  it('has the older header for ApiVersions, whatever the version', () => {
+    const pieces = encodeResponse(KAFKA_APIS[18], { version: 3, correlationId: 7 }, { errorCode: 35, apiKeys: [] })
+    expect(Buffer.concat(pieces).toString('hex')).toBe('0000000c' + '00000007' + '0023' + '01' + '00000000' + '00')
+  })
+
+  it('leaves records where they are, as every second piece', () => {
+    const first = Buffer.from('first')
+    const second = Buffer.from('second')
+    const partition = { errorCode: 0, highWatermark: 9 }
+    const partitions = [
+      { ...partition, partitionIndex: 0, records: first },
+      { ...partition, partitionIndex: 1, records: new Uint8Array(0) },
+      { ...partition, partitionIndex: 2, records: second },
+      { ...partition, partitionIndex: 3 },
+    ]
+    const responses = [{ topic: 't', topicId: '01234567-89ab-4def-8123-456789abcdef', partitions }]
+    const pieces = encodeResponse(KAFKA_APIS[1], { version: 12, correlationId: 7 }, { errorCode: 0, responses })
+    expect(pieces).toHaveLength(5)
+    expect(pieces[1]).toBe(first)
+    expect(pieces[3]).toBe(second)
+    const frame = Buffer.concat(pieces)
+    expect(frame.readInt32BE(0)).toBe(frame.length - 4)
+    const read = readMessage(KAFKA_APIS[1].response, 12, frame.subarray(9)) as FetchedRecords
+    const records = read.responses[0]?.partitions.map((each) => each.records)
+    expect(records).toEqual([Uint8Array.from(first), new Uint8Array(0), Uint8Array.from(second), undefined])
+  })
+
+  it('grows beyond the buffer that is shared, and keeps what was written before', () => {
+    const group = { protocolType: 'consumer', groupState: 'Stable', groupType: 'classic' }
+    const groups = Array.from({ length: 5_000 }, (_, index) => ({ groupId: `group-${index}`, ...group }))
+    const answer = { errorCode: 0, groups }
+    const first = encodeResponse(KAFKA_APIS[16], { version: 5, correlationId: 1 }, answer)
+    encodeResponse(KAFKA_APIS[16], { version: 5, correlationId: 2 }, { errorCode: 14, groups: [] })
+    const frame = Buffer.concat(first)
+    expect(frame.readInt32BE(4)).toBe(1)
+    expect(readMessage(KAFKA_APIS[16].response, 5, frame.subarray(9))).toMatchObject(answer)
   })
 })

@@ -34,8 +34,10 @@ import java.util.Map;
 import java.util.Set;
 import java.util.UUID;
 import org.apache.kafka.common.Uuid;
+import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
+import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.ObjectSerializationCache;
 import org.apache.kafka.common.protocol.Readable;
@@ -80,8 +82,18 @@ public final class GoldenBytes {
         }
         List<String> headers = new ArrayList<>();
         headers.addAll(cases(new Api(-1, "RequestHeader", 1, 2), ""));
-        headers.addAll(cases(new Api(-1, "ResponseHeader", 0, 1), ""));
         write(folder.resolve("headers.json"), "headers", headers);
+        Files.writeString(folder.resolve("errors.json"), errors(), StandardCharsets.UTF_8);
+    }
+
+    /** All error codes of Kafka, and whether its clients try again. */
+    private static String errors() {
+        List<String> rows = new ArrayList<>();
+        for (Errors error : Errors.values()) {
+            boolean isRetriable = error.exception() instanceof RetriableException;
+            rows.add(String.format("{\"code\":%d,\"name\":\"%s\",\"isRetriable\":%b}", error.code(), error, isRetriable));
+        }
+        return "[\n" + String.join(",\n", rows) + "\n]\n";
     }
 
     private static void write(Path file, String name, List<String> lines) throws IOException {
@@ -106,7 +118,7 @@ public final class GoldenBytes {
                     addTags(message);
                     message.unknownTaggedFields().add(new RawTaggedField(70_000, new byte[200]));
                 }
-                lines.add(line(api, side.isEmpty() ? api.name : side, kind, (short) version, message));
+                lines.add(line(api, side.isEmpty() ? "Request" : side, kind, (short) version, message));
             }
         }
         return lines;
