@@ -56,18 +56,22 @@ export type RequestOf<A extends { readonly request: AnyMessage }> = ReturnType<A
 /** What handlers give as an answer; what has a default may be left out. */
 export type ResponseOf<A extends { readonly response: AnyMessage }> = Parameters<A['response']['write']>[2]
 
+interface MessageForm {
+  readonly versions: VersionRange
+  readonly isFlexible: (version: number) => boolean
+  readonly isLenient: boolean
+}
+
 export class Message<Struct extends Fields> implements AnyMessage {
   readonly name: string
   readonly fields: Struct
-  readonly #versions: VersionRange
-  readonly #isFlexible: (version: number) => boolean
+  readonly #form: MessageForm
   readonly #codecs: (Codec | undefined)[] = []
 
-  constructor(name: string, fields: Struct, versions: VersionRange, isFlexible: (version: number) => boolean) {
+  constructor(name: string, fields: Struct, form: MessageForm) {
     this.name = name
     this.fields = fields
-    this.#versions = versions
-    this.#isFlexible = isFlexible
+    this.#form = form
   }
 
   /** @throws MALFORMED_FRAME for what cannot be read, UNSUPPORTED_VERSION for a version that is not served. */
@@ -76,7 +80,10 @@ export class Message<Struct extends Fields> implements AnyMessage {
     return this.#codecOf(version).read(reader) as ReadStruct<Struct>
   }
 
-  /** @throws UNSUPPORTED_VERSION also for a field that this version cannot say and the other side has to know. */
+  /**
+   * What the version has no place for is left out of an answer. @throws UNSUPPORTED_VERSION, of a request also for a field that this
+   * version cannot say and the other side has to know
+   */
   write(writer: KafkaWriter, version: number, value: WrittenStruct<Struct>): void {
     this.#codecOf(version).write(writer, value)
   }
@@ -84,11 +91,12 @@ export class Message<Struct extends Fields> implements AnyMessage {
   #codecOf(version: number): Codec {
     const known = this.#codecs[version]
     if (known !== undefined) return known
-    const { min, max } = this.#versions
+    const { versions, isFlexible, isLenient } = this.#form
+    const { min, max } = versions
     if (!Number.isInteger(version) || version < min || version > max) {
       throw new TidemarkError('UNSUPPORTED_VERSION', `${this.name} v${version}: versions ${min} to ${max} are served`)
     }
-    const codec = compileStruct(this.fields, { version, isFlexible: this.#isFlexible(version) })
+    const codec = compileStruct(this.fields, { version, isFlexible: isFlexible(version), isLenient })
     this.#codecs[version] = codec
     return codec
   }
@@ -109,8 +117,8 @@ export function defineApi<const Request extends Fields, const Response extends F
     name,
     versions,
     announced: { min: announcedMin ?? versions.min, max: versions.max },
-    request: new Message(`${name} request`, request, versions, isFlexible),
-    response: new Message(`${name} response`, response, versions, isFlexible),
+    request: new Message(`${name} request`, request, { versions, isFlexible, isLenient: false }),
+    response: new Message(`${name} response`, response, { versions, isFlexible, isLenient: true }),
     isFlexible,
   }
 }

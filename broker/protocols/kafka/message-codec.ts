@@ -26,6 +26,8 @@ export interface Codec {
 export interface CodecContext {
   readonly version: number
   readonly isFlexible: boolean
+  /** Whether what the version has no place for is dropped: an answer tells as much as it can to who asks. */
+  readonly isLenient: boolean
 }
 
 interface NamedCodec {
@@ -52,7 +54,7 @@ export function compileStruct(fields: Fields, context: CodecContext): Codec {
     all.push({ name, codec })
     const { versions, tag, ignorable } = optionsOf(field)
     if (!isIn(versions, context)) {
-      if (ignorable === undefined) unsaid.push({ name, codec })
+      if (ignorable === undefined && !context.isLenient) unsaid.push({ name, codec })
     } else if (tag === undefined) inline.push({ name, codec })
     else tagged.push({ name, codec, tag })
   }
@@ -162,8 +164,8 @@ function shapeOf(options: FieldRow, context: ShapeContext): Shape {
   return primitiveShape(options.type, context)
 }
 
-function arrayShape(of: Primitive | Fields, { isFlexible, isNullable, version }: ShapeContext): Shape {
-  const context = { isFlexible, version }
+function arrayShape(of: Primitive | Fields, { isNullable, ...context }: ShapeContext): Shape {
+  const { isFlexible } = context
   const element =
     typeof of === 'string' ? primitiveShape(of, { ...context, isNullable: false }) : compileStruct(of, context)
   assert(element.bytesMin > 0, 'an element takes at least a byte')
@@ -189,8 +191,8 @@ function arrayShape(of: Primitive | Fields, { isFlexible, isNullable, version }:
 }
 
 /** A struct that may be null has a byte before it that tells. */
-function structShape(fields: Fields, { isFlexible, isNullable, version }: ShapeContext): Shape {
-  const plain = compileStruct(fields, { isFlexible, version })
+function structShape(fields: Fields, { isNullable, ...context }: ShapeContext): Shape {
+  const plain = compileStruct(fields, context)
   if (!isNullable) return { ...plain, writeNull: writeNullStruct, empty: plain.absent, isEmpty: plain.isAbsent }
   return {
     read: (reader) => (reader.int8() < 0 ? undefined : plain.read(reader)),
