@@ -66,6 +66,8 @@ export class ConsumerPartition<K, V> {
   isStale = false
   /** Somebody else may have it. */
   isLost = false
+  /** Nothing of it is to be committed any more. */
+  isGivenUp = false
   /** Resolves when it has been given up, and nothing is waited for any more. */
   readonly givenUp: Promise<void>
   /** Resolves when besides no handler runs, nor one of whoever had its name before. */
@@ -247,6 +249,7 @@ export class ConsumerPartition<K, V> {
   }
 
   onGivenUp(): void {
+    this.isGivenUp = true
     this.#onGivenUp()
   }
 

@@ -79,6 +79,8 @@ export class Consumer<K = Buffer, V = Buffer> {
   #onFirstAssignment: { resolve: () => void; reject: (error: Error) => void } | undefined
   #failed: TidemarkError | undefined
   #closed: Promise<void> | undefined
+  /** Once it closes: resolves when all has been given up. */
+  #surrendered: Promise<void> = Promise.resolve()
   #isClosing = false
   #isOver = false
 
@@ -313,7 +315,9 @@ export class Consumer<K = Buffer, V = Buffer> {
           .then(() => this.#onFirstAssignment?.resolve())
           .catch((error: unknown) => this.#fail(error))
       },
-      onRevoked: (partitions, how) => (this.#isClosing ? Promise.resolve() : this.#assigned.revoke(partitions, how)),
+      // Who closes is giving everything up already: nobody is to have it before that is done, unless it is lost.
+      onRevoked: (partitions, how) =>
+        this.#isClosing && !how.isLost ? this.#surrendered : this.#assigned.revoke(partitions, how),
       onFailed: (error) => this.#fail(error),
     })
   }
@@ -513,8 +517,10 @@ export class Consumer<K = Buffer, V = Buffer> {
       timeoutMs: options.timeoutMs ?? CLOSE_TIMEOUT_MS,
       what: `close the consumer of ${this.groupId}`,
     }
+    const surrendered = inScope(environment, wait, (scope) => this.#assigned.surrender('the consumer closes', scope))
+    this.#surrendered = surrendered.catch(() => undefined)
     try {
-      await inScope(environment, wait, (scope) => this.#assigned.surrender('the consumer closes', scope))
+      await surrendered
     } finally {
       this.#isOver = true
       await this.#membership.close('the consumer closes')

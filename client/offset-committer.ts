@@ -1,6 +1,7 @@
 // Commits offsets: one request at a time, and what is asked for meanwhile goes together in the next. Owns what is to be
 // committed and is not. Invariants: offsets of a partition are sent in the order in which they were asked for; none is sent
-// for a partition that was taken away in between, though the member be in the group again.
+// for a partition that was given up or taken away in between, though the member be in the group again: its generation would
+// be the new owner's.
 
 import type { ErrorCode, TidemarkError } from '../shared/errors.ts'
 import type { RequestOf } from '../shared/protocol/api.ts'
@@ -15,6 +16,8 @@ import { type TopicPartition, TopicPartitionMap } from './topic-partitions.ts'
 export interface Committable extends TopicPartition {
   /** Somebody else may have it. */
   readonly isLost: boolean
+  /** It has been given up in order: the last commit has been made, and somebody else may have it now. */
+  readonly isGivenUp: boolean
   committed: number | undefined
 }
 
@@ -123,9 +126,9 @@ export class OffsetCommitter {
     let left = offsets
     let refusal: TidemarkError | undefined
     for (let failures = 1; ; failures += 1) {
-      const kept = left.filter(({ of }) => !of.isLost)
-      if (kept.length < left.length) refusal ??= this.#lostError(left.find(({ of }) => of.isLost))
-      left = kept
+      const missed = left.find(({ of, offset }) => of.isLost || (of.isGivenUp && of.committed !== offset))
+      if (missed !== undefined) refusal ??= this.#lostError(missed)
+      left = left.filter(({ of }) => !of.isLost && !of.isGivenUp)
       if (left.length === 0) break
       const { again, failure, refused } = await this.#attempt(left, scope)
       refusal ??= refused
@@ -221,9 +224,8 @@ export class OffsetCommitter {
     return { again, ...(failure && { failure }), ...(refused && { refused }) }
   }
 
-  #lostError(one: OffsetToCommit | undefined): TidemarkError {
-    const where = one === undefined ? 'a partition' : `${one.of.topic}-${one.of.partition}`
-    const text = `group ${this.#groupId}: ${where} was taken from this member before its offset was committed`
+  #lostError({ of: { topic, partition } }: OffsetToCommit): TidemarkError {
+    const text = `group ${this.#groupId}: ${topic}-${partition} was taken from this member before its offset was committed`
     return errorOf('ILLEGAL_GENERATION', text)
   }
 }

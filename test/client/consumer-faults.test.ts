@@ -323,10 +323,14 @@ describe('a topic', () => {
 })
 
 /** Two brokers that do what a test says, and a topic with a few records. */
-async function fakeCluster(): Promise<{ cluster: FakeCluster; brokers: FakeBroker[]; stop: () => Promise<void> }> {
+async function fakeCluster(partitions = 1): Promise<{
+  cluster: FakeCluster
+  brokers: FakeBroker[]
+  stop: () => Promise<void>
+}> {
   const cluster = new FakeCluster()
   const brokers = [await FakeBroker.start(cluster, 0), await FakeBroker.start(cluster, 1)]
-  cluster.addTopic('t', 1)
+  cluster.addTopic('t', partitions)
   const stop = async (): Promise<void> => {
     cluster.groups.stop()
     await Promise.all(brokers.map((one) => one.stop()))
@@ -334,10 +338,12 @@ async function fakeCluster(): Promise<{ cluster: FakeCluster; brokers: FakeBroke
   return { cluster, brokers, stop }
 }
 
-function append(cluster: FakeCluster, values: readonly string[]): void {
+function append(cluster: FakeCluster, values: readonly string[], partition = 0): void {
   cluster.topics
     .get('t')
-    ?.logs[0]?.append(encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: 1 }))))
+    ?.logs[partition]?.append(
+      encodeBatch(values.map((value) => ({ key: null, value: Buffer.from(value), timestamp: 1 }))),
+    )
   cluster.notify()
 }
 
@@ -478,6 +484,99 @@ describe('a commit', () => {
     })
     expect(await lost).toMatchObject({ isLost: true })
     expect(cluster.groups.commits).toEqual([])
+    await client.close()
+    await stop()
+  })
+
+  it("of a partition that was given up meanwhile is not sent any more: it would count as the new owner's", async () => {
+    const { cluster, brokers, stop } = await fakeCluster(2)
+    const [first] = brokers
+    const client = connect({ brokers: [first?.address ?? ''], ...FAST })
+    const options = { groupId: 'g', topics: 't', fromBeginning: true, autoCommit: false } as const
+    const consumer = client.consumer(options)
+    const other = client.consumer(options)
+    await consumer.run(noWork)
+    let isRefusing = true
+    if (first !== undefined) {
+      first.script = ({ api }) =>
+        api === 'commitOffsets' && isRefusing ? { kind: 'refuse', error: 'COORDINATOR_LOAD_IN_PROGRESS' } : undefined
+    }
+    const committed = consumer.commit({ topic: 't', partition: 1, offset: 0 })
+    const refused = expect(committed).rejects.toMatchObject({ code: 'ILLEGAL_GENERATION' })
+    const given = eventOf(other as never, 'assigned')
+    await other.run(noWork)
+    expect((await given).partitions).toMatchObject([{ partition: 1 }])
+    isRefusing = false
+    await refused
+    expect(cluster.groups.commits).toEqual([])
+    await client.close()
+    await stop()
+  })
+
+  it('of a consumer that closes, and is taken out meanwhile, is not sent under another generation', async () => {
+    const { cluster, brokers, stop } = await fakeCluster()
+    const [first] = brokers
+    append(cluster, ['a', 'b'])
+    const client = connect({ brokers: [first?.address ?? ''], ...FAST })
+    const everyMs = 60_000
+    const times = { sessionTimeoutMs: 300, heartbeatIntervalMs: 20 }
+    const consumer = client.consumer({
+      groupId: 'g',
+      topics: 't',
+      fromBeginning: true,
+      autoCommit: { everyMs },
+      ...times,
+    })
+    const { promise: handled, open } = gate()
+    await consumer.run({ eachMessage: ({ message }) => (message.offset === 1 ? open() : undefined) })
+    await handled
+    const joins = first?.countOf('joinGroup') ?? 0
+    if (first !== undefined) {
+      first.script = ({ api }) =>
+        api === 'commitOffsets' && first.countOf('joinGroup') === joins
+          ? { kind: 'refuse', error: 'COORDINATOR_LOAD_IN_PROGRESS' }
+          : undefined
+    }
+    const before = [...cluster.groups.commits]
+    const closed = consumer.close({ timeoutMs: 2_000 })
+    const state = cluster.groups.stateOf('g')
+    const members = [...state.members()].map(({ id }) => ({ member: id, instance: undefined }))
+    state.step({ kind: 'leave', now: performance.now(), request: -1, members }, [])
+    await closed
+    expect(cluster.groups.commits).toEqual(before)
+    await client.close()
+    await stop()
+  })
+
+  it('of a consumer that closes is made before anybody else has its partitions, also where all are given up', async () => {
+    const { cluster, brokers, stop } = await fakeCluster(2)
+    const [first] = brokers
+    append(cluster, ['a', 'b'], 1)
+    const client = connect({ brokers: [first?.address ?? ''], ...FAST })
+    const times = { sessionTimeoutMs: 2_000, heartbeatIntervalMs: 20 }
+    const options = { groupId: 'g', topics: 't', fromBeginning: true, assignors: 'range', ...times } as const
+    const consumer = client.consumer({ ...options, autoCommit: { everyMs: 60_000 } })
+    const other = client.consumer(options)
+    const { promise: handled, open } = gate()
+    await consumer.run({ eachMessage: ({ message }) => (message.offset === 1 ? open() : undefined) })
+    await handled
+    const given = eventOf(other as never, 'assigned')
+    let isGiven = false
+    given.then(
+      () => (isGiven = true),
+      () => undefined,
+    )
+    const running = other.run(noWork)
+    const beats = first?.countOf('heartbeat') ?? 0
+    if (first !== undefined) {
+      first.script = ({ api }) =>
+        api === 'commitOffsets' && !isGiven && first.countOf('heartbeat') < beats + 5
+          ? { kind: 'refuse', error: 'COORDINATOR_LOAD_IN_PROGRESS' }
+          : undefined
+    }
+    const closed = consumer.close()
+    await Promise.all([closed, running])
+    expect((await given).partitions.find(({ partition }) => partition === 1)).toMatchObject({ offset: 2 })
     await client.close()
     await stop()
   })
