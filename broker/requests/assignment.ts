@@ -52,11 +52,10 @@ export function assignMore(
   coordinator: Coordinator,
   topic: Pick<TopicDefinition, 'replicationFactor' | 'origins'>,
   before: Replicas,
-  partitions: number,
-  startAt: number,
-  chosen?: Assignment,
+  added: { readonly partitions: number; readonly startAt: number; readonly chosen: Assignment | undefined },
 ): Replicas & Pick<TopicDefinition, 'origins'> {
   const { replicationFactor } = topic
+  const { partitions, startAt, chosen } = added
   const brokers = candidates(coordinator)
   checkReplicationFactor(replicationFactor, brokers.length, drained(coordinator))
   const request = { brokers, load: loadOf(coordinator), partitions, replicationFactor, startAt }

@@ -4,6 +4,7 @@
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { BrokerId, TopicId } from '../../shared/ids.ts'
 import type { TopicDefinition } from '../coordination/coordinator.ts'
+import { ERRORS } from '../../shared/errors.ts'
 import { MOVES_MAX } from '../../shared/protocol/operations.ts'
 import { whenLed } from './bounded-wait.ts'
 import { leadershipOf, liveBrokers } from './leadership.ts'
@@ -44,11 +45,12 @@ export async function electLeaders(
   await whenLed(services, awaited, timeoutMs, (leader, id, partition) => isThere(id, partition, leader))
   const partitions = looked.map((one, index): Elected => {
     const { topic, partition } = asked[index] ?? { topic: '', partition: 0 }
-    if (!('to' in one)) return { topic, partition, ...one }
-    return { topic, partition, ...(failures.get(one) ?? outcomeNow(services, one)) }
+    const { error, message } = 'to' in one ? (failures.get(one) ?? outcomeNow(services, one)) : one
+    return { topic, partition, error, message }
   })
-  const isNews = ({ error }: Elected): boolean => error !== refused('ELECTION_NOT_NEEDED').error
-  return { partitions: request.partitions === undefined ? partitions.filter(isNews).slice(0, MOVES_MAX) : partitions }
+  if (request.partitions !== undefined) return { partitions }
+  const news = partitions.filter(({ error }) => error !== ERRORS.ELECTION_NOT_NEEDED.number)
+  return { partitions: news.slice(0, MOVES_MAX) }
 }
 
 function* partitionsOf(topic: TopicDefinition): Iterable<Asked> {
@@ -56,7 +58,9 @@ function* partitionsOf(topic: TopicDefinition): Iterable<Asked> {
 }
 
 function allPartitions(services: RequestServices): readonly Asked[] {
-  return [...services.coordinator.topics.list()].flatMap((topic) => [...partitionsOf(topic)])
+  const all: Asked[] = []
+  for (const topic of services.coordinator.topics.list()) all.push(...partitionsOf(topic))
+  return all
 }
 
 function look(services: RequestServices, asked: Asked, live: ReadonlySet<BrokerId>): Vacancy | WireOutcome {

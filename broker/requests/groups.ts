@@ -76,7 +76,7 @@ export class GroupHandlers implements GroupRequests {
     if (found.kind === 'refused') return Promise.resolve(refusedJoin(member, found.refusal))
     const { group } = found
     const { clientId, remote: host, connectionId: connection } = context
-    const newMember = this.#groups.newMemberId(instance ?? (clientId === '' ? 'member' : clientId))
+    const newMember = this.#groups.newMemberId(found.on, { instance, clientId })
     this.#groups.noteConnection(connection, group)
     return new Promise((resolve) => {
       const who = { member, instance, newMember, clientId, host, connection }

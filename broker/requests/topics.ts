@@ -227,7 +227,8 @@ export class TopicRequests {
     const { coordinator, random } = this.#services
     const before = { assignment, directories }
     const chosen = replicas && checkChosen(coordinator, replicas, topic.replicationFactor)
-    return assignMore(coordinator, topic, before, partitions, random.integer(START_AT_END), chosen)
+    const startAt = random.integer(START_AT_END)
+    return assignMore(coordinator, topic, before, { partitions, startAt, chosen })
   }
 
   /**

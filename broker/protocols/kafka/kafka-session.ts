@@ -13,7 +13,7 @@ import type { AnyHandler, Call, Refusal } from './handlers/handler.ts'
 import type { KafkaHost } from './kafka-host.ts'
 import { type ErrorCode, TidemarkError } from '../../../shared/errors.ts'
 import { CLIENT_ID_BYTES_MAX } from '../../../shared/limits.ts'
-import { fetch } from './01-fetch.ts'
+import { fetch as fetchApi } from './01-fetch.ts'
 import { produce } from './00-produce.ts'
 import { apiVersions } from './18-api-versions.ts'
 import { AnswersInOrder, type Exchange } from './answers-in-order.ts'
@@ -109,16 +109,15 @@ export class KafkaSession implements ProtocolSession {
 
   #onRequest(api: AnyApi, start: RequestStart, bytes: number): void {
     if (api === produce) return this.#onProduce(start, bytes)
-    if (api === fetch) return this.#onFetch(start, bytes)
+    if (api === fetchApi) return this.#onFetch(start, bytes)
     const handler = this.#host.handlers.get(api.key)
     if (handler === undefined) return this.#close('unsupported', `${api.name} is not served`)
     // Bytes behind the message are left alone, as Kafka does: librdkafka sends three of them with Metadata v13.
     const request = api.request.read(reader, start.apiVersion)
     const exchange = this.#begin(api, start, bytes)
-    void this.#ask(handler, request, exchange)
+    this.#ask(handler, request, exchange).catch((error: unknown) => this.#fail(error, api.name))
   }
 
-  /** Never rejects. */
   async #ask(handler: AnyHandler, request: unknown, exchange: Exchange): Promise<void> {
     const call: Call = { version: exchange.version, context: this.#context }
     let answer: unknown
@@ -148,10 +147,10 @@ export class KafkaSession implements ProtocolSession {
   }
 
   #onFetch(start: RequestStart, bytes: number): void {
-    const request = fetch.request.read(reader, start.apiVersion)
-    const exchange = this.#begin(fetch, start, bytes)
+    const request = fetchApi.request.read(reader, start.apiVersion)
+    const exchange = this.#begin(fetchApi, start, bytes)
     const refused = sessionRefusal(request)
-    if (refused !== undefined) return this.#settle(exchange, () => this.#send(fetch, exchange, refused))
+    if (refused !== undefined) return this.#settle(exchange, () => this.#send(fetchApi, exchange, refused))
     const { requests } = this.#host
     const granted = this.#connection.grantOutput(Math.max(0, request.maxBytes))
     const waiting: WaitingFetch = {
@@ -184,7 +183,7 @@ export class KafkaSession implements ProtocolSession {
     this.#fetches.delete(waiting)
     this.#connection.settleOutput(waiting.granted)
     this.#settle(exchange, () => {
-      const pieces = encodeResponse(fetch, exchange, response)
+      const pieces = encodeResponse(fetchApi, exchange, response)
       const { output } = this.#connection
       // Records stand between the pieces, in the order of the partitions: an empty slice has no piece.
       const filled = slices.filter((slice) => {

@@ -26,62 +26,82 @@ const PARTITIONS_A_PAGE_MAX = 2_000
 
 export function clusterHandlers(requests: AllRequests): readonly AnyHandler[] {
   return [
-    handler({
-      api: apiVersions,
-      answer({ clientSoftwareName: name, clientSoftwareVersion: version }, call) {
-        if (call.version >= 3) {
-          if (![name, version].every(isSoftwareName)) return { errorCode: kafkaCode('INVALID_REQUEST'), apiKeys: [] }
-          call.context.software = `${name}/${version}`
-        }
-        return spokenVersions()
-      },
-      refuse: (_request, { code }) => ({ errorCode: kafkaCode(code), apiKeys: [] }),
-    }),
-    handler({
-      api: metadata,
-      answer: (request, call) => answerMetadata(requests, request, call),
-      // The message has no place for it before version 13: whoever asks goes to another broker.
-      refuse: () => undefined,
-    }),
-    handler({
-      api: describeCluster,
-      async answer({ endpointType }, { context }) {
-        if (endpointType !== BROKERS) {
-          const errorMessage = 'there are no controllers apart from the brokers'
-          return { errorCode: kafkaCode('INVALID_REQUEST'), errorMessage, clusterId: '', brokers: [] }
-        }
-        const { cluster, brokers, controllerId } = await requests.ask(
-          'metadata',
-          { topics: [], createMissing: false },
-          context,
-        )
-        return {
-          errorCode: 0,
-          clusterId: cluster,
-          controllerId: controllerId ?? -1,
-          brokers: brokers.map((broker) => ({ ...broker, isFenced: false })),
-        }
-      },
-      refuse: (_request, { code, message }) => {
-        return { errorCode: kafkaCode(code), errorMessage: message, clusterId: '', brokers: [] }
-      },
-    }),
-    handler({
-      api: findCoordinator,
-      answer: (request, call) => answerCoordinators(requests, request, call),
-      refuse: ({ coordinatorKeys }, { code, message }, { version }) => {
-        const error = { nodeId: -1, host: '', port: -1, errorCode: groupCode(code), errorMessage: message }
-        return version < 4 ? error : { coordinators: coordinatorKeys.map((key) => ({ key, ...error })) }
-      },
-    }),
-    handler({
-      api: describeTopicPartitions,
-      answer: (request, call) => answerTopicPartitions(requests, request, call),
-      refuse: ({ topics }, { code }) => ({
-        topics: topics.map(({ name }) => ({ errorCode: kafkaCode(code), name, topicId: NO_UUID, partitions: [] })),
-      }),
-    }),
+    apiVersionsHandler(),
+    metadataHandler(requests),
+    describeClusterHandler(requests),
+    findCoordinatorHandler(requests),
+    describeTopicPartitionsHandler(requests),
   ]
+}
+
+function apiVersionsHandler(): AnyHandler {
+  return handler({
+    api: apiVersions,
+    answer({ clientSoftwareName: name, clientSoftwareVersion: version }, call) {
+      if (call.version >= 3) {
+        if (![name, version].every(isSoftwareName)) return { errorCode: kafkaCode('INVALID_REQUEST'), apiKeys: [] }
+        call.context.software = `${name}/${version}`
+      }
+      return spokenVersions()
+    },
+    refuse: (_request, { code }) => ({ errorCode: kafkaCode(code), apiKeys: [] }),
+  })
+}
+
+function metadataHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: metadata,
+    answer: (request, call) => answerMetadata(requests, request, call),
+    // The message has no place for it before version 13: whoever asks goes to another broker.
+    refuse: () => undefined,
+  })
+}
+
+function describeClusterHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: describeCluster,
+    async answer({ endpointType }, { context }) {
+      if (endpointType !== BROKERS) {
+        const errorMessage = 'there are no controllers apart from the brokers'
+        return { errorCode: kafkaCode('INVALID_REQUEST'), errorMessage, clusterId: '', brokers: [] }
+      }
+      const { cluster, brokers, controllerId } = await requests.ask(
+        'metadata',
+        { topics: [], createMissing: false },
+        context,
+      )
+      return {
+        errorCode: 0,
+        clusterId: cluster,
+        controllerId: controllerId ?? -1,
+        brokers: brokers.map(({ brokerId, host, port, rack }) => ({ brokerId, host, port, rack, isFenced: false })),
+      }
+    },
+    refuse: (_request, { code, message }) => {
+      return { errorCode: kafkaCode(code), errorMessage: message, clusterId: '', brokers: [] }
+    },
+  })
+}
+
+function findCoordinatorHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: findCoordinator,
+    answer: (request, call) => answerCoordinators(requests, request, call),
+    refuse: ({ coordinatorKeys }, { code, message }, { version }) => {
+      const error = { nodeId: -1, host: '', port: -1, errorCode: groupCode(code), errorMessage: message }
+      return version < 4 ? error : { coordinators: coordinatorKeys.map((key) => ({ key, ...error })) }
+    },
+  })
+}
+
+function describeTopicPartitionsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: describeTopicPartitions,
+    answer: (request, call) => answerTopicPartitions(requests, request, call),
+    refuse: ({ topics }, { code }) => ({
+      topics: topics.map(({ name }) => ({ errorCode: kafkaCode(code), name, topicId: NO_UUID, partitions: [] })),
+    }),
+  })
 }
 
 /** What is told to everybody, whatever they ask for next. */
@@ -175,7 +195,11 @@ async function answerCoordinators(
     keyType === KEY_TYPES.group ? await coordinatorsOf(requests, keys, context) : keys.map(() => none(keyType))
   const [first] = found
   if (version < 4 && first !== undefined) return first
-  return { coordinators: found.map((one, index) => ({ key: keys[index] ?? '', ...one })) }
+  return {
+    coordinators: found.map(({ errorCode, errorMessage, nodeId, host, port }, index) => {
+      return { key: keys[index] ?? '', errorCode, errorMessage, nodeId, host, port }
+    }),
+  }
 }
 
 async function coordinatorsOf(requests: AllRequests, groups: readonly string[], context: RequestContext) {

@@ -36,61 +36,77 @@ type Alteration = Question<'alterTopic'> & AskedAlteration
 
 export function configHandlers(requests: AllRequests): readonly AnyHandler[] {
   return [
-    handler({
-      api: describeConfigs,
-      answer: ({ resources, includeSynonyms, includeDocumentation }) => ({
-        results: resources.map(({ resourceType, resourceName, configurationKeys }) => {
-          const kind = resourceType === RESOURCES.topic ? 'topic' : 'broker'
-          if (resourceType !== RESOURCES[kind]) {
-            return { ...unknownResource(resourceType), resourceType, resourceName, configs: [] }
-          }
-          const resource = { kind, name: resourceName, settings: configurationKeys } as const
-          const [described] = requests.other.describeConfigs({ resources: [resource] })
-          const { error = 0, message, settings = [] } = described ?? {}
-          const configs = settings.map((setting) => describedSetting(setting, includeSynonyms, includeDocumentation))
-          return { errorCode: kafkaCodeOf(error), errorMessage: message, resourceType, resourceName, configs }
-        }),
-      }),
-      refuse: ({ resources }, { code, message }) => ({
-        results: resources.map(({ resourceType, resourceName }) => {
-          return { errorCode: kafkaCode(code), errorMessage: message, resourceType, resourceName, configs: [] }
-        }),
-      }),
-    }),
-    handler({
-      api: alterConfigs,
-      answer: async ({ resources, validateOnly }, call) => ({
-        responses: await inTurn(resources, (resource) => {
-          return alter(requests, resource, () => replacement(resource, validateOnly), call)
-        }),
-      }),
-      refuse: ({ resources }, { code, message }) => ({ responses: resources.map(refusedWith(code, message)) }),
-    }),
-    handler({
-      api: incrementalAlterConfigs,
-      answer: async ({ resources, validateOnly }, call) => ({
-        responses: await inTurn(resources, (resource) => {
-          return alter(requests, resource, () => changes(resource, validateOnly), call)
-        }),
-      }),
-      refuse: ({ resources }, { code, message }) => ({ responses: resources.map(refusedWith(code, message)) }),
-    }),
-    handler({
-      api: listConfigResources,
-      async answer({ resourceTypes }, { version, context }) {
-        // Version 0 asks for what clients are to measure, of which there is nothing.
-        if (version === 0) return { errorCode: 0, configResources: [] }
-        const isWanted = (type: number): boolean => resourceTypes.length === 0 || resourceTypes.includes(type)
-        const { topics, brokers } = await requests.ask('metadata', { topics: undefined, createMissing: false }, context)
-        const named = [
-          ...topics.map(({ topic }) => ({ resourceName: topic, resourceType: RESOURCES.topic })),
-          ...brokers.map(({ brokerId }) => ({ resourceName: String(brokerId), resourceType: RESOURCES.broker })),
-        ]
-        return { errorCode: 0, configResources: named.filter(({ resourceType }) => isWanted(resourceType)) }
-      },
-      refuse: (_request, { code }) => ({ errorCode: kafkaCode(code), configResources: [] }),
-    }),
+    describeConfigsHandler(requests),
+    alterConfigsHandler(requests),
+    incrementalAlterConfigsHandler(requests),
+    listConfigResourcesHandler(requests),
   ]
+}
+
+function describeConfigsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: describeConfigs,
+    answer: ({ resources, includeSynonyms, includeDocumentation }) => ({
+      results: resources.map(({ resourceType, resourceName, configurationKeys }) => {
+        const kind = resourceType === RESOURCES.topic ? 'topic' : 'broker'
+        if (resourceType !== RESOURCES[kind]) {
+          return { ...unknownResource(resourceType), resourceType, resourceName, configs: [] }
+        }
+        const resource = { kind, name: resourceName, settings: configurationKeys } as const
+        const [described] = requests.other.describeConfigs({ resources: [resource] })
+        const { error = 0, message, settings = [] } = described ?? {}
+        const configs = settings.map((setting) => describedSetting(setting, includeSynonyms, includeDocumentation))
+        return { errorCode: kafkaCodeOf(error), errorMessage: message, resourceType, resourceName, configs }
+      }),
+    }),
+    refuse: ({ resources }, { code, message }) => ({
+      results: resources.map(({ resourceType, resourceName }) => {
+        return { errorCode: kafkaCode(code), errorMessage: message, resourceType, resourceName, configs: [] }
+      }),
+    }),
+  })
+}
+
+function alterConfigsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: alterConfigs,
+    answer: async ({ resources, validateOnly }, call) => ({
+      responses: await inTurn(resources, (resource) => {
+        return alter(requests, resource, () => replacement(resource, validateOnly), call)
+      }),
+    }),
+    refuse: ({ resources }, { code, message }) => ({ responses: resources.map(refusedWith(code, message)) }),
+  })
+}
+
+function incrementalAlterConfigsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: incrementalAlterConfigs,
+    answer: async ({ resources, validateOnly }, call) => ({
+      responses: await inTurn(resources, (resource) => {
+        return alter(requests, resource, () => changes(resource, validateOnly), call)
+      }),
+    }),
+    refuse: ({ resources }, { code, message }) => ({ responses: resources.map(refusedWith(code, message)) }),
+  })
+}
+
+function listConfigResourcesHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: listConfigResources,
+    async answer({ resourceTypes }, { version, context }) {
+      // Version 0 asks for what clients are to measure, of which there is nothing.
+      if (version === 0) return { errorCode: 0, configResources: [] }
+      const isWanted = (type: number): boolean => resourceTypes.length === 0 || resourceTypes.includes(type)
+      const { topics, brokers } = await requests.ask('metadata', { topics: undefined, createMissing: false }, context)
+      const named = [
+        ...topics.map(({ topic }) => ({ resourceName: topic, resourceType: RESOURCES.topic })),
+        ...brokers.map(({ brokerId }) => ({ resourceName: String(brokerId), resourceType: RESOURCES.broker })),
+      ]
+      return { errorCode: 0, configResources: named.filter(({ resourceType }) => isWanted(resourceType)) }
+    },
+    refuse: (_request, { code }) => ({ errorCode: kafkaCode(code), configResources: [] }),
+  })
 }
 
 function describedSetting(setting: DescribedSetting, hasSynonyms: boolean, hasDocumentation: boolean) {

@@ -22,82 +22,108 @@ const FETCHES_MANY = 8
 
 export function groupHandlers(requests: AllRequests): readonly AnyHandler[] {
   return [
-    handler({
-      api: joinGroup,
-      answer: (request, call) => answerJoin(requests, request, call),
-      refuse: ({ memberId }, { code }, { version }) => {
-        const protocolName = version < KNOWS_NO_PROTOCOL ? '' : undefined
-        return { errorCode: groupCode(code), protocolName, leader: '', memberId, members: [] }
-      },
-    }),
-    handler({
-      api: syncGroup,
-      async answer(request, { context }) {
-        const { groupId, memberId, groupInstanceId, generationId, protocolType, protocolName, assignments } = request
-        const who = { group: groupId, member: memberId, instance: groupInstanceId, generation: generationId }
-        const what = { protocolType, protocol: protocolName, assignments: assignments.map(shareOf) }
-        const { error, protocol, ...rest } = await requests.ask('syncGroup', { ...who, ...what }, context)
-        const answer = { errorCode: kafkaCodeOf(error), assignment: rest.assignment }
-        return { ...answer, protocolType: rest.protocolType, protocolName: protocol }
-      },
-      refuse: (_request, { code }) => ({ errorCode: groupCode(code), assignment: NOTHING }),
-    }),
-    handler({
-      api: heartbeat,
-      async answer(
-        { groupId: group, memberId: member, groupInstanceId: instance, generationId: generation },
-        { context },
-      ) {
-        const beat = { group, member, instance, generation, maxWaitMs: 0 }
-        const { error } = await requests.ask('heartbeat', beat, context)
-        return { errorCode: kafkaCodeOf(error) }
-      },
-      refuse: (_request, { code }) => ({ errorCode: groupCode(code) }),
-    }),
-    handler({
-      api: leaveGroup,
-      async answer({ groupId: group, memberId, members: some }, { version, context }) {
-        const one = { memberId, groupInstanceId: undefined, reason: undefined }
-        const leaving = version < LEAVES_MANY ? [one] : some
-        const members = leaving.map(({ memberId: member, groupInstanceId: instance, reason }) => {
-          return { member, instance, reason }
-        })
-        const left = await requests.ask('leaveGroup', { group, members }, context)
-        const errorCode = kafkaCodeOf(left.error)
-        const codes = leaving.map((_, index) => kafkaCodeOf(left.members[index]?.error ?? 0))
-        if (version < LEAVES_MANY) return { errorCode: errorCode === 0 ? (codes[0] ?? 0) : errorCode }
-        const each = leaving.map((member, index) => ({ ...member, errorCode: codes[index] ?? 0 }))
-        return { errorCode, members: errorCode === 0 ? each : [] }
-      },
-      refuse: (_request, { code }) => ({ errorCode: groupCode(code) }),
-    }),
-    handler({
-      api: offsetCommit,
-      answer: (request, call) => answerCommit(requests, request, call),
-      refuse: ({ topics }, { code }) => ({
-        topics: topics.map(({ name, partitions }) => ({
-          name,
-          partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode: groupCode(code) })),
-        })),
-      }),
-    }),
-    handler({
-      api: offsetFetch,
-      async answer(request, { version, context }) {
-        const { groupId, topics, groups } = request
-        const asked = version < FETCHES_MANY ? [{ groupId, topics }] : groups
-        const found = await Promise.all(asked.map((one) => fetchOffsets(requests, one, context)))
-        const [only] = found
-        if (version >= FETCHES_MANY || only === undefined) return { groups: found }
-        return { topics: withErrors(only, version), errorCode: only.errorCode }
-      },
-      refuse: ({ groups }, { code }, { version }) => {
-        const errorCode = groupCode(code)
-        if (version < FETCHES_MANY) return { errorCode }
-        return { groups: groups.map(({ groupId }) => ({ groupId, topics: [], errorCode })) }
-      },
-    }),
+    joinGroupHandler(requests),
+    syncGroupHandler(requests),
+    heartbeatHandler(requests),
+    leaveGroupHandler(requests),
+    offsetCommitHandler(requests),
+    offsetFetchHandler(requests),
   ]
+}
+
+function joinGroupHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: joinGroup,
+    answer: (request, call) => answerJoin(requests, request, call),
+    refuse: ({ memberId }, { code }, { version }) => {
+      const protocolName = version < KNOWS_NO_PROTOCOL ? '' : undefined
+      return { errorCode: groupCode(code), protocolName, leader: '', memberId, members: [] }
+    },
+  })
+}
+
+function syncGroupHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: syncGroup,
+    async answer(request, { context }) {
+      const { groupId, memberId, groupInstanceId, generationId, protocolType, protocolName, assignments } = request
+      const who = { group: groupId, member: memberId, instance: groupInstanceId, generation: generationId }
+      const what = { protocolType, protocol: protocolName, assignments: assignments.map(shareOf) }
+      const { error, protocol, ...rest } = await requests.ask('syncGroup', { ...who, ...what }, context)
+      const answer = { errorCode: kafkaCodeOf(error), assignment: rest.assignment }
+      return { ...answer, protocolType: rest.protocolType, protocolName: protocol }
+    },
+    refuse: (_request, { code }) => ({ errorCode: groupCode(code), assignment: NOTHING }),
+  })
+}
+
+function heartbeatHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: heartbeat,
+    async answer(
+      { groupId: group, memberId: member, groupInstanceId: instance, generationId: generation },
+      { context },
+    ) {
+      const beat = { group, member, instance, generation, maxWaitMs: 0 }
+      const { error } = await requests.ask('heartbeat', beat, context)
+      return { errorCode: kafkaCodeOf(error) }
+    },
+    refuse: (_request, { code }) => ({ errorCode: groupCode(code) }),
+  })
+}
+
+function leaveGroupHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: leaveGroup,
+    async answer({ groupId: group, memberId, members: some }, { version, context }) {
+      const one = { memberId, groupInstanceId: undefined, reason: undefined }
+      const leaving = version < LEAVES_MANY ? [one] : some
+      const members = leaving.map(({ memberId: member, groupInstanceId: instance, reason }) => {
+        return { member, instance, reason }
+      })
+      const left = await requests.ask('leaveGroup', { group, members }, context)
+      const errorCode = kafkaCodeOf(left.error)
+      const codes = leaving.map((_, index) => kafkaCodeOf(left.members[index]?.error ?? 0))
+      if (version < LEAVES_MANY) return { errorCode: errorCode === 0 ? (codes[0] ?? 0) : errorCode }
+      const each = leaving.map(({ memberId: member, groupInstanceId }, index) => {
+        return { memberId: member, groupInstanceId, errorCode: codes[index] ?? 0 }
+      })
+      return { errorCode, members: errorCode === 0 ? each : [] }
+    },
+    refuse: (_request, { code }) => ({ errorCode: groupCode(code) }),
+  })
+}
+
+function offsetCommitHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: offsetCommit,
+    answer: (request, call) => answerCommit(requests, request, call),
+    refuse: ({ topics }, { code }) => ({
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode: groupCode(code) })),
+      })),
+    }),
+  })
+}
+
+function offsetFetchHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: offsetFetch,
+    async answer(request, { version, context }) {
+      const { groupId, topics, groups } = request
+      const asked = version < FETCHES_MANY ? [{ groupId, topics }] : groups
+      const found = await Promise.all(asked.map((one) => fetchOffsets(requests, one, context)))
+      const [only] = found
+      if (version >= FETCHES_MANY || only === undefined) return { groups: found }
+      return { topics: withErrors(only, version), errorCode: only.errorCode }
+    },
+    refuse: ({ groups }, { code }, { version }) => {
+      const errorCode = groupCode(code)
+      if (version < FETCHES_MANY) return { errorCode }
+      return { groups: groups.map(({ groupId }) => ({ groupId, topics: [], errorCode })) }
+    },
+  })
 }
 
 async function answerJoin(
@@ -178,7 +204,7 @@ async function fetchOffsets(
   const found = await requests.ask('fetchOffsets', { group: groupId, partitions: named }, context)
   const byTopic = new Map<string, FetchedGroup['topics'][number]['partitions'][number][]>()
   // A group that is refused tells of no partition; who asked for some is told the error with each.
-  const rows = found.error === 0 ? found.partitions : (named ?? []).map((row) => ({ ...row, ...NOT_FOUND }))
+  const rows = found.error === 0 ? found.partitions : (named ?? []).map(notFound)
   for (const { topic, partition, offset = -1, leaderEpoch = -1, metadata } of rows) {
     const row = {
       partitionIndex: partition,
@@ -196,7 +222,9 @@ async function fetchOffsets(
   }
 }
 
-const NOT_FOUND = { offset: undefined, leaderEpoch: undefined, metadata: '' }
+function notFound({ topic, partition }: { readonly topic: string; readonly partition: number }) {
+  return { topic, partition, offset: undefined, leaderEpoch: undefined, metadata: '' }
+}
 
 /** Version 1 has no place for the error of the group as a whole. */
 function withErrors({ topics, errorCode = 0 }: FetchedGroup, version: number): FetchedGroup['topics'] {

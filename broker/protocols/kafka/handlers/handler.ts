@@ -34,11 +34,11 @@ export interface AnyHandler {
 }
 
 /** The request that it is given is one that its own API has read: the table of handlers sees to that. */
-export function handler<A extends AnyApi>({ api, answer, refuse }: Handler<A>): AnyHandler {
+export function handler<A extends AnyApi>(one: Handler<A>): AnyHandler {
   return {
-    api,
-    answer: (request, call) => answer(request as RequestOf<A>, call),
-    refuse: (request, refusal, call) => refuse(request as RequestOf<A>, refusal, call),
+    api: one.api,
+    answer: (request, call) => one.answer(request as RequestOf<A>, call),
+    refuse: (request, refusal, call) => one.refuse(request as RequestOf<A>, refusal, call),
   }
 }
 

@@ -16,142 +16,160 @@ const LATEST_TIERED = -5
 
 export function offsetHandlers(requests: AllRequests): readonly AnyHandler[] {
   return [
-    handler({
-      api: listOffsets,
-      async answer({ topics }, { context }) {
-        const asked = topics.flatMap(({ name, partitions }) => partitions.map((part) => ({ ...part, topic: name })))
-        const known = asked.filter(
-          ({ timestamp, partitionIndex }) => timestamp >= EARLIEST_LOCAL && partitionIndex >= 0,
-        )
-        const partitions = known.map(({ topic, partitionIndex, timestamp, currentLeaderEpoch }) => {
-          const at = timestamp === EARLIEST_LOCAL ? OFFSET_AT.earliest : timestamp
-          return { topic, partition: partitionIndex, at, leaderEpoch: epochOf(currentLeaderEpoch) }
-        })
-        const found = await requests.ask('listOffsets', { partitions }, context)
-        const answers = new Map(known.map((part, index) => [part, found.partitions[index]]))
-        let at = 0
-        return {
-          topics: topics.map(({ name, partitions: parts }) => ({
-            name,
-            partitions: parts.map(({ partitionIndex, timestamp }) => {
-              const part = asked[at++]
-              const answer = part && answers.get(part)
-              if (answer === undefined) return { partitionIndex, errorCode: whyNot(timestamp) }
-              const { error, offset = -1, timestamp: time = -1, leaderEpoch = -1 } = answer
-              return { partitionIndex, errorCode: kafkaCodeOf(error), offset, timestamp: time, leaderEpoch }
-            }),
-          })),
-        }
-      },
-      refuse: ({ topics }, { code }) => ({
-        topics: topics.map(({ name, partitions }) => ({
+    listOffsetsHandler(requests),
+    offsetForLeaderEpochHandler(requests),
+    initProducerIdHandler(requests),
+    deleteRecordsHandler(requests),
+    describeProducersHandler(requests),
+  ]
+}
+
+function listOffsetsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: listOffsets,
+    async answer({ topics }, { context }) {
+      const asked = topics.flatMap(({ name, partitions }) => partitions.map((part) => ({ ...part, topic: name })))
+      const known = asked.filter(({ timestamp, partitionIndex }) => timestamp >= EARLIEST_LOCAL && partitionIndex >= 0)
+      const partitions = known.map(({ topic, partitionIndex, timestamp, currentLeaderEpoch }) => {
+        const at = timestamp === EARLIEST_LOCAL ? OFFSET_AT.earliest : timestamp
+        return { topic, partition: partitionIndex, at, leaderEpoch: epochOf(currentLeaderEpoch) }
+      })
+      const found = await requests.ask('listOffsets', { partitions }, context)
+      const answers = new Map(known.map((part, index) => [part, found.partitions[index]]))
+      let at = 0
+      return {
+        topics: topics.map(({ name, partitions: parts }) => ({
           name,
-          partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode: kafkaCode(code) })),
+          partitions: parts.map(({ partitionIndex, timestamp }) => {
+            const part = asked[at++]
+            const answer = part && answers.get(part)
+            if (answer === undefined) return { partitionIndex, errorCode: whyNot(timestamp) }
+            const { error, offset = -1, timestamp: time = -1, leaderEpoch = -1 } = answer
+            return { partitionIndex, errorCode: kafkaCodeOf(error), offset, timestamp: time, leaderEpoch }
+          }),
         })),
-      }),
+      }
+    },
+    refuse: ({ topics }, { code }) => ({
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode: kafkaCode(code) })),
+      })),
     }),
-    handler({
-      api: offsetForLeaderEpoch,
-      answer({ topics }) {
+  })
+}
+
+function offsetForLeaderEpochHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: offsetForLeaderEpoch,
+    answer({ topics }) {
+      return {
+        topics: topics.map(({ topic, partitions }) => {
+          const asked = partitions.map(({ partition, currentLeaderEpoch, leaderEpoch }) => {
+            return { topic, partition, currentLeaderEpoch: epochOf(currentLeaderEpoch), leaderEpoch }
+          })
+          const ends = requests.other.epochEnds({ partitions: asked })
+          return {
+            topic,
+            partitions: partitions.map(({ partition }, index) => {
+              const { error = 0, leaderEpoch = -1, endOffset = -1 } = ends[index] ?? {}
+              return { partition, errorCode: kafkaCodeOf(error), leaderEpoch, endOffset }
+            }),
+          }
+        }),
+      }
+    },
+    refuse: ({ topics }, { code }) => ({
+      topics: topics.map(({ topic, partitions }) => ({
+        topic,
+        partitions: partitions.map(({ partition }) => ({ partition, errorCode: kafkaCode(code) })),
+      })),
+    }),
+  })
+}
+
+function initProducerIdHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: initProducerId,
+    async answer({ transactionalId }, { context }) {
+      if (transactionalId !== undefined) {
+        return { errorCode: kafkaCode('TRANSACTIONAL_ID_AUTHORIZATION_FAILED'), producerEpoch: -1 }
+      }
+      const { producerId, producerEpoch } = await requests.ask('initProducerId', {}, context)
+      return { errorCode: 0, producerId, producerEpoch }
+    },
+    refuse: (_request, { code }) => ({ errorCode: kafkaCode(code), producerEpoch: -1 }),
+  })
+}
+
+function deleteRecordsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: deleteRecords,
+    async answer({ topics }, { context }) {
+      const partitions = topics.flatMap(({ name, partitions: parts }) => {
+        return parts.map((part) => ({ topic: name, partition: part.partitionIndex, beforeOffset: part.offset }))
+      })
+      const trimmed = await requests.ask('trim', { partitions }, context)
+      let at = 0
+      return {
+        topics: topics.map(({ name, partitions: parts }) => ({
+          name,
+          partitions: parts.map(({ partitionIndex }) => {
+            const { error = 0, logStartOffset = -1 } = trimmed.partitions[at++] ?? {}
+            return { partitionIndex, lowWatermark: logStartOffset, errorCode: kafkaCodeOf(error) }
+          }),
+        })),
+      }
+    },
+    refuse: ({ topics }, { code }) => ({
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex }) => {
+          return { partitionIndex, lowWatermark: -1, errorCode: kafkaCode(code) }
+        }),
+      })),
+    }),
+  })
+}
+
+function describeProducersHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: describeProducers,
+    answer: ({ topics }) => ({
+      topics: topics.map(({ name, partitionIndexes }) => {
+        const asked = partitionIndexes.map((partition) => ({ topic: name, partition }))
+        const described = requests.other.describeProducers({ partitions: asked })
         return {
-          topics: topics.map(({ topic, partitions }) => {
-            const asked = partitions.map(({ partition, currentLeaderEpoch, leaderEpoch }) => {
-              return { topic, partition, currentLeaderEpoch: epochOf(currentLeaderEpoch), leaderEpoch }
-            })
-            const ends = requests.other.epochEnds({ partitions: asked })
+          name,
+          partitions: partitionIndexes.map((partitionIndex, index) => {
+            const { error = 0, message, producers = [] } = described[index] ?? {}
             return {
-              topic,
-              partitions: partitions.map(({ partition }, index) => {
-                const { error = 0, leaderEpoch = -1, endOffset = -1 } = ends[index] ?? {}
-                return { partition, errorCode: kafkaCodeOf(error), leaderEpoch, endOffset }
+              partitionIndex,
+              errorCode: kafkaCodeOf(error),
+              errorMessage: message,
+              activeProducers: producers.map(({ producerId, epoch, lastSequence = -1, lastSeenMs }) => {
+                return {
+                  producerId,
+                  producerEpoch: epoch,
+                  lastSequence,
+                  lastTimestamp: lastSeenMs,
+                  coordinatorEpoch: -1,
+                }
               }),
             }
           }),
         }
-      },
-      refuse: ({ topics }, { code }) => ({
-        topics: topics.map(({ topic, partitions }) => ({
-          topic,
-          partitions: partitions.map(({ partition }) => ({ partition, errorCode: kafkaCode(code) })),
-        })),
       }),
     }),
-    handler({
-      api: initProducerId,
-      async answer({ transactionalId }, { context }) {
-        if (transactionalId !== undefined) {
-          return { errorCode: kafkaCode('TRANSACTIONAL_ID_AUTHORIZATION_FAILED'), producerEpoch: -1 }
-        }
-        const { producerId, producerEpoch } = await requests.ask('initProducerId', {}, context)
-        return { errorCode: 0, producerId, producerEpoch }
-      },
-      refuse: (_request, { code }) => ({ errorCode: kafkaCode(code), producerEpoch: -1 }),
-    }),
-    handler({
-      api: deleteRecords,
-      async answer({ topics }, { context }) {
-        const partitions = topics.flatMap(({ name, partitions: parts }) => {
-          return parts.map((part) => ({ topic: name, partition: part.partitionIndex, beforeOffset: part.offset }))
-        })
-        const trimmed = await requests.ask('trim', { partitions }, context)
-        let at = 0
-        return {
-          topics: topics.map(({ name, partitions: parts }) => ({
-            name,
-            partitions: parts.map(({ partitionIndex }) => {
-              const { error = 0, logStartOffset = -1 } = trimmed.partitions[at++] ?? {}
-              return { partitionIndex, lowWatermark: logStartOffset, errorCode: kafkaCodeOf(error) }
-            }),
-          })),
-        }
-      },
-      refuse: ({ topics }, { code }) => ({
-        topics: topics.map(({ name, partitions }) => ({
-          name,
-          partitions: partitions.map(({ partitionIndex }) => {
-            return { partitionIndex, lowWatermark: -1, errorCode: kafkaCode(code) }
-          }),
-        })),
-      }),
-    }),
-    handler({
-      api: describeProducers,
-      answer: ({ topics }) => ({
-        topics: topics.map(({ name, partitionIndexes }) => {
-          const asked = partitionIndexes.map((partition) => ({ topic: name, partition }))
-          const described = requests.other.describeProducers({ partitions: asked })
-          return {
-            name,
-            partitions: partitionIndexes.map((partitionIndex, index) => {
-              const { error = 0, message, producers = [] } = described[index] ?? {}
-              return {
-                partitionIndex,
-                errorCode: kafkaCodeOf(error),
-                errorMessage: message,
-                activeProducers: producers.map(({ producerId, epoch, lastSequence = -1, lastSeenMs }) => {
-                  return {
-                    producerId,
-                    producerEpoch: epoch,
-                    lastSequence,
-                    lastTimestamp: lastSeenMs,
-                    coordinatorEpoch: -1,
-                  }
-                }),
-              }
-            }),
-          }
+    refuse: ({ topics }, { code, message }) => ({
+      topics: topics.map(({ name, partitionIndexes }) => ({
+        name,
+        partitions: partitionIndexes.map((partitionIndex) => {
+          return { partitionIndex, errorCode: kafkaCode(code), errorMessage: message, activeProducers: [] }
         }),
-      }),
-      refuse: ({ topics }, { code, message }) => ({
-        topics: topics.map(({ name, partitionIndexes }) => ({
-          name,
-          partitions: partitionIndexes.map((partitionIndex) => {
-            return { partitionIndex, errorCode: kafkaCode(code), errorMessage: message, activeProducers: [] }
-          }),
-        })),
-      }),
+      })),
     }),
-  ]
+  })
 }
 
 /** -1 where no check is wanted. */

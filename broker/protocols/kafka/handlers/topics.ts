@@ -16,57 +16,65 @@ type NewTopic = RequestOf<typeof createTopics>['topics'][number]
 type AskedNewTopic = Question<'createTopics'>['topics'][number] & AskedTopic
 
 export function topicHandlers(requests: AllRequests): readonly AnyHandler[] {
-  return [
-    handler({
-      api: createTopics,
-      answer: (request, call) => answerCreate(requests, request, call),
-      refuse: ({ topics }, { code, message }) => ({
-        topics: topics.map(({ name }) => ({
-          name,
-          topicId: NO_UUID,
-          errorCode: kafkaCode(code),
-          errorMessage: message,
-          configs: [],
-        })),
+  return [createTopicsHandler(requests), deleteTopicsHandler(requests), createPartitionsHandler(requests)]
+}
+
+function createTopicsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: createTopics,
+    answer: (request, call) => answerCreate(requests, request, call),
+    refuse: ({ topics }, { code, message }) => ({
+      topics: topics.map(({ name }) => ({
+        name,
+        topicId: NO_UUID,
+        errorCode: kafkaCode(code),
+        errorMessage: message,
+        configs: [],
+      })),
+    }),
+  })
+}
+
+function deleteTopicsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: deleteTopics,
+    answer: (request, call) => answerDelete(requests, request, call),
+    refuse: (request, { code, message }, { version }) => ({
+      responses: targetsOf(request, version).map(({ name, topicId }) => {
+        return { name, topicId, errorCode: kafkaCode(code), errorMessage: message }
       }),
     }),
-    handler({
-      api: deleteTopics,
-      answer: (request, call) => answerDelete(requests, request, call),
-      refuse: (request, { code, message }, { version }) => ({
-        responses: targetsOf(request, version).map((target) => {
-          return { ...target, errorCode: kafkaCode(code), errorMessage: message }
+  })
+}
+
+function createPartitionsHandler(requests: AllRequests): AnyHandler {
+  return handler({
+    api: createPartitions,
+    async answer({ topics, validateOnly }, { context }) {
+      const results = await Promise.all(
+        topics.map(async ({ name, count, assignments }) => {
+          const replicas = assignments?.map(({ brokerIds }) => brokerIds)
+          const wish: Question<'addPartitions'> & AskedPartitions = {
+            topic: name,
+            partitions: count,
+            validateOnly,
+            replicas,
+          }
+          try {
+            await requests.ask('addPartitions', wish, context)
+            return { name, errorCode: 0 }
+          } catch (error) {
+            if (!(error instanceof TidemarkError)) throw error
+            return { name, errorCode: error.kafkaCode, errorMessage: error.message }
+          }
         }),
-      }),
+      )
+      return { results }
+    },
+    refuse: ({ topics }, { code, message }) => ({
+      results: topics.map(({ name }) => ({ name, errorCode: kafkaCode(code), errorMessage: message })),
     }),
-    handler({
-      api: createPartitions,
-      async answer({ topics, validateOnly }, { context }) {
-        const results = await Promise.all(
-          topics.map(async ({ name, count, assignments }) => {
-            const replicas = assignments?.map(({ brokerIds }) => brokerIds)
-            const wish: Question<'addPartitions'> & AskedPartitions = {
-              topic: name,
-              partitions: count,
-              validateOnly,
-              replicas,
-            }
-            try {
-              await requests.ask('addPartitions', wish, context)
-              return { name, errorCode: 0 }
-            } catch (error) {
-              if (!(error instanceof TidemarkError)) throw error
-              return { name, errorCode: error.kafkaCode, errorMessage: error.message }
-            }
-          }),
-        )
-        return { results }
-      },
-      refuse: ({ topics }, { code, message }) => ({
-        results: topics.map(({ name }) => ({ name, errorCode: kafkaCode(code), errorMessage: message })),
-      }),
-    }),
-  ]
+  })
 }
 
 async function answerCreate(
@@ -155,8 +163,8 @@ async function answerDelete(
   request: RequestOf<typeof deleteTopics>,
   { version, context }: Call,
 ): Promise<ResponseOf<typeof deleteTopics>> {
-  const targets = targetsOf(request, version).map((target) => {
-    return { ...target, name: target.name ?? requests.topicName(target.topicId) }
+  const targets = targetsOf(request, version).map(({ name, topicId }) => {
+    return { topicId, name: name ?? requests.topicName(topicId) }
   })
   const topics = targets.flatMap(({ name }) => name ?? [])
   const deleted = await requests.ask('deleteTopics', { topics, timeoutMs: Math.max(0, request.timeoutMs) }, context)
