@@ -1,6 +1,8 @@
 // Every message that is served, in every version, against the bytes that Kafka's own classes write (golden/, made by
 // GoldenBytes.java): what is read of them, what is written from the values, and which header goes with them.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { apiOf, KAFKA_APIS } from '../../broker/protocols/kafka/api-table.ts'
 import {
@@ -62,6 +64,20 @@ describe('the table of APIs', () => {
     }
     expect(apiOf(4)).toBeUndefined()
     expect(apiOf(-1)).toBeUndefined()
+  })
+
+  it('stands in the page about the protocol', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../broker/protocols/kafka/PROTOCOL.md'), 'utf8')
+    const told = page.split('\n').flatMap((line) => {
+      const [, key = '', name, versions = '', flexible] = line.split('|').map((cell) => cell.trim())
+      return /^\d+$/.test(key) ? [`${key} ${name} ${versions} ${flexible}`] : []
+    })
+    const served = APIS.map((api) => {
+      const { min, max } = api.versions
+      const flexible = Array.from({ length: max + 1 }, (_, version) => version).find((each) => api.isFlexible(each))
+      return `${api.key} ${api.name} ${min === max ? min : `${min} to ${max}`} ${flexible ?? 'never'}`
+    })
+    expect(told).toEqual(served)
   })
 
   it('announces what is served, and produce from 0 on for old clients', () => {

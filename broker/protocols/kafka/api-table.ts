@@ -72,8 +72,6 @@ export const KAFKA_APIS = {
   75: describeTopicPartitions,
 } as const satisfies Record<number, AnyApi>
 
-export type KafkaApiKey = keyof typeof KAFKA_APIS
-
 const API_BY_KEY: ReadonlyMap<number, AnyApi> = new Map(Object.values(KAFKA_APIS).map((api) => [api.key, api]))
 
 /** The API of a number that came over the wire, or undefined when it is not served. */

@@ -11,7 +11,7 @@ import { TidemarkError } from '../../../shared/errors.ts'
 import { REQUEST_VALUES_MAX } from '../../../shared/limits.ts'
 
 /** Bytes of any string in a message, at most: the older form of the length is an int16. */
-export const STRING_BYTES_MAX = 0x7fff
+const STRING_BYTES_MAX = 0x7fff
 /** Tags of one struct, at most; Kafka's own messages have no more than three. */
 const TAGS_MAX = 1_000
 /** How Kafka says that there is no identity. */
