@@ -16,6 +16,7 @@ import { DelayedOperations } from '../replication/delayed-operations.ts'
 import { FetchWaiter } from '../replication/fetch-waiters.ts'
 import type { Partition } from '../replication/partition.ts'
 import { CoordinatedPartition } from './coordinated-partition.ts'
+import { staticMemberId } from './member-id.ts'
 import { OFFSETS_TOPIC, partitionOfGroup } from './offsets-topic.ts'
 
 export interface GroupCoordinatorOptions {
@@ -61,6 +62,7 @@ export class GroupCoordinator {
   readonly #connections = new Map<number, Set<Group>>()
   readonly #observers: GroupObserver[] = []
   #groupCount = 0
+  #staticIds = 0
   #isRunning = false
   #subscription: { remove(): void } | undefined
   #lookTimer: Timer | undefined
@@ -99,9 +101,13 @@ export class GroupCoordinator {
     return this.#options.clock
   }
 
-  /** A member id that nobody has had. */
-  newMemberId(prefix: string): string {
-    return `${prefix}-${this.#options.random.uuid()}`
+  /** A member id that nobody has had, for a member that is to be coordinated there. */
+  newMemberId({ epoch }: CoordinatedPartition, who: { instance: string | undefined; clientId: string }): string {
+    const { instance, clientId } = who
+    const uuid = this.#options.random.uuid()
+    if (instance === undefined) return `${clientId === '' ? 'member' : clientId}-${uuid}`
+    this.#staticIds += 1
+    return staticMemberId(instance, { leaderEpoch: epoch, number: this.#staticIds }, uuid)
   }
 
   get groupCount(): number {

@@ -4,6 +4,7 @@
 // Invariants: a static name belongs to one member; the leader is a member.
 
 import type { GroupRefusal, JoinedMember, MemberProtocol, StoredMember } from './group-events.ts'
+import { isLaterId } from './member-id.ts'
 import { assert } from '../../shared/assert.ts'
 
 /** A request that waits for its answer. */
@@ -113,6 +114,11 @@ export class GroupMembers {
   speaker(id: string, instance: string | undefined): Member | GroupRefusal {
     const known = instance === undefined ? undefined : this.#instances.get(instance)
     if (known !== undefined && known.id !== id) {
+      // What an earlier coordinator had told it was not written down: the member that is known is the one before it.
+      if (isLaterId(id, known.id)) {
+        const message = `'${id}' has come in as '${instance ?? ''}' and is not known: it is to come in again`
+        return { error: 'UNKNOWN_MEMBER_ID', message }
+      }
       const message = `another member has come in as '${instance ?? ''}': its id is not '${id}'`
       return { error: 'FENCED_INSTANCE_ID', message }
     }
