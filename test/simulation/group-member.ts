@@ -238,8 +238,9 @@ export class GroupMachine {
     const asks = random.integer(2) === 0
     for (const message of batch.messages) {
       if (asks && payload.isStale()) return
-      await this.#handle(life, message, () => signal.aborted)
-      if (asks || random.integer(4) === 0) payload.resolve(message.offset)
+      const resolves = asks || this.spec.commits === 'inside' || random.integer(4) === 0
+      const resolve = (): void => (resolves ? payload.resolve(message.offset) : undefined)
+      await this.#handle(life, message, () => signal.aborted, resolve)
     }
   }
 
@@ -248,6 +249,7 @@ export class GroupMachine {
     life: Life,
     message: EachMessagePayload<Buffer, Buffer>['message'] | ConsumedMessage,
     isOver: () => boolean,
+    onHandled: () => void = () => undefined,
   ): Promise<void> {
     const { oracle, note, random } = this.#parts
     const { model, process, name } = life
@@ -270,6 +272,7 @@ export class GroupMachine {
     note(name, 'has handled', `${where}:${offset}`)
     this.recordsToLive -= 1
     if (this.recordsToLive <= 0) return this.#dieNow(life)
+    onHandled()
     // A stream's message commits itself.
     if (this.spec.commits !== 'inside' || this.spec.handling === 'stream') return
     await this.#commit(life, () => life.consumer.commit({ topic, partition, offset: offset + 1 }))

@@ -2,7 +2,7 @@
 // was handed to handlers.
 //
 // - A partition has one owner in a generation, and a generation one set of members.
-// - A generation is never lower than one that anybody was told before.
+// - A generation that is shared out is never lower than one that anybody was told before.
 // - Commits of an older generation, or of a static member whose place was taken, are never acknowledged.
 // - What was acknowledged as committed never goes back: no later answer is lower, no later commit is acknowledged below it.
 // - Nothing of a partition is handed to a handler before it is assigned nor after it was said to be revoked or lost; who is
@@ -18,9 +18,12 @@ import type { TopicPartition } from '../../client/topic-partitions.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { GroupListener } from './group-wire.ts'
 
+/** The generations of one leader epoch, as long as there was no recovery. */
+const EPOCH = 4_096
+
 /** What is known of one partition in one group. */
 interface Progress {
-  /** The highest offset that was acknowledged as committed; undefined while none was. */
+  /** The highest offset that anybody was told to be committed; undefined while none was. */
   committed: number | undefined
   /** The first that was: what lies below it may have been before the group began. */
   begin: number | undefined
@@ -43,6 +46,8 @@ class GroupModel {
   generation = -1
   /** By generation and partition. */
   readonly owners = new Map<string, string>()
+  /** Generations that were shared out. */
+  readonly shared = new Set<number>()
   /** By generation: its members, as the leader was told. */
   readonly rounds = new Map<number, string>()
   /** By static name: who was told to have it. */
@@ -237,7 +242,11 @@ export class GroupOracle {
       if (answer.error !== 0) return
       const { generation } = answer
       group.coordinator = broker
-      if (generation < before) this.#say(member, `joins generation ${generation}; ${before} was before`)
+      // Who coordinates no more and has not heard of it may begin a round; nothing can come of it.
+      const isOfEarlierEpoch = Math.floor(generation / EPOCH) < Math.floor(before / EPOCH)
+      if (generation < before && !isOfEarlierEpoch) {
+        this.#say(member, `joins generation ${generation}; ${before} was before`)
+      }
       if (generation > group.generation) this.generations += 1
       group.generation = Math.max(group.generation, generation)
       member.generation = Math.max(member.generation, generation)
@@ -255,11 +264,19 @@ export class GroupOracle {
     }
   }
 
-  #onSync(member: MemberModel, { generation, instance, member: id }: RequestOf<'syncGroup'>, broker: string) {
+  #onSync(member: MemberModel, request: RequestOf<'syncGroup'>, broker: string) {
     const { group } = member
+    const { generation, instance, member: id } = request
+    const before = group.generation
     return (answer: ResponseOf<'syncGroup'>): void => {
       if (answer.error !== 0) return
       group.coordinator = broker
+      if (request.assignments.length > 0) {
+        if (generation < before && !group.shared.has(generation)) {
+          this.#say(member, `shares out in generation ${generation}; ${before} was before`)
+        }
+        group.shared.add(generation)
+      }
       const names = decodeAssignment(answer.assignment).map(({ topic, partition }) => `${topic}-${partition}`)
       for (const name of names) {
         const key = `${generation} ${name}`
@@ -318,8 +335,15 @@ export class GroupOracle {
       if (answer.error !== 0) return
       for (const [index, { name, before }] of asked.entries()) {
         const offset = answer.partitions[index]?.offset
-        if (before === undefined || (offset ?? -1) >= before) continue
-        this.#say(member, `is told that ${offset} is committed of ${name}; ${before} was acknowledged before it asked`)
+        if (before !== undefined && (offset ?? -1) < before) {
+          this.#say(member, `is told that ${offset} is committed of ${name}; it was ${before} before it asked`)
+        }
+        if (offset === undefined) continue
+        // Whoever had committed it need not have heard of it.
+        this.changes += 1
+        const progress = group.progress(name)
+        progress.begin ??= offset
+        progress.committed = Math.max(progress.committed ?? 0, offset)
       }
     }
   }
