@@ -64,11 +64,12 @@ const committed = (process: string, generation: number, offset: number): Happeni
   generation,
   offsets: [[0, offset]],
 })
-const seen = (generation: number, offset: number, isEnd = false): Happening => ({
+const seen = (generation: number, offset: number, isEnd = false, isStable = true): Happening => ({
   op: 'group-seen',
   group,
   process: 'observer',
   generation,
+  isStable,
   offsets: [[0, offset]],
   ...(isEnd && { isEnd }),
 })
@@ -222,6 +223,8 @@ describe('an anomaly of a group is named', () => {
     expect(names(owns('a', 2), gone('a'), owns('b', 1), gone('b'), owns('c', 3))).toEqual([])
     expect(names(owns('a', 2), gaveUp('a', 2), owns('a', 1))).toEqual(['generation-back'])
     expect(names(seen(2, 0), seen(1, 0))).toEqual(['generation-back'])
+    // Nobody had a share in it yet when its coordinator went.
+    expect(names(seen(2, 0, false, false), seen(1, 0))).toEqual([])
   })
 
   it('member-failed: it was refused for good', () => {

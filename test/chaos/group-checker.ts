@@ -209,7 +209,7 @@ class GroupChecker {
 
   #onSeen(event: GroupSeen): void {
     this.#seen.push(event)
-    this.#onGeneration(event.process, event.generation)
+    if (event.isStable) this.#onGeneration(event.process, event.generation)
     for (const [partition, offset] of event.offsets) {
       this.#judgeAhead(partition, offset, `${partition}/${offset} is committed`)
       if (event.isEnd !== true) continue

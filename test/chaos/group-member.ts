@@ -86,11 +86,18 @@ class Member {
   async #leave(): Promise<void> {
     this.#isLeaving = true
     if (!this.#isHandling) this.#noMore.abort()
-    await this.#loop
+    await this.#loop?.catch(() => undefined)
     await this.#consumer.close()
   }
 
+  /** Resolves when it is in, or has ended. */
   async run(): Promise<void> {
+    await this.#run().catch((error: unknown) => {
+      if (!this.#isLeaving) throw error
+    })
+  }
+
+  async #run(): Promise<void> {
     const consumer = this.#consumer
     switch (this.#settings.kind) {
       case 'message':

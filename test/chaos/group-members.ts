@@ -294,12 +294,12 @@ export class GroupMembers {
     const request = this.#client.admin().describeGroup(plan.name, { timeoutMs: isEnd ? 20_000 : 2_000 })
     const described = await request.catch(() => undefined)
     if (described === undefined) return
-    const { generation, partitions } = described
+    const { generation, partitions, state } = described
     const offsets = partitions.flatMap(({ partition, offset }) => {
       return offset === undefined ? [] : [[partition, offset] as const]
     })
-    const end = isEnd ? { isEnd } : {}
-    history.add({ op: 'group-seen', group: plan.name, process: 'observer', generation, offsets, ...end })
+    const seen = { generation, isStable: state === 'Stable', offsets, ...(isEnd && { isEnd }) }
+    history.add({ op: 'group-seen', group: plan.name, process: 'observer', ...seen })
   }
 
   #member(slot: number): Member {

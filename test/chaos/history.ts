@@ -149,6 +149,8 @@ export interface MemberTrouble extends OfMember {
 /** Somebody asked in which generation a group is, and then, of the same coordinator or another, what is committed. */
 export interface GroupSeen extends OfMember {
   readonly op: 'group-seen'
+  /** Whether its members have their shares: before that, a generation may come to nothing with its coordinator. */
+  readonly isStable: boolean
   readonly offsets: readonly (readonly [partition: number, offset: number])[]
   /** All members have gone in order, everything has been handled. */
   readonly isEnd?: boolean
