@@ -410,7 +410,8 @@ class RunningBroker implements Broker {
     const { clock, timers, random } = this.#environment
     const isCluster = this.#cluster !== undefined
     const common = { clock, timers, random, logger: this.#logger, meter: this.#meter }
-    const parts = { coordinator, partitions, isCluster, ...common }
+    const others = this.#cluster === undefined ? {} : { peers: this.#cluster.peers }
+    const parts = { coordinator, partitions, isCluster, ...common, ...others }
     const groups = new Groups(parts, this.#options)
     this.#groups = groups
     this.#started.push({ what: 'groups', stop: () => groups.stop() })

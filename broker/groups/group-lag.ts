@@ -1,14 +1,15 @@
-// How far groups are behind, in records and in seconds: what is committed against the ends of the partitions whose log this
-// broker has. Owns what a look costs, however many groups and however much lag there is: it is only looked at when somebody
+// How far groups are behind, in records and in seconds: what is committed against the ends of the partitions. Owns what a look
+// costs, however many groups and however much lag there is: it is only looked at when somebody
 // asks, reads few records from the disk at a time, and remembers the times of what it has read.
 //
-// Told as it is known: a partition without a replica here has no lag that this broker knows, and a replica that follows knows
-// the end a moment late.
+// Told as it is known: of a partition without a replica here its leader is asked, which tells the end and no times, and a
+// replica that follows knows the end a moment late.
 
 import type { Clock } from '../../shared/time.ts'
 import type { Partition } from '../replication/partition.ts'
 import type { PartitionManager } from '../replication/partition-manager.ts'
 import type { Group } from './group.ts'
+import type { OtherEnds, PartitionName } from './other-ends.ts'
 import { offset as offsetOf } from '../../shared/ids.ts'
 import { decodeBatch } from '../../shared/record-batch/decode.ts'
 import { baseOffsetAt, baseTimestampAt, codecAt, maxTimestampAt } from '../../shared/record-batch/header.ts'
@@ -43,12 +44,15 @@ interface Wanted {
 export class GroupLag {
   readonly #partitions: PartitionManager
   readonly #clock: Clock
+  /** Of partitions without a replica here; undefined where there are no other brokers. */
+  readonly #others: OtherEnds | undefined
   /** By partition and offset: when the record was made, in milliseconds since 1970. */
   #times = new Map<string, number>()
 
-  constructor(partitions: PartitionManager, clock: Clock) {
+  constructor(partitions: PartitionManager, clock: Clock, others?: OtherEnds) {
     this.#partitions = partitions
     this.#clock = clock
+    this.#others = others
   }
 
   /** By what was known at the last refresh. */
@@ -59,7 +63,9 @@ export class GroupLag {
       for (const [partition, { offset }] of partitions) {
         const log = this.#partitions.find(topic, undefined, partition)
         if (log === undefined) {
-          lags.push({ topic, partition, offset, records: undefined, seconds: undefined })
+          const end = this.#others?.of({ topic, partition })
+          const left = end === undefined ? undefined : Math.max(0, end - offset)
+          lags.push({ topic, partition, offset, records: left, seconds: left === 0 ? 0 : undefined })
           continue
         }
         const records = Math.max(0, log.highWatermark - offset)
@@ -75,10 +81,12 @@ export class GroupLag {
   async refresh(groups: Iterable<Group>): Promise<void> {
     const times = new Map<string, number>()
     const wanted: Wanted[] = []
+    const elsewhere: PartitionName[] = []
     for (const group of groups) {
       for (const [topic, partitions] of group.offsets.topics()) {
         for (const [number, { offset }] of partitions) {
           const partition = this.#partitions.find(topic, undefined, number)
+          if (partition === undefined) elsewhere.push({ topic, partition: number })
           if (partition === undefined || offset >= partition.highWatermark) continue
           const from = firstOf(partition, offset)
           const key = keyOf(topic, number, from)
@@ -89,6 +97,12 @@ export class GroupLag {
       }
     }
     this.#times = times
+    const asked = this.#others?.look(elsewhere)
+    await this.#readTimes(wanted, times)
+    await asked
+  }
+
+  async #readTimes(wanted: readonly Wanted[], times: Map<string, number>): Promise<void> {
     const deadlineMs = this.#clock.monotonic() + READ_MS_MAX
     for (const { key, partition, from } of wanted.slice(0, READS_MAX)) {
       if (this.#clock.monotonic() >= deadlineMs) return

@@ -1,13 +1,11 @@
 // What is to be measured of the groups that this broker coordinates. Owns which series there are: those of groups that are
 // here, and of the topics that they have come somewhere in. Lag is worked out when somebody asks for it, and never before.
 
-import type { Clock } from '../../shared/time.ts'
 import type { Meter, Registration } from '../metrics/meter.ts'
-import type { PartitionManager } from '../replication/partition-manager.ts'
 import type { GroupCoordinator } from './group-coordinator.ts'
 import type { Group } from './group.ts'
 import type { GroupPhase } from './group-events.ts'
-import { GroupLag, type PartitionLag, topicLags } from './group-lag.ts'
+import { type GroupLag, type PartitionLag, topicLags } from './group-lag.ts'
 
 /** Groups whose lag is told, and offsets of them: a scrape must not grow with what clients think of. */
 const GROUPS_MAX = 2_000
@@ -32,10 +30,10 @@ export class GroupMetrics {
   #lags = new Map<string, Registration[]>()
   #refreshing: Promise<void> | undefined
 
-  constructor(groups: GroupCoordinator, partitions: PartitionManager, meter: Meter, clock: Clock) {
+  constructor(groups: GroupCoordinator, lag: GroupLag, meter: Meter) {
     this.#groups = groups
     this.#meter = meter
-    this.#lag = new GroupLag(partitions, clock)
+    this.#lag = lag
     groups.observe({
       onGroup: (group) => this.#onGroup(group),
       onGroupGone: (group) => {

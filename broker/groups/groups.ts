@@ -3,17 +3,22 @@
 
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { Meter } from '../metrics/meter.ts'
+import type { Peers } from '../replication/peers.ts'
 import type { GroupCoordinatorOptions } from './group-coordinator.ts'
 import { GroupCoordinator } from './group-coordinator.ts'
+import { GroupLag } from './group-lag.ts'
 import { type GroupFigures, GroupMetrics } from './group-metrics.ts'
 import { groupDetails, groupSummary } from './group-view.ts'
 import { type GroupsCheck, groupsCheck } from './groups-check.ts'
+import { OtherEnds } from './other-ends.ts'
 
 type Parts = Pick<
   GroupCoordinatorOptions,
   'coordinator' | 'partitions' | 'isCluster' | 'clock' | 'timers' | 'random' | 'logger'
 > & {
   readonly meter: Meter
+  /** The other brokers, where there may be some. */
+  readonly peers?: Peers
 }
 
 /** As the broker's settings name them. */
@@ -58,7 +63,9 @@ export class Groups {
       offsetsRetentionMs: settings.offsetsRetentionMinutes * MINUTE_MS,
       offsetsRetentionCheckMs: settings.offsetsRetentionCheckIntervalMs,
     })
-    this.#metrics = new GroupMetrics(this.groups, parts.partitions, parts.meter, parts.clock)
+    const { coordinator, peers, clock, timers, partitions, meter } = parts
+    const others = peers === undefined ? undefined : new OtherEnds({ coordinator, peers, clock, timers })
+    this.#metrics = new GroupMetrics(this.groups, new GroupLag(partitions, clock, others), meter)
   }
 
   start(): void {

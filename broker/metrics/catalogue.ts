@@ -75,7 +75,7 @@ const TABLE = {
   tidemark_group_rebalances_total: counter('Rounds of a group that have begun since this broker coordinates it.', [
     'group',
   ]),
-  tidemark_group_lag_records: gauge('Records that a group has not worked off, in the partitions that are here.', [
+  tidemark_group_lag_records: gauge('Records that a group has not worked off, in the partitions whose end is known.', [
     'group',
     'topic',
   ]),

@@ -5,7 +5,14 @@ import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 
 /** The requests between brokers. */
 export type PeerRequest =
-  'replicaFetch' | 'fence' | 'announceLeaders' | 'suggestLeader' | 'probeBroker' | 'dismissReplicas' | 'electLeaders'
+  | 'replicaFetch'
+  | 'fence'
+  | 'announceLeaders'
+  | 'suggestLeader'
+  | 'probeBroker'
+  | 'dismissReplicas'
+  | 'electLeaders'
+  | 'listOffsets'
 
 export interface PeerAnswer<Name extends PeerRequest> {
   readonly body: ResponseOf<Name>

@@ -149,6 +149,44 @@ describeWithRedis('a group on a cluster', () => {
         .toBeUndefined()
       expect(await next.member.committed()).toEqual({ 't-0': 5 })
     }))
+
+  it('shows how far it is behind in partitions that its coordinator has no replica of', () =>
+    onStage(async (stage) => {
+      const { client, cluster } = stage
+      const admin = client.admin()
+      await makeTopic(stage)
+      await admin.createTopics({ topics: [{ topic: 'spread', numPartitions: 3, replicationFactor: 1 }] })
+      const [described] = await admin.describeTopics(['spread'])
+      const places = described?.partitions.map(({ replicas }) => replicas[0]) ?? []
+      expect(new Set(places)).toEqual(new Set([1, 2, 3]))
+      const messages = [0, 1, 2].flatMap((partition) => ['a', 'b', 'c'].map((value) => ({ value, partition })))
+      await client.producer().send({ topic: 'spread', messages })
+      const { member, broker } = await atCoordinator(stage, 'g')
+      for (const { partition, offset = 0 } of await admin.offsets('spread')) {
+        const { error } = await member.commit('spread', offset - 3 + partition, { partition, generation: -1 })
+        expect(error).toBeUndefined()
+      }
+      const url = `http://${cluster.http(broker)}`
+      const lags = async (): Promise<string[]> => {
+        const text = await (await fetch(`${url}/metrics`)).text()
+        return text.split('\n').filter((line) => /^(tidemark_group_lag_records|kafka_consumergroup_lag)\{/.test(line))
+      }
+      const known = [
+        'kafka_consumergroup_lag{consumergroup="g",topic="spread",partition="0"} 3',
+        'kafka_consumergroup_lag{consumergroup="g",topic="spread",partition="1"} 2',
+        'kafka_consumergroup_lag{consumergroup="g",topic="spread",partition="2"} 1',
+      ]
+      const sum = 'tidemark_group_lag_records{group="g",topic="spread"} 6'
+      await expect.poll(lags, { timeout: 10_000 }).toEqual(expect.arrayContaining([...known, sum]))
+      const shown = (await (await fetch(`${url}/api/v1/groups/g`)).json()) as { offsets: { lagRecords: number }[] }
+      expect(shown.offsets.map(({ lagRecords }) => lagRecords)).toEqual([3, 2, 1])
+      // Of a partition whose broker is gone nobody knows; the others are told all the same.
+      const victim = cluster.ids.find((id) => id !== broker) ?? 0
+      await cluster.kill(victim)
+      const left = known.filter((_, partition) => places[partition] !== victim)
+      const perPartition = async () => (await lags()).filter((line) => line.startsWith('kafka'))
+      await expect.poll(perPartition, { timeout: 10_000 }).toEqual(left)
+    }))
 })
 
 /** Comes in anew where it has to, and commits. */
