@@ -14,6 +14,8 @@ export interface Exchange {
   readonly receivedAt: number
   /** Writes the answer, or does nothing where none is wanted. Set when the answer is ready. */
   answer: (() => void) | undefined
+  /** Gives back what the answer holds, when it will not be written. */
+  drop: (() => void) | undefined
   next: Exchange | undefined
 }
 
@@ -35,5 +37,12 @@ export class AnswersInOrder {
     if (first.next === undefined) this.#last = undefined
     first.next = undefined
     return first
+  }
+
+  /** Nothing will be answered any more. */
+  dropAll(): void {
+    for (let exchange = this.#first; exchange !== undefined; exchange = exchange.next) exchange.drop?.()
+    this.#first = undefined
+    this.#last = undefined
   }
 }

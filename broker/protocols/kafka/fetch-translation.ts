@@ -60,7 +60,9 @@ export function fetchAnswer(requests: AllRequests, request: Request, outcomes: r
       topicId: topic.topicId,
       partitions: topic.partitions.map(({ partition }) => {
         const { refusal, highWatermark = -1, logStartOffset = -1, records } = byIndex[at++] ?? NO_OUTCOME
-        if (records !== undefined) slices.push(records)
+        // Empty records have no piece of their own in the answer.
+        if (records?.bytes.length === 0) records.release()
+        else if (records !== undefined) slices.push(records)
         const isMissing = refusal?.error === 'UNKNOWN_TOPIC_OR_PARTITION' && isUnknown
         return {
           partitionIndex: partition,

@@ -26,7 +26,7 @@ import { KafkaReader } from './primitives.ts'
 import { hasRefusal, produceAnswer, produceQuestion } from './produce-translation.ts'
 
 /** The smallest request: api key, version, correlation id, and the length of no client id. */
-export const REQUEST_BYTES_MIN = 8
+export const REQUEST_BYTES_MIN = 10
 
 // Requests are read one at a time, to the end.
 const reader = new KafkaReader()
@@ -90,6 +90,7 @@ export class KafkaSession implements ProtocolSession {
     this.#isClosed = true
     for (const { pending } of this.#fetches) pending?.cancel()
     this.#fetches.clear()
+    this.#answers.dropAll()
     this.#host.requests.onConnectionClosed?.(this.#context)
   }
 
@@ -175,23 +176,22 @@ export class KafkaSession implements ProtocolSession {
   }
 
   #answerFetch(waiting: WaitingFetch, exchange: Exchange, { response, slices }: FetchAnswer): void {
-    if (waiting.isAnswered || this.#isClosed) {
+    const releaseAll = (): void => {
       for (const slice of slices) slice.release()
-      return
     }
+    if (waiting.isAnswered || this.#isClosed) return releaseAll()
     waiting.isAnswered = true
     this.#fetches.delete(waiting)
     this.#connection.settleOutput(waiting.granted)
+    exchange.drop = releaseAll
     this.#settle(exchange, () => {
       const pieces = encodeResponse(fetchApi, exchange, response)
+      exchange.drop = undefined
       const { output } = this.#connection
-      // Records stand between the pieces, in the order of the partitions: an empty slice has no piece.
-      const filled = slices.filter((slice) => {
-        if (slice.bytes.length === 0) slice.release()
-        return slice.bytes.length > 0
-      })
+      let next = 0
       for (const [index, piece] of pieces.entries()) {
-        const slice = index % 2 === 1 ? filled[(index - 1) / 2] : undefined
+        // Records stand between the pieces, in the order of the partitions.
+        const slice = index % 2 === 1 ? slices[next++] : undefined
         if (slice === undefined) output.append(piece)
         else output.appendSlice(piece, () => slice.release())
       }
@@ -208,6 +208,7 @@ export class KafkaSession implements ProtocolSession {
       bytes,
       receivedAt,
       answer: undefined,
+      drop: undefined,
       next: undefined,
     }
     this.#host.counted(name).requests.add(1)
@@ -225,6 +226,7 @@ export class KafkaSession implements ProtocolSession {
       try {
         ready.answer?.()
       } catch (error) {
+        ready.drop?.()
         this.#fail(error, ready.name)
       }
       this.#host.counted(ready.name).duration.observe((now - ready.receivedAt) / 1_000)
