@@ -2,7 +2,8 @@
 // was handed to handlers.
 //
 // - A partition has one owner in a generation, and a generation one set of members.
-// - A generation that is shared out is never lower than one that anybody was told before.
+// - Once a generation was shared out, no lower one is, nor is anybody told that he has joined one. One that was told and not
+//   shared out, when its coordinator went, is as if it had never been.
 // - Commits of an older generation, or of a static member whose place was taken, are never acknowledged.
 // - What was acknowledged as committed never goes back: no later answer is lower, no later commit is acknowledged below it.
 // - Nothing of a partition is handed to a handler before it is assigned nor after it was said to be revoked or lost; who is
@@ -42,7 +43,7 @@ interface Place {
 class GroupModel {
   readonly name: string
   readonly fromBeginning: boolean
-  /** The highest that anybody was told. */
+  /** The highest that was shared out. */
   generation = -1
   /** By generation and partition. */
   readonly owners = new Map<string, string>()
@@ -113,7 +114,7 @@ export class GroupOracle {
   readonly groups = new Map<string, GroupModel>()
   handledCount = 0
   committedCount = 0
-  /** Generations that anybody was told. */
+  /** That were shared out. */
   generations = 0
   refusedCommits = 0
   /** Grows when anything has changed that is waited for. */
@@ -247,8 +248,6 @@ export class GroupOracle {
       if (generation < before && !isOfEarlierEpoch) {
         this.#say(member, `joins generation ${generation}; ${before} was before`)
       }
-      if (generation > group.generation) this.generations += 1
-      group.generation = Math.max(group.generation, generation)
       member.generation = Math.max(member.generation, generation)
       if (answer.members.length > 0) {
         const names = answer.members.map((one) => one.instance ?? one.member).toSorted()
@@ -271,12 +270,15 @@ export class GroupOracle {
     return (answer: ResponseOf<'syncGroup'>): void => {
       if (answer.error !== 0) return
       group.coordinator = broker
-      if (request.assignments.length > 0) {
-        if (generation < before && !group.shared.has(generation)) {
+      if (!group.shared.has(generation)) {
+        // The answer to who has shared out may be on its way to a member that hears of others first.
+        if (generation < before && request.assignments.length > 0) {
           this.#say(member, `shares out in generation ${generation}; ${before} was before`)
         }
         group.shared.add(generation)
+        this.generations += 1
       }
+      group.generation = Math.max(group.generation, generation)
       const names = decodeAssignment(answer.assignment).map(({ topic, partition }) => `${topic}-${partition}`)
       for (const name of names) {
         const key = `${generation} ${name}`
