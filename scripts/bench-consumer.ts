@@ -1,6 +1,6 @@
 // What a group costs: records a second of 100 bytes through eachBatch and eachMessage beside a reader without a group, how
-// long a partition stands still when a member comes, and when one dies. Against a real broker in a process of its own.
-// node dist/scripts/bench-consumer.js [--records N] [--rounds N] [--only NAME]
+// long a partition stands still when a member comes, when one dies, and when one hangs. Against a real broker in a process of its own.
+// node dist/scripts/bench-consumer.js [--records N] [--rounds N] [--only throughput|moves|hangs]
 
 import { type ChildProcess, fork } from 'node:child_process'
 import { parseArgs } from 'node:util'
@@ -16,6 +16,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '5' },
     only: { type: 'string' },
     broker: { type: 'boolean', default: false },
+    member: { type: 'string' },
   },
 })
 const RECORDS = Number(flags.records)
@@ -24,6 +25,8 @@ const SIZE = 100
 const MOVING_PARTITIONS = 60
 /** Records a second over all partitions while members come and go: one in each partition every 20 ms. */
 const TICK_MS = 20
+/** Of members one of which hangs. */
+const HANGING_SESSION_MS = 3_000
 
 async function runBroker(): Promise<void> {
   const broker = await startBroker({ dataDir: 'memory' })
@@ -69,8 +72,15 @@ async function measure(work: (onRecords: (count: number) => boolean) => Promise<
   return { rate: (count / (endedAt - startedAt)) * 1_000, cpuMicros: (used.user + used.system) / count }
 }
 
-function consumerOf(client: Client, groupId: string, topic: string): Consumer {
-  return client.consumer({ groupId, topics: topic, fromBeginning: true })
+function consumerOf(client: Client, groupId: string, topic: string, sessionTimeoutMs?: number): Consumer {
+  return client.consumer({ groupId, topics: topic, fromBeginning: true, sessionTimeoutMs })
+}
+
+/** A member in this process, which is to hang: of the group and topic of that name. */
+async function runMember(words: string): Promise<void> {
+  const { brokers, topic } = JSON.parse(words) as { brokers: string; topic: string }
+  process.once('disconnect', () => process.exit(0))
+  await consumerOf(connect({ brokers }), topic, topic, HANGING_SESSION_MS).run({ eachMessage: () => undefined })
 }
 
 async function readAll(client: Client, topic: string): Promise<Measured> {
@@ -262,6 +272,42 @@ async function moves(brokers: string, client: Client): Promise<void> {
   )
 }
 
+/** A member stops as a process does that gets no time any more: its connections stay open, and it says nothing. */
+async function hangs(brokers: string, client: Client): Promise<void> {
+  const took: number[] = []
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const topic = `hanging-${round}`
+    await client.admin().createTopics({ topics: [{ topic, numPartitions: MOVING_PARTITIONS }] })
+    const stop = trickle(client, topic)
+    const last = Array.from({ length: MOVING_PARTITIONS }, () => -Infinity)
+    const consumers = [0, 1, 2].map(() => consumerOf(client, topic, topic, HANGING_SESSION_MS))
+    const work = { eachMessage: (one: { partition: number }) => void (last[one.partition] = performance.now()) }
+    await Promise.all(consumers.map((one) => one.run(work)))
+    const child = fork(process.argv[1] ?? '', ['--member', JSON.stringify({ brokers, topic })])
+    await until(() => consumers.every((one) => one.assignment().length === 15))
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    const kept = new Set(consumers.flatMap((one) => one.assignment().map(({ partition }) => partition)))
+    const gone = [...last.keys()].filter((partition) => !kept.has(partition))
+    const from = performance.now()
+    child.kill('SIGSTOP')
+    const first = new Map<number, number>()
+    await until(() => {
+      for (const partition of gone) {
+        const at = last[partition] ?? -Infinity
+        if (at > from && !first.has(partition)) first.set(partition, at - from)
+      }
+      return first.size === gone.length
+    })
+    took.push(Math.max(...first.values()))
+    child.kill('SIGKILL')
+    await stop()
+    await Promise.all(consumers.map((one) => one.close()))
+  }
+  console.log(
+    `a member that is stopped (SIGSTOP), session ${HANGING_SESSION_MS} ms, ms until the last of its 15 partitions is handled elsewhere: ${shown(took)}`,
+  )
+}
+
 async function main(): Promise<void> {
   const child: ChildProcess = fork(process.argv[1] ?? '', ['--broker'])
   try {
@@ -270,11 +316,14 @@ async function main(): Promise<void> {
       child.once('exit', (code) => reject(new Error(`the broker ended with ${String(code)}`)))
     })
     await using client = connect({ brokers })
-    if (flags.only !== 'moves') await throughput(client)
-    if (flags.only !== 'throughput') await moves(brokers, client)
+    if (flags.only === undefined || flags.only === 'throughput') await throughput(client)
+    if (flags.only === undefined || flags.only === 'moves') await moves(brokers, client)
+    if (flags.only === undefined || flags.only === 'hangs') await hangs(brokers, client)
   } finally {
     child.disconnect()
   }
 }
 
-await (flags.broker ? runBroker() : main())
+if (flags.broker) await runBroker()
+else if (flags.member !== undefined) await runMember(flags.member)
+else await main()
