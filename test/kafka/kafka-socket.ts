@@ -16,7 +16,7 @@ export class KafkaSocket {
   readonly answers: Buffer[] = []
   #bytes = Buffer.alloc(0)
   #correlationId = 0
-  #onChange: (() => void)[] = []
+  readonly #onChange: (() => void)[] = []
 
   private constructor(socket: Socket) {
     this.socket = socket

@@ -206,6 +206,7 @@ describe('a connection of a Kafka client', () => {
       if (length !== '00000000') await client.ask(metadata, 9, NO_TOPICS)
       client.send(Buffer.from(`${length}000300010000000100000000`, 'hex'))
       await client.until(() => client.isClosed)
+      expect(client.answers, length).toHaveLength(length === '00000000' ? 0 : 1)
     }
   })
 
