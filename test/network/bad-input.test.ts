@@ -1,6 +1,5 @@
 // Everything a peer can do wrong, on real sockets, each beside a connection that does nothing wrong and must not notice.
 
-import kafkajs from 'kafkajs'
 import { describe, expect, it } from 'vitest'
 import type { ConnectionLimits } from '../../broker/network/connection-limits.ts'
 import { nativePreface } from '../../shared/protocol/frame.ts'
@@ -56,28 +55,12 @@ describe('a connection whose first bytes are of no protocol', () => {
   it.each([
     ['http', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
     ['tls', Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01])],
-    ['kafka', Buffer.from([0, 0, 0, 20, 0, 18, 0, 3, 0, 0, 0, 1])],
   ])('is told apart as %s', async (name, bytes) => {
     await besideAnother(async (server) => {
       const client = await RawClient.connect(server.port)
       client.send(bytes)
       await client.closed()
       expect(server.log.at(-1)?.fields['looksLike']).toBe(name)
-    })
-  })
-
-  it('is closed when it is a real Kafka client, which is told to be not served yet', async () => {
-    await besideAnother(async (server) => {
-      const kafka = new kafkajs.Kafka({
-        brokers: [`127.0.0.1:${server.port}`],
-        retry: { retries: 0 },
-        logLevel: kafkajs.logLevel.NOTHING,
-      })
-      const admin = kafka.admin()
-      await expect(admin.connect()).rejects.toThrow('Closed connection')
-      await admin.disconnect()
-      const line = server.log.find(({ fields }) => fields['looksLike'] === 'kafka')
-      expect(line?.message).toContain('the Kafka protocol is not served yet')
     })
   })
 
