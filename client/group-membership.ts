@@ -132,7 +132,12 @@ export class GroupMembership {
     if (address === undefined) {
       throw errorOf('COORDINATOR_NOT_AVAILABLE', `the coordinator of group ${this.#settings.groupId} is not known`)
     }
-    const connection = await this.#cluster.connectionAt(address, 'group', scope)
+    // One that is gone without a word is not waited for: another may coordinate by now, and the session goes on meanwhile.
+    const what = `connect to the coordinator of group ${this.#settings.groupId}, ${address.host}:${address.port}`
+    const limits = { signal: scope.signal, timeoutMs: this.#silenceMs, what }
+    const connection = await inScope(this.#cluster.environment, limits, (connecting) =>
+      this.#cluster.connectionAt(address, 'group', connecting),
+    )
     const { body } = await connection.ask(api, request, { signal: scope.signal, timeoutMs })
     return body
   }

@@ -407,6 +407,29 @@ describe('a coordinator', () => {
     await stop()
   })
 
+  it(
+    'that takes connections and says nothing is given up long before connecting would be',
+    { timeout: 7_000 },
+    async () => {
+      const { cluster, brokers, stop } = await fakeCluster()
+      const [first, second] = brokers
+      const client = connect({ brokers: [first?.address ?? ''], ...FAST, connectTimeoutMs: 30_000 })
+      const consumer = client.consumer({ groupId: 'g', topics: 't', sessionTimeoutMs: 3_000 })
+      cluster.groups.coordinator = 1
+      if (second !== undefined) {
+        second.script = ({ api }) => {
+          if (api === 'hello') cluster.groups.coordinator = 0
+          return { kind: 'silence' }
+        }
+      }
+      await consumer.run(noWork)
+      expect(second?.countOf('hello')).toBeGreaterThan(0)
+      expect(partitionsOf(consumer as never)).toEqual([0])
+      await client.close()
+      await stop()
+    },
+  )
+
   it('that is nowhere to be found is waited for, and why() says so', async () => {
     const { cluster, brokers, stop } = await fakeCluster()
     cluster.groups.coordinator = undefined
