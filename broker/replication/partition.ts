@@ -28,6 +28,8 @@ export interface AppendRequest {
   readonly leaderEpoch: number | undefined
   readonly acks: number
   readonly now: TimestampMs
+  /** Whether the batches are copies that keep their offsets. */
+  readonly keepsOffsets?: boolean
 }
 
 export type ReadOutcome =
@@ -207,7 +209,11 @@ export class Partition implements Flushable {
     if (this.#unsynced.length + this.#uncommitted.length >= UNSETTLED_APPENDS_MAX) {
       return append.refuse('BROKER_OVERLOADED', `${this.#name}: too many appends are waiting for disks or replicas`)
     }
-    const result = this.#log.append(request.records, this.leaderEpoch, request.now)
+    const { records, now } = request
+    const result =
+      request.keepsOffsets === true
+        ? this.#log.appendKept(records, this.leaderEpoch, now)
+        : this.#log.append(records, this.leaderEpoch, now)
     if (result.kind === 'refused') {
       append.refuse(result.error, `${this.#name}: ${result.message}`)
       return this.#tellOfFailedLog()

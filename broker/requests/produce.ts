@@ -54,7 +54,11 @@ export class ProduceRequests {
       } else if (partition.mayWait(request.acks) && !this.#hasDeadline(produce, request)) {
         append.refuse('BROKER_OVERLOADED', 'too many requests are waiting already')
       } else {
-        partition.append({ records: part.records, leaderEpoch: part.leaderEpoch, acks: request.acks, now }, append)
+        const { records, leaderEpoch } = part
+        partition.append(
+          { records, leaderEpoch, acks: request.acks, now, keepsOffsets: request.keepsOffsets === true },
+          append,
+        )
       }
     }
     produce.close()

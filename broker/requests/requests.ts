@@ -33,6 +33,8 @@ export interface ProduceRequest {
   /** 0: nobody waits; 1: in the leader's log; -1: held by min.insync.replicas. Durability is the topic's. */
   readonly acks: number
   readonly timeoutMs: number
+  /** Whether the batches are copies of another log's that keep the offsets they have. */
+  readonly keepsOffsets?: boolean
   readonly partitions: readonly ProducePartition[]
 }
 

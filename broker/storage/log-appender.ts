@@ -23,6 +23,7 @@ import { fromOffset } from './gap-batch.ts'
 import type { ReadSlice } from './hot-tail.ts'
 import { HotTail } from './hot-tail.ts'
 import type { LogConfig } from './log-config.ts'
+import { joinKept } from './kept-check.ts'
 import { failureOf } from './log-failure.ts'
 import type { ReplicatedAppendOptions, ReplicatedAppendResult } from './replica-check.ts'
 import { checkReplicated, unavailable } from './replica-check.ts'
@@ -91,6 +92,15 @@ export class LogAppender {
       const producers = this.#parts.history.producers(this.#logEndOffset, stamp.now)
       return checkRecords(records, config, producers, stamp.now) ?? records
     })
+  }
+
+  /** As PartitionLog.appendKept. */
+  appendKept(records: Uint8Array, stamp: LeaderStamp, config: LogConfig): AppendResult {
+    // A copy has the times that it had.
+    const result = this.#lead(stamp, { ...config, timestampType: 'CreateTime' }, () =>
+      joinKept(records, config, this.#logEndOffset, stamp.epoch),
+    )
+    return result.kind === 'appended' ? { ...result, baseOffset: baseOffsetAt(records, 0) } : result
   }
 
   /** As PartitionLog.appendControl. */

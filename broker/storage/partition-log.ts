@@ -186,6 +186,14 @@ export class PartitionLog {
     return this.#refuseAll() ?? this.#appender.append(records, { epoch, now }, this.#config)
   }
 
+  /**
+   * Appends batches of another log, as `append`, with the offsets and times that they have there: none may be below the log
+   * end offset, and offsets that are missing between them are gaps here. They belong to no producer.
+   */
+  appendKept(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
+    return this.#refuseAll() ?? this.#appender.appendKept(records, { epoch, now }, this.#config)
+  }
+
   /** Appends a record of the broker's own, as `append`: a new leader opens its epoch with one. */
   appendControl(record: ControlRecord, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
     return this.#refuseAll() ?? this.#appender.appendControl(record, { epoch, now }, this.#config)

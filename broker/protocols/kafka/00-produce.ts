@@ -5,6 +5,9 @@
 // to reach it, as tagged fields. v11 may answer that the transaction can only be aborted. Not served: v12 (transactions
 // that begin by producing) and v13 (topic ids). Versions 0 to 2 are announced and not served: librdkafka before 2.11.1
 // compresses nothing for a broker that does not name them.
+//
+// A tagged field that Kafka does not have says that the batches are copies, which keep the offsets they have; that it is
+// understood is told as a feature in ApiVersions.
 
 import { defineApi } from './api.ts'
 
@@ -29,6 +32,7 @@ export const produce = defineApi({
         },
       },
     },
+    keepsOffsets: { type: 'boolean', versions: '9+', tag: 10_000, default: false },
   },
   response: {
     responses: {

@@ -7,6 +7,9 @@
 
 import { defineApi } from './api.ts'
 
+/** The feature that tells that a produce may say that offsets are kept. */
+export const KEPT_OFFSETS = 'tidemark.kept.offsets'
+
 export const apiVersions = defineApi({
   key: 18,
   name: 'ApiVersions',

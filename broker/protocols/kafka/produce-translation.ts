@@ -11,14 +11,14 @@ type Response = ResponseOf<typeof produce>
 const NOTHING = new Uint8Array(0)
 
 /** One partition of ours for each of theirs, in the order of the request. */
-export function produceQuestion({ acks, timeoutMs, topicData }: Request): ProduceRequest {
+export function produceQuestion({ acks, timeoutMs, topicData, keepsOffsets }: Request): ProduceRequest {
   const partitions: ProducePartition[] = []
   for (const { name: topic, partitionData } of topicData) {
     for (const { index: partition, records = NOTHING } of partitionData) {
       partitions.push({ topic, topicId: undefined, partition, leaderEpoch: undefined, records })
     }
   }
-  return { acks, timeoutMs: Math.max(0, timeoutMs), partitions }
+  return { acks, timeoutMs: Math.max(0, timeoutMs), keepsOffsets, partitions }
 }
 
 export function produceAnswer({ topicData }: Request, outcomes: readonly ProduceOutcome[]): Response {

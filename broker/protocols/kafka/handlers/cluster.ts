@@ -6,7 +6,7 @@ import type { RequestContext } from '../../../requests/requests.ts'
 import type { RequestOf, ResponseOf } from '../api.ts'
 import { metadata } from '../03-metadata.ts'
 import { findCoordinator } from '../10-find-coordinator.ts'
-import { apiVersions } from '../18-api-versions.ts'
+import { apiVersions, KEPT_OFFSETS } from '../18-api-versions.ts'
 import { describeCluster } from '../60-describe-cluster.ts'
 import { describeTopicPartitions } from '../75-describe-topic-partitions.ts'
 import { KAFKA_APIS } from '../api-table.ts'
@@ -109,7 +109,7 @@ export function spokenVersions(): ResponseOf<typeof apiVersions> {
   const apiKeys = Object.values(KAFKA_APIS).map(({ key, announced: { min, max } }) => {
     return { apiKey: key, minVersion: min, maxVersion: max }
   })
-  return { errorCode: 0, apiKeys }
+  return { errorCode: 0, apiKeys, supportedFeatures: [{ name: KEPT_OFFSETS, minVersion: 1, maxVersion: 1 }] }
 }
 
 function isSoftwareName(text: string): boolean {
