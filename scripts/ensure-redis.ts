@@ -7,10 +7,11 @@
 
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { attempt, hasDebianPackages, libraryPath, unpackPackages } from './debian-packages.ts'
 
 const run = promisify(execFile)
 
@@ -33,8 +34,6 @@ const FOLDERS = [
   '/usr/sbin',
   '/snap/bin',
 ] as const
-const FETCH_TIMEOUT_MS = 180_000
-const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
 /** Looks in REDIS_SERVER_BIN, on the PATH, in the usual folders and in the cache; downloads nothing. */
 export async function findRedis(): Promise<RedisServer | undefined> {
@@ -66,7 +65,7 @@ async function fetchRedis(): Promise<RedisServer | undefined> {
     say('REDIS_SERVER_BIN names no program that runs here; nothing else is tried')
     return undefined
   }
-  if (process.platform !== 'linux' || !existsSync('/usr/bin/apt-get')) {
+  if (!hasDebianPackages()) {
     say(
       process.platform === 'darwin'
         ? 'no redis-server found; install one with `brew install redis`'
@@ -77,10 +76,10 @@ async function fetchRedis(): Promise<RedisServer | undefined> {
   await mkdir(dirname(cacheDirectory()), { recursive: true })
   const work = await mkdtemp(`${cacheDirectory()}.partial-`)
   try {
-    // The lists of the system are quick but may be missing or old; then lists of our own are fetched.
+    const wish = { names: PROGRAMS, say }
     const unpacked =
-      (await attempt(() => unpackPackages(join(work, 'a'), 'system'))) ??
-      (await attempt(() => unpackPackages(join(work, 'b'), 'private')))
+      (await attempt(() => unpackPackages(join(work, 'a'), 'system', wish), say)) ??
+      (await attempt(() => unpackPackages(join(work, 'b'), 'private', wish), say))
     if (unpacked === undefined || (await findIn(unpacked)) === undefined) {
       say('the downloaded redis-server does not run here; install Redis 6.2 or newer, or set REDIS_SERVER_BIN')
       return undefined
@@ -93,64 +92,9 @@ async function fetchRedis(): Promise<RedisServer | undefined> {
   }
 }
 
-/** Downloads into the directory and gives the folder that holds the unpacked tree. */
-async function unpackPackages(directory: string, lists: 'system' | 'private'): Promise<string> {
-  for (const folder of ['state/lists/partial', 'cache/archives/partial', 'packages', 'root']) {
-    await mkdir(join(directory, folder), { recursive: true })
-  }
-  const options = ['-o', `Dir::Cache=${join(directory, 'cache')}`, '-o', 'Debug::NoLocking=1']
-  options.push('-o', 'APT::Sandbox::User=', '-o', 'Acquire::Retries=3')
-  if (lists === 'private') {
-    options.push('-o', `Dir::State=${join(directory, 'state')}`, '-o', 'Dir::State::status=/var/lib/dpkg/status')
-    say('fetching the package lists of this Debian system (into .cache/, nothing is installed)')
-    await apt('apt-get', [...options, '-qq', 'update'], directory)
-  }
-  const packages = await missingPackages(options, directory)
-  say(`fetching with apt-get download, into .cache/redis: ${packages.join(' ')}`)
-  const archives = join(directory, 'packages')
-  await apt('apt-get', [...options, '-qq', 'download', ...packages], archives)
-  const root = join(directory, 'root')
-  for (const archive of await readdir(archives)) {
-    await run('dpkg-deb', ['-x', join(archives, archive), root], { timeout: FETCH_TIMEOUT_MS })
-  }
-  return root
-}
-
-/** The server's package and those it depends on that this system lacks: what an installation would bring, simulated. */
-async function missingPackages(options: readonly string[], directory: string): Promise<readonly string[]> {
-  for (const program of PROGRAMS) {
-    const args = [...options, '--simulate', '--no-install-recommends', 'install', program]
-    // A program that the lists do not know is no failure yet: the other name is tried, then other lists.
-    const plan = await apt('apt-get', args, directory).catch(() => '')
-    const names = plan.split('\n').flatMap((line) => /^Inst ([a-z0-9][a-z0-9+.-]*)/.exec(line)?.[1] ?? [])
-    if (names.length > 0) return names
-  }
-  throw new Error('the package lists know neither redis-server nor valkey-server')
-}
-
-async function apt(command: string, args: readonly string[], cwd: string): Promise<string> {
-  const { stdout } = await run(command, args, { cwd, timeout: FETCH_TIMEOUT_MS, maxBuffer: OUTPUT_BYTES_MAX })
-  return stdout
-}
-
-async function attempt<Result>(work: () => Promise<Result>): Promise<Result | undefined> {
-  try {
-    return await work()
-  } catch (error) {
-    say(error instanceof Error ? (error.message.split('\n').find((line) => line !== '') ?? 'failed') : String(error))
-    return undefined
-  }
-}
-
 /** The server in an unpacked tree, run with the libraries that lie beside it. */
 async function findIn(root: string): Promise<RedisServer | undefined> {
-  const libraries: string[] = []
-  for (const folder of [join(root, 'usr/lib'), join(root, 'lib')]) {
-    if (!existsSync(folder)) continue
-    const triplets = (await readdir(folder)).filter((name) => name.includes('-linux-'))
-    libraries.push(...triplets.map((name) => join(folder, name)), folder)
-  }
-  const env = libraries.length === 0 ? {} : { LD_LIBRARY_PATH: libraries.join(':') }
+  const env = await libraryPath(root)
   for (const program of PROGRAMS) {
     const found = await check(join(root, 'usr/bin', program), env)
     if (found !== undefined) return found

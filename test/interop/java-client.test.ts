@@ -1,0 +1,13 @@
+// Kafka's own client in Java, in its present major version and the one before.
+
+import { JAVA_CLIENT_VERSIONS } from '../../scripts/ensure-clients.ts'
+import { describeWithClient, hasJava, startJava } from './clients.ts'
+import { recordsSuite } from './records-suite.ts'
+import { stageFor } from './stage.ts'
+
+for (const version of JAVA_CLIENT_VERSIONS) {
+  describeWithClient(`Java ${version}`, hasJava(version), () => {
+    const stage = stageFor((brokers) => startJava(version, brokers))
+    recordsSuite(stage)
+  })
+}
