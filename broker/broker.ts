@@ -23,12 +23,9 @@ import { startAdminServer } from './admin/http-server.ts'
 import { adoptTopics, Cluster } from './cluster.ts'
 import { describeOptions, kafkaSettings, parseAddress, resolveOptions, topicConfigDefaults } from './config.ts'
 import { Groups } from './groups/groups.ts'
+import { Listeners } from './listeners.ts'
 import { SlotMeter } from './metrics/meter.ts'
 import { createExposition } from './metrics/prometheus.ts'
-import { CONNECTION_LIMITS } from './network/connection-limits.ts'
-import { Listener } from './network/listener.ts'
-import { KafkaAdapter } from './protocols/kafka/kafka-adapter.ts'
-import { NativeAdapter } from './protocols/native/native-adapter.ts'
 import { DelayedOperations } from './replication/delayed-operations.ts'
 import { registerPartitionGauges, topicSnapshots } from './replication/partition-metrics.ts'
 import { PartitionManager } from './replication/partition-manager.ts'
@@ -113,7 +110,7 @@ class RunningBroker implements Broker {
   #coordinator: Coordinator | undefined
   #partitions: PartitionManager | undefined
   #router: RequestRouter | undefined
-  #listen: Address | undefined
+  #listeners: Listeners | undefined
   #admin: AdminServer | undefined
   #phase: 'starting' | 'serving' | 'stopping' = 'starting'
   #stopping: Promise<void> | undefined
@@ -156,7 +153,7 @@ class RunningBroker implements Broker {
   }
 
   get listen(): Address {
-    return must(this.#listen, 'a broker that is given out listens')
+    return must(this.#listeners?.first, 'a broker that is given out listens')
   }
 
   get http(): Address | undefined {
@@ -164,7 +161,7 @@ class RunningBroker implements Broker {
   }
 
   get brokers(): string {
-    return formatAddress(this.#advertised())
+    return formatAddress(must(this.#listeners, 'a broker that is given out listens').advertised())
   }
 
   get requests(): Requests {
@@ -255,7 +252,7 @@ class RunningBroker implements Broker {
     const partitions = await this.#startPartitions(directory, coordinator, turnWriter)
     const groups = this.#startGroups(coordinator, partitions)
     const router = this.#makeRouter(coordinator, partitions, delayed, groups)
-    await this.#startListener(router)
+    await this.#startListeners(router)
     await this.#join(coordinator)
     if (cluster !== undefined)
       this.#started.push({ what: 'leaderships', stop: (isImmediate) => this.#handOver(isImmediate) })
@@ -462,41 +459,30 @@ class RunningBroker implements Broker {
     }
   }
 
-  async #startListener(router: RequestRouter): Promise<void> {
-    const { clock, timers, transport } = this.#environment
-    const options = this.#options
-    const { host, port } = parseAddress(options.listen, 'listen')
-    const limits = {
-      ...CONNECTION_LIMITS,
-      connectionsMax: options.connectionsMax,
-      connectionsPerAddressMax: options.connectionsPerAddressMax,
-      requestBytesMax: options.requestMemoryBytes,
-      inFlightMax: options.inFlightMax,
-      idleMs: options.connectionIdleMs,
-    }
-    const common = { logger: this.#logger, meter: this.#meter, limits }
-    const native = new NativeAdapter({
-      ...common,
-      requests: router,
-      identity: () => {
-        const { brokerId: id, cluster, rack } = options
-        return { brokerId: id, cluster, software: BROKER_SOFTWARE, rack }
-      },
+  async #startListeners(router: RequestRouter): Promise<void> {
+    const listeners = new Listeners({
+      environment: this.#environment,
+      options: this.#options,
+      software: BROKER_SOFTWARE,
+      router,
+      logger: this.#logger,
+      meter: this.#meter,
     })
-    const kafka = new KafkaAdapter({ ...common, requests: router })
-    const adapters = [native, kafka]
-    const listener = new Listener({ ...common, transport, host, port, adapters, clock, timers })
-    this.#started.push({ what: 'listener', stop: (isImmediate) => this.#stopListener(listener, router, isImmediate) })
-    this.#listen = await listener.start()
+    this.#listeners = listeners
+    this.#started.push({
+      what: 'listeners',
+      stop: (isImmediate) => this.#stopListeners(listeners, router, isImmediate),
+    })
+    await listeners.start()
   }
 
   /** Takes no more connections and requests, and lets what has been asked be answered. */
-  async #stopListener(listener: Listener, router: RequestRouter, isImmediate: boolean): Promise<void> {
-    const closed = listener.stop({ drainMs: isImmediate ? 0 : this.#stopTimeLeftMs() })
+  async #stopListeners(listeners: Listeners, router: RequestRouter, isImmediate: boolean): Promise<void> {
+    const closed = listeners.stop({ drainMs: isImmediate ? 0 : this.#stopTimeLeftMs() })
     router.stop()
     if (isImmediate) return closed
     await Promise.race([closed, this.#immediate])
-    if (this.#isImmediate) await listener.stop({ drainMs: 0 })
+    if (this.#isImmediate) await listeners.stop({ drainMs: 0 })
   }
 
   /** What whoever has the broker in their process has asked for is answered too. */
@@ -527,15 +513,13 @@ class RunningBroker implements Broker {
   }
 
   #record(): BrokerRecord {
-    const { host, port } = this.#advertised()
     const directory = must(this.#directory, 'a broker joins with its directory open')
     const bootId = this.#disk.bootId()
     const { incarnation: starts } = directory.startFacts
     return {
       brokerId: brokerId(this.#options.brokerId),
       incarnation: this.#incarnation,
-      host,
-      port,
+      ...must(this.#listeners, 'a broker joins when it listens').advertised(),
       rack: this.#options.rack,
       software: BROKER_SOFTWARE,
       startedAt: this.#startedAt,
@@ -544,13 +528,6 @@ class RunningBroker implements Broker {
       ...(bootId === undefined ? {} : { bootId }),
       ...(this.#drainMark?.isDraining === true ? { isDraining: true } : {}),
     }
-  }
-
-  /** What clients are told to connect to. */
-  #advertised(): Address {
-    if (this.#options.advertise !== undefined) return parseAddress(this.#options.advertise, 'advertise')
-    const { host, port } = this.listen
-    return { host: host === '0.0.0.0' || host === '::' ? this.#environment.hostname : host, port }
   }
 
   async #stop(): Promise<void> {

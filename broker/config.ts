@@ -74,12 +74,23 @@ export function resolveOptions(raw: Readonly<Record<string, unknown>>): Resolved
 }
 
 /** What each for itself is legal, and is not with the others. */
-function checkTogether({ redis, dataDir }: Readonly<Record<string, unknown>>): void {
+function checkTogether({ redis, dataDir, listeners, advertisedListeners }: Readonly<Record<string, unknown>>): void {
+  checkAdvertised(listeners, advertisedListeners)
   if (redis === undefined || dataDir !== 'memory') return
   throw new TidemarkError(
     'INVALID_OPTION',
     'data-dir is memory and redis is given: a broker of a cluster must keep over a restart what it has promised to the others; name a directory, or leave redis out',
   )
+}
+
+function checkAdvertised(listeners: unknown, advertised: unknown): void {
+  if (typeof advertised !== 'string') return
+  const known = typeof listeners === 'string' ? parseListeners(listeners, 'listeners') : new Map<string, Address>()
+  for (const name of parseListeners(advertised, 'advertised-listeners').keys()) {
+    if (known.has(name)) continue
+    const text = `advertised-listeners names ${name}, which is none of listeners; what --listen is told as is advertise`
+    throw new TidemarkError('INVALID_OPTION', text)
+  }
 }
 
 export interface OptionDescription {
@@ -167,6 +178,25 @@ export function parseAddress(text: string, what: string): Address {
   return { host: host === '' ? '127.0.0.1' : host, port }
 }
 
+const LISTENER_PATTERN = /^([A-Za-z][\w-]{0,63}):\/\/(.+)$/
+
+/** Named addresses, NAME://HOST:PORT with commas between them, by their names. @throws INVALID_OPTION */
+export function parseListeners(text: string, what: string): ReadonlyMap<string, Address> {
+  const listeners = new Map<string, Address>()
+  for (const part of text.split(',')) {
+    const [, name, address] = LISTENER_PATTERN.exec(part.trim()) ?? []
+    if (name === undefined || address === undefined) {
+      throw new TidemarkError(
+        'INVALID_OPTION',
+        `${what} must be NAME://HOST:PORT, or several with commas, not '${part}'`,
+      )
+    }
+    if (listeners.has(name)) throw new TidemarkError('INVALID_OPTION', `${what} has ${name} twice`)
+    listeners.set(name, parseAddress(address, `${what} ${name}`))
+  }
+  return listeners
+}
+
 const ROW_BY_NAME: ReadonlyMap<string, OptionRow> = new Map(
   OPTIONS.flatMap((row) => [row.name, ...(row.aliases ?? [])].map((name) => [canonicalName(name), row] as const)),
 )
@@ -186,6 +216,9 @@ function checkValue(row: OptionRow, value: unknown): string | number | boolean {
       return checkBoolean(row, value)
     case 'address':
       return checkAddress(row, value)
+    case 'listeners':
+      parseListeners(checkString(row, value), row.name)
+      return checkString(row, value)
     case 'redis-url':
       return checkRedisUrl(row, value)
     default:

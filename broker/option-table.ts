@@ -3,7 +3,7 @@
 
 import { BATCH_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../shared/limits.ts'
 
-export type OptionType = 'string' | 'integer' | 'boolean' | 'address' | 'redis-url'
+export type OptionType = 'string' | 'integer' | 'boolean' | 'address' | 'listeners' | 'redis-url'
 
 export interface OptionRow {
   /** As a flag, without the dashes in front. */
@@ -44,6 +44,20 @@ export const OPTION_TABLE = {
     type: 'address',
     scope: 'process',
     about: 'What clients are told to connect to, where that is not the listening address.',
+  },
+  listeners: {
+    type: 'listeners',
+    scope: 'process',
+    about:
+      'More places where clients connect, each with a name: NAME://HOST:PORT, with commas between them. The limits of ' +
+      'connections and memory hold for each.',
+  },
+  'advertised-listeners': {
+    type: 'listeners',
+    scope: 'process',
+    about:
+      'What clients that came by one of the listeners are told to connect to, of every broker: NAME://HOST:PORT, with ' +
+      'commas between them. Without it, where that listener listens.',
   },
   http: {
     type: 'address',

@@ -25,6 +25,8 @@ export interface BrokerRecord {
   /** Where clients reach it. */
   readonly host: string
   readonly port: number
+  /** Where clients reach it that came by a listener of this name; absent where it has no listeners but one. */
+  readonly listeners?: Readonly<Record<string, { readonly host: string; readonly port: number }>>
   readonly rack: string | undefined
   readonly software: string
   readonly startedAt: TimestampMs

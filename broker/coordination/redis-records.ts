@@ -60,7 +60,7 @@ export function memberFrom(text: string): MemberRecord {
   return reading('broker', text, () => {
     const fields = fieldsOf(JSON.parse(text))
     const broker = fieldsOf(fields['broker'])
-    const { rack, directoryId, starts, bootId, isDraining } = broker
+    const { rack, directoryId, starts, bootId, isDraining, listeners } = broker
     return {
       session: textIn(fields, 'session'),
       broker: {
@@ -68,6 +68,7 @@ export function memberFrom(text: string): MemberRecord {
         incarnation: textIn(broker, 'incarnation'),
         host: textIn(broker, 'host'),
         port: numberIn(broker, 'port'),
+        ...(listeners === undefined ? {} : { listeners: listenersFrom(fieldsOf(listeners)) }),
         rack: typeof rack === 'string' ? rack : undefined,
         software: textIn(broker, 'software'),
         startedAt: timestampMs(numberIn(broker, 'startedAt')),
@@ -78,6 +79,15 @@ export function memberFrom(text: string): MemberRecord {
       },
     }
   })
+}
+
+function listenersFrom(named: Readonly<Record<string, unknown>>): NonNullable<BrokerRecord['listeners']> {
+  return Object.fromEntries(
+    Object.entries(named).map(([name, value]) => {
+      const address = fieldsOf(value)
+      return [name, { host: textIn(address, 'host'), port: numberIn(address, 'port') }]
+    }),
+  )
 }
 
 export function leadershipText(record: LeadershipRecord): string {

@@ -96,7 +96,7 @@ const TABLE = {
     'reason',
   ]),
   tidemark_waiting_fetches: gauge('Fetches that wait for records.'),
-  tidemark_inflight_bytes: gauge('Bytes of requests and answers that are held in memory.'),
+  tidemark_inflight_bytes: gauge('Bytes of requests and answers that are held in memory.', ['listener']),
 
   tidemark_peer_connected: gauge('1 while there is a connection to the other broker, 0 otherwise.', ['peer']),
 

@@ -73,7 +73,7 @@ export class Listener {
     this.#opened = meter.counter('tidemark_connections_opened_total', { listener: this.#name })
     this.#gauges = [
       meter.gauge('tidemark_connections', { listener: this.#name }, () => this.#connections.size),
-      meter.gauge('tidemark_inflight_bytes', {}, () => this.heldBytes()),
+      meter.gauge('tidemark_inflight_bytes', { listener: this.#name }, () => this.heldBytes()),
     ]
     this.#host = {
       adapters: options.adapters,

@@ -6,9 +6,15 @@ import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { clusterChecks } from './cluster-health.ts'
 import type { PartitionTroubles } from './partition-troubles.ts'
+import { addressFor } from './advertised.ts'
+import type { RequestContext } from './requests.ts'
 import { leadershipOf, liveBrokers } from './leadership.ts'
 
-export function clusterInfo(services: RequestServices, troubles: PartitionTroubles): ResponseOf<'clusterInfo'> {
+export function clusterInfo(
+  services: RequestServices,
+  troubles: PartitionTroubles,
+  context: RequestContext,
+): ResponseOf<'clusterInfo'> {
   const { coordinator, cluster, brokerId, partitions } = services
   const hosted = hostedBy(
     coordinator.brokers().map((broker) => broker.brokerId),
@@ -20,10 +26,11 @@ export function clusterInfo(services: RequestServices, troubles: PartitionTroubl
     controllerId: coordinator.controller(),
     brokers: coordinator.brokers().map((broker) => {
       const isSelf = broker.brokerId === brokerId
+      const { host, port } = addressFor(broker, context)
       return {
         brokerId: broker.brokerId,
-        host: broker.host,
-        port: broker.port,
+        host,
+        port,
         rack: broker.rack,
         software: broker.software,
         startedAt: broker.startedAt,

@@ -8,7 +8,9 @@ import type { TopicRequests } from './topics.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { groupNameFault } from '../groups/group-coordinator.ts'
 import { OFFSETS_TOPIC, offsetsReplicas, offsetsTopicConfig, partitionOfGroup } from '../groups/offsets-topic.ts'
+import { addressFor } from './advertised.ts'
 import { candidates } from './assignment.ts'
+import type { RequestContext } from './requests.ts'
 import { whenLed } from './bounded-wait.ts'
 import { leadershipOf } from './leadership.ts'
 import { NO_ERROR, refused } from './outcome.ts'
@@ -30,7 +32,10 @@ export class GroupPlaces {
     this.#topics = topics
   }
 
-  async find({ groups }: RequestOf<'findCoordinator'>): Promise<ResponseOf<'findCoordinator'>> {
+  async find(
+    { groups }: RequestOf<'findCoordinator'>,
+    context: RequestContext,
+  ): Promise<ResponseOf<'findCoordinator'>> {
     const { coordinator } = this.#services
     const areNamed = groups.some((group) => groupNameFault(group) === undefined)
     if (areNamed && coordinator.topics.byName(OFFSETS_TOPIC) === undefined) {
@@ -46,10 +51,10 @@ export class GroupPlaces {
       }
     }
     const topic = coordinator.topics.byName(OFFSETS_TOPIC)
-    return { coordinators: groups.map((group) => this.#placeOf(topic, group)) }
+    return { coordinators: groups.map((group) => this.#placeOf(topic, group, context)) }
   }
 
-  #placeOf(topic: TopicDefinition | undefined, group: string): Place {
+  #placeOf(topic: TopicDefinition | undefined, group: string, context: RequestContext): Place {
     const fault = groupNameFault(group)
     if (fault !== undefined) return nowhere(refused('INVALID_GROUP_ID', fault))
     if (topic === undefined) return nowhere(refused('COORDINATOR_NOT_AVAILABLE', 'groups have no topic yet'))
@@ -60,7 +65,7 @@ export class GroupPlaces {
       const message = `partition ${partition} of ${OFFSETS_TOPIC}, which the group is kept in, has no leader`
       return nowhere(refused('COORDINATOR_NOT_AVAILABLE', message))
     }
-    return { ...NO_ERROR, broker: broker.brokerId, host: broker.host, port: broker.port }
+    return { ...NO_ERROR, broker: broker.brokerId, ...addressFor(broker, context) }
   }
 
   /** @throws TidemarkError what the topic was refused with */

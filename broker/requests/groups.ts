@@ -39,7 +39,7 @@ export class GroupHandlers implements GroupRequests {
     const places = new GroupPlaces(services, topics, topic)
     const administration = new GroupAdministration(groups)
     this.#handlers = {
-      findCoordinator: (request) => places.find(request),
+      findCoordinator: (request, context) => places.find(request, context),
       joinGroup: (request, context) => this.#join(request, context),
       syncGroup: (request, context) => this.#sync(request, context),
       heartbeat: (request, context) => this.#heartbeat(request, context),

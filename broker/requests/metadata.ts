@@ -5,9 +5,11 @@ import type { TopicDefinition } from '../coordination/coordinator.ts'
 import type { RequestServices } from './request-services.ts'
 import { ERRORS, TidemarkError } from '../../shared/errors.ts'
 import { isInternalTopic } from '../groups/offsets-topic.ts'
+import { addressFor } from './advertised.ts'
 import { leadershipOf, liveBrokers } from './leadership.ts'
 import { NO_ERROR, refused } from './outcome.ts'
 import type { WireOutcome } from './outcome.ts'
+import type { RequestContext } from './requests.ts'
 import { topicNameFault } from './topic-name.ts'
 import type { TopicRequests } from './topics.ts'
 
@@ -18,6 +20,7 @@ export async function metadata(
   services: RequestServices,
   administration: TopicRequests,
   request: RequestOf<'metadata'>,
+  context: RequestContext,
 ): Promise<ResponseOf<'metadata'>> {
   const { coordinator, cluster } = services
   const topics: TopicMetadata[] = []
@@ -32,7 +35,10 @@ export async function metadata(
       else topics.push(await missing(services, administration, name, request.createMissing))
     }
   }
-  const brokers = coordinator.brokers().map(({ brokerId, host, port, rack }) => ({ brokerId, host, port, rack }))
+  const brokers = coordinator.brokers().map((broker) => {
+    const { host, port } = addressFor(broker, context)
+    return { brokerId: broker.brokerId, host, port, rack: broker.rack }
+  })
   return { cluster, controllerId: coordinator.controller(), brokers, topics }
 }
 

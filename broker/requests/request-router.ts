@@ -76,7 +76,7 @@ export class RequestRouter implements AllRequests {
     this.#produces = new ProduceRequests(services, () => this.#checkIdle())
     this.#fetches = new FetchRequests(services)
     this.#handlers = {
-      metadata: (request) => metadata(services, topics, request),
+      metadata: (request, context) => metadata(services, topics, request, context),
       listOffsets: (request) => listOffsets(services, request),
       // A counter could be set back by a lost file, and a producer id that is given out twice is a lost write.
       initProducerId: () => ({ producerId: services.random.identity(), producerEpoch: 0 }),
@@ -92,7 +92,7 @@ export class RequestRouter implements AllRequests {
       },
       trim: (request) => topics.trim(request),
       describeTopics: (request) => describeTopics(services, request),
-      clusterInfo: () => clusterInfo(services, troubles),
+      clusterInfo: (_request, context) => clusterInfo(services, troubles, context),
       async drainBroker(request) {
         await drainBroker(services, request)
         return {}

@@ -11,6 +11,8 @@ export interface RequestContext {
   readonly connectionId: number
   readonly protocol: 'native' | 'kafka'
   readonly remote: string
+  /** The name of the listener that the connection came by, where the broker has several; absent for the first. */
+  readonly listener?: string | undefined
   clientId: string
   software: string
 }

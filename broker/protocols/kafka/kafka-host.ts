@@ -7,6 +7,8 @@ import type { KafkaHandlers } from './handlers/handlers.ts'
 
 export interface KafkaAdapterOptions {
   readonly requests: AllRequests
+  /** The name of the listener whose connections these are; undefined for the first. */
+  readonly listener: string | undefined
   readonly logger: Logger
   readonly meter: Meter
   /** Of the listener. */

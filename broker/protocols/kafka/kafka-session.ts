@@ -51,7 +51,8 @@ export class KafkaSession implements ProtocolSession {
     this.#connection = connection
     this.#host = host
     const { id, remote } = connection
-    this.#context = { connectionId: id, protocol: 'kafka', remote, clientId: '', software: '' }
+    const { listener } = host
+    this.#context = { connectionId: id, protocol: 'kafka', remote, listener, clientId: '', software: '' }
     // There is no handshake that one would have to wait for: who knows the versions may begin with any request.
     connection.frameBytesMax = host.limits.frameBytesMax
   }

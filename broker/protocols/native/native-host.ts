@@ -15,6 +15,8 @@ export interface NativeIdentity {
 
 export interface NativeAdapterOptions {
   readonly requests: Requests
+  /** The name of the listener whose connections these are; absent for the first. */
+  readonly listener?: string | undefined
   /** Asked at each hello. */
   readonly identity: () => NativeIdentity
   readonly logger: Logger

@@ -81,7 +81,8 @@ export class NativeSession implements ProtocolSession {
     this.#connection = connection
     this.#host = host
     const { id, remote } = connection
-    this.#context = { connectionId: id, protocol: 'native', remote, clientId: '', software: '' }
+    const { listener } = host
+    this.#context = { connectionId: id, protocol: 'native', remote, listener, clientId: '', software: '' }
   }
 
   onFrame(frame: Uint8Array): void {
