@@ -104,10 +104,11 @@ export class GroupMembership {
   /** For good, after its partitions have been given up. A static member says nothing, since it may come back. */
   async close(reason: string): Promise<void> {
     if (this.#settings.instanceId === undefined) this.#step({ kind: 'go', reason, hasGivenUp: true })
-    this.#timer?.cancel()
     this.#topics.close()
     await this.#leaving
     this.#stopping.abort(errorOf('CLIENT_CLOSED', 'the consumer was closed'))
+    // What was released meanwhile may have set it anew.
+    this.#timer?.cancel()
   }
 
   /** The coordinator has refused what the member said in a generation. */
