@@ -10,7 +10,7 @@ import type { ErrorCode } from '../../shared/errors.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import { sleep } from '../../shared/time.ts'
-import type { GroupOracle, MemberModel } from './group-oracle.ts'
+import type { GroupOracle, Handling, MemberModel } from './group-oracle.ts'
 import type { GroupSpec, MemberSpec } from './group-plan.ts'
 import { overheard } from './group-wire.ts'
 import { clientEnvironment } from './sim-environment.ts'
@@ -202,7 +202,7 @@ export class GroupMachine {
     // Soon again, so that a history need not be long.
     const onError = { action: 'retry', minMs: 20, maxMs: 200 } as const
     const eachMessage = (payload: EachMessagePayload<Buffer, Buffer>): Promise<unknown> => {
-      return this.#handle(life, payload.message, () => payload.signal.aborted)
+      return this.#handle(life, payload.message, { isOver: () => payload.signal.aborted, isGoingOn: false })
     }
     if (spec.handling === 'batch') {
       await consumer.run({ eachBatch: (payload) => this.#handleBatch(life, payload), concurrency, onError })
@@ -220,7 +220,7 @@ export class GroupMachine {
         if (!process.isAlive) return
         const isOver = (): boolean => !model.tenures.has(`${message.topic}-${message.partition}`)
         try {
-          await this.#handle(life, message, isOver)
+          await this.#handle(life, message, { isOver, isGoingOn: false })
         } catch {
           // It is not done: the loop is left, and another one begins with it.
           break
@@ -236,11 +236,11 @@ export class GroupMachine {
     const { random } = this.#parts
     const { batch, signal } = payload
     const asks = random.integer(2) === 0
-    for (const message of batch.messages) {
+    for (const [index, message] of batch.messages.entries()) {
       if (asks && payload.isStale()) return
       const resolves = asks || this.spec.commits === 'inside' || random.integer(4) === 0
       const resolve = (): void => (resolves ? payload.resolve(message.offset) : undefined)
-      await this.#handle(life, message, () => signal.aborted, resolve)
+      await this.#handle(life, message, { isOver: () => signal.aborted, isGoingOn: index > 0 }, resolve)
     }
   }
 
@@ -248,7 +248,7 @@ export class GroupMachine {
   async #handle(
     life: Life,
     message: EachMessagePayload<Buffer, Buffer>['message'] | ConsumedMessage,
-    isOver: () => boolean,
+    how: Pick<Handling, 'isOver' | 'isGoingOn'>,
     onHandled: () => void = () => undefined,
   ): Promise<void> {
     const { oracle, note, random } = this.#parts
@@ -256,14 +256,14 @@ export class GroupMachine {
     const { topic, partition, offset } = message
     const where = `${topic}-${partition}`
     if (!process.isAlive) return this.#never()
-    const handling = { partition: where, offset, isOver }
+    const handling = { partition: where, offset, ...how }
     note(name, 'handles', `${where}:${offset}`)
     oracle.begin(model, handling)
     let isHandled = false
     try {
       const takesMs = this.#handlingMs()
       if (takesMs > 0) await this.#sleep(life, takesMs)
-      if (this.spec.listens && isOver()) throw new Error('it leaves off')
+      if (this.spec.listens && how.isOver()) throw new Error('it leaves off')
       if (!this.isCalm && random.fraction() < this.spec.failShare) throw new Error('it fails now and then')
       isHandled = true
     } finally {

@@ -85,6 +85,8 @@ interface Tenure {
 export interface Handling {
   readonly partition: string
   readonly offset: number
+  /** It is at work on a batch already: nothing is handed to it. */
+  readonly isGoingOn: boolean
   /** Whether its result is wanted no more. */
   readonly isOver: () => boolean
 }
@@ -96,7 +98,8 @@ export class MemberModel {
   /** Of a static member: its name. */
   readonly instance: string | undefined
   readonly tenures = new Map<string, Tenure>()
-  readonly running = new Set<Handling>()
+  /** With the generation in which it was given the partition. */
+  readonly running = new Map<Handling, number>()
   /** That it was told to have joined, and that it was given its share in. */
   generation = -1
   synced = -1
@@ -163,7 +166,7 @@ export class GroupOracle {
     for (const { topic, partition } of partitions) {
       const name = `${topic}-${partition}`
       member.tenures.delete(name)
-      for (const handling of member.running) {
+      for (const handling of member.running.keys()) {
         if (isLost || handling.partition !== name || handling.isOver()) continue
         this.#say(member, `${name} is revoked while its handler is at offset ${handling.offset}`)
       }
@@ -173,24 +176,33 @@ export class GroupOracle {
   /** A handler begins with a record. */
   begin(member: MemberModel, handling: Handling): void {
     const { partition, offset } = handling
-    const { group } = member
     this.handledCount += 1
     const tenure = member.tenures.get(partition)
-    if (tenure === undefined) this.#say(member, `is handed offset ${offset} of ${partition}, which it does not have`)
+    if (tenure === undefined && !handling.isGoingOn) {
+      this.#say(member, `is handed offset ${offset} of ${partition}, which it does not have`)
+    }
     if (tenure !== undefined && offset < tenure.floor) {
       this.#say(member, `is handed offset ${offset} of ${partition} again: ${tenure.floor} was committed`)
     }
-    for (const other of group.members) {
-      if (other === member || tenure === undefined || other.generation < tenure.generation) continue
-      // It was fenced, and has not heard of it.
-      if (member.instance !== undefined && other.instance === member.instance) continue
-      for (const one of other.running) {
-        if (one.partition !== partition || one.isOver()) continue
+    const since = tenure?.generation ?? -1
+    if (tenure !== undefined) this.#checkAlone(member, handling, since)
+    member.running.set(handling, since)
+  }
+
+  /** Of two that have heard of the generations in which both were given the partition, one has it. */
+  #checkAlone(member: MemberModel, { partition, offset }: Handling, since: number): void {
+    for (const other of member.group.members) {
+      // Who has its name was fenced, and may not have heard of it.
+      const isSame = other === member || (member.instance !== undefined && other.instance === member.instance)
+      if (isSame) continue
+      for (const [one, otherSince] of other.running) {
+        const latest = Math.max(since, otherSince)
+        const isKnown = member.generation >= latest && other.generation >= latest
+        if (one.partition !== partition || one.isOver() || !isKnown) continue
         const where = `offset ${one.offset} in generation ${other.generation}`
         this.#say(member, `is handed offset ${offset} of ${partition} while ${other.name} handles ${where}`)
       }
     }
-    member.running.add(handling)
   }
 
   /** The handler is done with it, well or not. */
@@ -248,7 +260,7 @@ export class GroupOracle {
       if (generation < before && !isOfEarlierEpoch) {
         this.#say(member, `joins generation ${generation}; ${before} was before`)
       }
-      member.generation = Math.max(member.generation, generation)
+      member.generation = generation
       if (answer.members.length > 0) {
         const names = answer.members.map((one) => one.instance ?? one.member).toSorted()
         const known = group.rounds.get(generation) ?? names.join(' ')
