@@ -79,14 +79,21 @@ export class ChaosStage {
     this.#partitionCount = partitions
     const pace = groups.length > 0 ? { paceMs: PACE_OF_GROUPS_MS } : {}
     this.workload = new Workload({ topic: TOPIC, partitions, history, random, addresses, ...pace })
-    this.groups = groups.map((plan) => new GroupMembers({ plan, history, topic: TOPIC, partitions, addresses, root }))
+    const { network } = parts
+    this.groups = groups.map((plan, index) => {
+      // Those of the first group have networks of their own, except for guests.
+      const within = (slot: number): readonly string[] => (slot < plan.kinds.length ? placeOf(network, slot) : [])
+      const place = index === 0 ? { within } : {}
+      return new GroupMembers({ plan, history, topic: TOPIC, partitions, addresses, root, ...place })
+    })
   }
 
   /** Resolves when records are being acknowledged. */
   static async open(options: ChaosStageOptions): Promise<ChaosStage> {
     const { server, root, hasNetwork, brokers } = options
     const ids = Array.from({ length: brokers }, (_, index) => index + 1)
-    const network = hasNetwork ? await Network.make([...ids, 'redis']) : undefined
+    const slots = [...(options.groups?.[0]?.kinds.keys() ?? [])].map((slot) => `member-${slot}` as const)
+    const network = hasNetwork ? await Network.make([...ids, 'redis', ...slots]) : undefined
     const place = (one: number | 'redis') => {
       return network === undefined ? undefined : { host: network.host(one), within: network.within(one) }
     }
@@ -283,3 +290,6 @@ export class ChaosStage {
 }
 
 const partitionsFor = (groups: readonly GroupPlan[]): number => (groups.length > 0 ? PARTITIONS_OF_GROUPS : PARTITIONS)
+
+const placeOf = (network: Network | undefined, slot: number): readonly string[] =>
+  network?.within(`member-${slot}`) ?? []

@@ -31,6 +31,8 @@ export interface GroupMembersOptions {
   readonly addresses: readonly string[]
   /** Where members write. */
   readonly root: string
+  /** Command and arguments that start the member of a slot where it lives; it must become the member. Default: here. */
+  readonly within?: (slot: number) => readonly string[]
 }
 
 /** One place in the group, through the lives of its processes. */
@@ -99,7 +101,7 @@ export class GroupMembers {
 
   /** Starts a process for the slot; those beyond the plan are guests. */
   start(slot: number): void {
-    const { plan, topic, addresses, root, history } = this.#options
+    const { plan, topic, addresses, root, history, within: place = () => [] } = this.#options
     this.#lives += 1
     const name = `${plan.name}-${slot}.${this.#lives}`
     const file = join(root, `member-${name}.jsonl`)
@@ -119,8 +121,8 @@ export class GroupMembers {
     }
     this.#files.push({ path: file, at: 0, rest: Buffer.of() })
     history.add({ op: 'member-up', group: plan.name, process: name, ...(instance !== undefined && { instance }) })
-    const words = [PROGRAM, JSON.stringify(settings)]
-    const child = spawn(process.execPath, words, { stdio: ['ignore', 'ignore', 'inherit'] })
+    const [program, ...words] = [...place(slot), process.execPath, PROGRAM, JSON.stringify(settings)]
+    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] })
     const member: Member = { slot, process: name, child, gone: Promise.resolve(), isEnding: false, isPaused: false }
     this.#members.set(slot, member)
     member.gone = new Promise((resolve) => {

@@ -134,6 +134,21 @@ async function cutCoordinator(
   group.start(slot)
 }
 
+/** From all brokers, or from the one that coordinates alone: then it reads on, and works on what others have by then. */
+async function cutMember(stage: ChaosStage): Promise<void> {
+  const { group } = stage
+  const [slot = 0] = someSlots(stage, group, 1)
+  const isFromAll = stage.random.integer(2) === 0
+  const brokers = isFromAll ? stage.cluster.ids : [await stage.coordinator(group)]
+  stage.tell(`member ${slot} is cut off from ${isFromAll ? 'all brokers' : `broker ${brokers[0]}, which coordinates`}`)
+  for (const broker of brokers) await stage.network.cut(`member-${slot}`, broker)
+  await stage.wait(ASLEEP_MS)
+  await group.commitAsZombie(slot, OUT_WITHIN_MS)
+  await stage.wait(0, 2_000)
+  stage.tell('the network heals')
+  await stage.network.heal()
+}
+
 export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'group-kill-members': {
     about: 'members of a group are killed (SIGKILL) and start again',
@@ -207,7 +222,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
     hasNetwork: true,
     round: (stage) =>
       cutCoordinator(stage, 'is cut off from everything', async (broker, others) => {
-        for (const place of [...others, 'redis', 'clients'] as const) await stage.network.cut(broker, place)
+        const members = stage.group.slots.map((slot) => `member-${slot}` as const)
+        for (const place of [...others, 'redis', 'clients', ...members] as const) await stage.network.cut(broker, place)
       }),
   },
 
@@ -219,6 +235,14 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
       cutCoordinator(stage, 'is cut off from the others', async (broker, others) => {
         for (const place of others) await stage.network.cut(broker, place)
       }),
+  },
+
+  'group-cut-members': {
+    about: 'a member is cut off from all brokers, or from its coordinator alone, for longer than its session',
+    groups: [COOPERATIVE],
+    hasNetwork: true,
+    leaderChangesMin: 0,
+    round: cutMember,
   },
 
   'group-everything': {

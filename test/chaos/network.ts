@@ -10,11 +10,12 @@ import { pause } from '../setup/cluster-load.ts'
 
 const run = promisify(execFile)
 
-/** A broker by its id, Redis, or the clients, which live where the test does. */
-export type Place = number | 'redis' | 'clients'
+/** A broker by its id, Redis, a member of a group by its slot, or all other clients, which live where the test does. */
+export type Place = number | 'redis' | 'clients' | `member-${number}`
 
 const SUBNET = '10.77.0'
 const HOST_OF: Readonly<Record<'redis' | 'clients', number>> = { redis: 100, clients: 254 }
+const FIRST_MEMBER = 150
 /** Nobody has it: what is sent there is lost. */
 const NOWHERE = '02:00:00:00:de:ad'
 
@@ -56,7 +57,9 @@ export class Network {
   }
 
   host(place: Place): string {
-    return `${SUBNET}.${typeof place === 'number' ? place : HOST_OF[place]}`
+    if (typeof place === 'number') return `${SUBNET}.${place}`
+    const slot = slotOf(place)
+    return `${SUBNET}.${slot === undefined ? HOST_OF[place === 'redis' ? place : 'clients'] : FIRST_MEMBER + slot}`
   }
 
   /** What stands before a command that is to run there. */
@@ -127,5 +130,11 @@ const outsideOf = (place: Place): string => `to-${place}`
 const deviceOf = (place: Place): string => (place === 'clients' ? 'tidemark' : 'inside')
 
 function placeOf(text: string): Place {
+  const slot = slotOf(text)
+  if (slot !== undefined) return `member-${slot}`
   return text === 'redis' || text === 'clients' ? text : Number(text)
+}
+
+function slotOf(place: string): number | undefined {
+  return place.startsWith('member-') ? Number(place.slice('member-'.length)) : undefined
 }
