@@ -2,7 +2,7 @@
 // command that shows a failure again, with everything that happened in it.
 //
 //   node dist/scripts/model-replication.js [--seed FIRST] [--seeds COUNT] [--without RULE] [--changes]
-//     [--recoveries] [--trace]
+//     [--recoveries] [--compaction] [--trace]
 
 import { parseArgs } from 'node:util'
 import { MUTANTS } from '../test/replication/mutants.ts'
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     without: { type: 'string' },
     changes: { type: 'boolean', default: false },
     recoveries: { type: 'boolean', default: false },
+    compaction: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
   },
 })
@@ -29,6 +30,7 @@ const options = {
   ...mutant?.options,
   ...(values.changes ? { changes: true } : {}),
   ...(values.recoveries ? { recoveries: true } : {}),
+  ...(values.compaction ? { compaction: true } : {}),
   ...(mutant === undefined ? {} : { rules: mutant.rules }),
   ...(trace === undefined ? {} : { trace }),
 }
@@ -37,13 +39,14 @@ const without = mutant === undefined ? '' : ` --without ${mutant.name}`
 const first = Number(values.seed)
 const end = first + Number(values.seeds)
 const startedMs = performance.now()
-const totals = { failures: 0, steps: 0, epochs: 0, acknowledged: 0, changes: 0, lossy: 0 }
+const totals = { failures: 0, steps: 0, epochs: 0, acknowledged: 0, changes: 0, lossy: 0, begunAnew: 0 }
 for (let seed = first; seed < end; seed += 1) {
   const result = walk(seed, options)
   totals.steps += result.steps
   totals.epochs += result.epochs
   totals.acknowledged += result.acknowledged
   totals.changes += result.changes
+  totals.begunAnew += result.begunAnew
   if (result.isLossAccepted) totals.lossy += 1
   if (result.failure !== undefined) {
     totals.failures += 1
@@ -58,7 +61,9 @@ process.exitCode = totals.failures === 0 ? 0 : 1
 
 function report(seeds: number): void {
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
-  const { failures, steps, epochs, acknowledged, changes, lossy } = totals
+  const { failures, steps, epochs, acknowledged, changes, lossy, begunAnew } = totals
   const found = `${seeds} seeds, ${failures} failures, ${steps} steps, ${epochs} leaders, ${acknowledged} records acknowledged`
-  process.stdout.write(`${found}, ${changes} changes of voters, ${lossy} lives with an accepted loss, ${seconds} s\n`)
+  process.stdout.write(
+    `${found}, ${changes} changes of voters, ${begunAnew} logs copied anew, ${lossy} lives with an accepted loss, ${seconds} s\n`,
+  )
 }

@@ -58,14 +58,15 @@ export class FollowedPartition implements Delayed, Fetchable {
       position !== undefined &&
       now.leaderEpoch === position.leaderEpoch &&
       now.fetchOffset === position.fetchOffset &&
-      now.lastFetchedEpoch === position.lastFetchedEpoch
+      now.lastFetchedEpoch === position.lastFetchedEpoch &&
+      now.copiedSince === position.copiedSince
     )
   }
 
   /** Gives the replica what its leader has said. Answers why it is not worth asking again at once. */
   take(position: FetchPosition, leader: FetchPosition['from'], answered: PartitionAnswer): TidemarkError | undefined {
-    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch } = position
-    const echo = { from: leader, leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch }
+    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch, copiedSince } = position
+    const echo = { from: leader, leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch, copiedSince }
     const { answer, records } = answered
     const refusal = this.replica.onFetched(echo, answer, records)
     if (refusal !== undefined || this.place === 'gone') return refusal

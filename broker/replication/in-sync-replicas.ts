@@ -240,6 +240,16 @@ export class InSyncReplicas {
     })
   }
 
+  /** Of those that have fetched in this epoch within the last milliseconds: how far the last one is. Undefined for nobody. */
+  lowestFetchedWithin(durationMs: number, now: number): Offset | undefined {
+    let lowest: Offset | undefined
+    for (const { lastFetchMs, fetchOffset } of this.#followers) {
+      if (now - lastFetchMs > durationMs) continue
+      if (lowest === undefined || fetchOffset < lowest) lowest = fetchOffset
+    }
+    return lowest
+  }
+
   #others(sets: readonly VoterSet[]): readonly Voter[] {
     const { brokerId, directoryId } = this.#self
     return votersOf(sets).filter((voter) => voter.brokerId !== brokerId || voter.directoryId !== directoryId)

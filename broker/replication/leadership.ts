@@ -5,13 +5,13 @@
 import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
 import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
-import type { ReplicaLog } from './divergence.ts'
+import type { FetchCheck, ReplicaLog } from './divergence.ts'
 import type { ReplicaRules } from './replica-rules.ts'
 import type { FetchAnswer, FetchPosition, ReplicaEffect, ReplicaEvent } from './replication-events.ts'
 import type { VotersInForce } from './voters-in-force.ts'
 import { assert } from '../../shared/assert.ts'
 import { isSameSet, isVoter } from '../../shared/voters.ts'
-import { checkFetch } from './divergence.ts'
+import { checkDropped, checkFetch } from './divergence.ts'
 import { InSyncReplicas } from './in-sync-replicas.ts'
 
 const LAG_MS_MAX_DEFAULT = 10_000
@@ -19,6 +19,8 @@ const LAG_MS_MAX_DEFAULT = 10_000
 const HAND_OVER_MS_MAX = 500
 /** Followers that have fetched within this time confirm a leader whose lease could not be renewed. */
 const CONFIRMATION_MS_MAX = 2_500
+/** So long a follower that has not fetched again is waited for with what it has not seen. */
+const READ_ALONG_MS = 60_000
 /** A leader that is no voter any more hands over; if nobody takes it, it tries again so much later. */
 const LEAVE_AGAIN_MS = 2_000
 
@@ -82,7 +84,7 @@ export class Leadership {
   /** A fetch in this epoch, and when it came. */
   answer(fetch: FetchPosition, highWatermark: Offset, cameAt: number): FetchAnswer {
     const { inSync } = this
-    const { from, directoryId, incarnation, fetchOffset, lastFetchedEpoch } = fetch
+    const { from, directoryId, incarnation, fetchOffset } = fetch
     const known = inSync.incarnationOf(from, directoryId)
     if (this.#rules.isOldIncarnation(known, incarnation)) return { kind: 'refused', error: 'FENCED_LEADER_EPOCH' }
     // One that was deleted and made anew within a life of its broker holds nothing of what it has told before.
@@ -90,17 +92,37 @@ export class Leadership {
     if (this.#rules.isNewLife(known, incarnation, isMadeAnew)) {
       inSync.onNewIncarnation({ brokerId: from, directoryId }, incarnation, cameAt)
     }
-    const check = checkFetch(this.#log, fetchOffset, lastFetchedEpoch)
+    const check = this.#check(fetch)
     const { lossAcceptedIn } = this.#log
-    if (check.kind === 'diverging') return { ...check, lossAcceptedIn }
-    if (check.kind === 'before-log-start') {
-      return { ...check, kind: 'log-start', lossAcceptedIn, ...this.#voters.recordAt(check.logStartOffset) }
+    switch (check.kind) {
+      case 'diverging':
+        return { ...check, lossAcceptedIn }
+      case 'before-log-start':
+        return { ...check, kind: 'log-start', lossAcceptedIn, ...this.#voters.recordAt(check.logStartOffset) }
+      case 'before-dropped': {
+        // What it has told of it is going to give up.
+        inSync.onNewIncarnation({ brokerId: from, directoryId }, incarnation, cameAt)
+        const { logStartOffset, epoch, drops, droppedTo } = check
+        const voters = this.#voters.recordAt(logStartOffset)
+        return { kind: 'log-start', logStartOffset, epoch, lossAcceptedIn, ...voters, beginning: { drops, droppedTo } }
+      }
+      case 'on-log':
     }
     // One that is no voter, or not on this disk, may read along and catch up, and counts for nothing.
     inSync.onFetch(fetch, this.#log.logEndOffset, cameAt)
     const held = inSync.heldEndOffsetOf(from, directoryId)
     const clearsSuspect = fetch.isSuspect && held >= highWatermark && held > this.epochStartOffset
     return { kind: 'records', fetchOffset, highWatermark, clearsSuspect }
+  }
+
+  #check(fetch: FetchPosition): FetchCheck {
+    const check = checkFetch(this.#log, fetch.fetchOffset, fetch.lastFetchedEpoch)
+    return check.kind === 'on-log' ? checkDropped(this.#log, fetch, this.#rules.mustBeginAnew) : check
+  }
+
+  /** Whoever reads along, or did a moment ago, has come at least so far. Undefined when nobody does. */
+  readAlongEnd(now: number): Offset | undefined {
+    return this.inSync.lowestFetchedWithin(READ_ALONG_MS, now)
   }
 
   nextHighWatermark(highWatermark: Offset): Offset {

@@ -5,7 +5,7 @@ import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { FetchedAnswer } from './replica.ts'
-import type { FetchAnswer, FetchPosition } from './replication-events.ts'
+import type { Beginning, FetchAnswer, FetchPosition } from './replication-events.ts'
 import type { Voter, VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
 import { assertNever } from '../../shared/assert.ts'
@@ -38,6 +38,8 @@ const NOTHING: Omit<AnswerHead, 'index' | 'answer'> = {
   lossAcceptedIn: undefined,
   votersOffset: undefined,
   voterSets: [],
+  drops: undefined,
+  droppedTo: undefined,
 }
 
 export function recordsMessage(index: number, facts: LeaderLogFacts): AnswerHead {
@@ -58,10 +60,10 @@ export function answerMessage(index: number, answer: Exclude<FetchAnswer, { read
       return { ...NOTHING, index, answer: REPLICA_FETCH_ANSWERS.diverging, epoch, offset: endOffset, lossAcceptedIn }
     }
     case 'log-start': {
-      const { epoch, logStartOffset, lossAcceptedIn, votersRecord } = answer
+      const { epoch, logStartOffset, lossAcceptedIn, votersRecord, beginning } = answer
       const kind = REPLICA_FETCH_ANSWERS.logStart
-      const voters = votersMessage(votersRecord)
-      return { ...NOTHING, index, answer: kind, epoch, offset: logStartOffset, lossAcceptedIn, ...voters }
+      const more = { ...votersMessage(votersRecord), ...beginning }
+      return { ...NOTHING, index, answer: kind, epoch, offset: logStartOffset, lossAcceptedIn, ...more }
     }
     case 'refused':
       return refusedMessage(index, answer.error)
@@ -76,7 +78,15 @@ export function positionMessage(
   position: FetchPosition,
   highWatermark: Offset,
 ): PositionMessage {
-  const { leaderEpoch: epoch, fetchOffset, lastFetchedEpoch, heldEndOffset, isSuspect, hasHoles } = position
+  const {
+    leaderEpoch: epoch,
+    fetchOffset,
+    lastFetchedEpoch,
+    heldEndOffset,
+    isSuspect,
+    hasHoles,
+    copiedSince,
+  } = position
   return {
     topicId,
     partition,
@@ -87,6 +97,7 @@ export function positionMessage(
     highWatermark,
     isSuspect,
     hasHoles,
+    copiedSince,
   }
 }
 
@@ -105,6 +116,7 @@ export function positionsOf(request: ReplicaFetchMessage): readonly FetchPositio
       heldEndOffset: offset(part.heldEndOffset),
       isSuspect: part.isSuspect,
       hasHoles: part.hasHoles === true,
+      copiedSince: part.copiedSince,
     }))
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
@@ -167,16 +179,25 @@ function answerOf(message: AnswerMessage): FetchedAnswer {
       }
     case REPLICA_FETCH_ANSWERS.logStart: {
       const epoch = readEpoch(message.epoch)
-      if (epoch === undefined) throw malformed('a log start without its epoch')
+      const beginning = beginningFrom(message)
+      const mayBeFirst = beginning !== undefined && message.offset === 0
+      if (epoch === undefined && !mayBeFirst) throw malformed('a log start without its epoch')
       const lossAcceptedIn = readEpoch(message.lossAcceptedIn)
       const votersRecord = votersFrom(message)
-      return { kind: 'log-start', logStartOffset: offset(message.offset), epoch, lossAcceptedIn, votersRecord }
+      const logStartOffset = offset(message.offset)
+      return { kind: 'log-start', logStartOffset, epoch, lossAcceptedIn, votersRecord, beginning }
     }
     case REPLICA_FETCH_ANSWERS.refused:
       return { kind: 'refused', error: errorCodeOf(message.error) }
     default:
       throw malformed(`there is no answer of kind ${message.answer}`)
   }
+}
+
+function beginningFrom({ drops, droppedTo }: AnswerMessage): Beginning | undefined {
+  if (drops === undefined && droppedTo === undefined) return undefined
+  if (drops === undefined || droppedTo === undefined) throw malformed('half of what has been dropped')
+  return { drops, droppedTo: offset(droppedTo) }
 }
 
 function votersMessage(record: VotersRecord | undefined): Pick<AnswerMessage, 'votersOffset' | 'voterSets'> {

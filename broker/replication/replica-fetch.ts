@@ -243,8 +243,9 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     }
     this.#setReading(true)
     this.#hasReadDisk = true
+    const { drops } = log.compaction
     log.read(from, room, endOffset).then(
-      (slice) => this.#onRead(place, replica, answer, { slice, room }),
+      (slice) => this.#onRead(place, replica, answer, { slice, room, drops }),
       (error: unknown) => {
         if (this.#isDone) return
         this.#refuse(place, codeOf(error))
@@ -254,8 +255,13 @@ class ReplicaFetch implements PendingReplicaFetch, Delayed {
     return true
   }
 
-  #onRead(place: number, replica: Replica, answer: RecordsAnswer, read: Read): void {
+  #onRead(place: number, replica: Replica, answer: RecordsAnswer, read: Read & { readonly drops: number }): void {
     if (this.#isDone) return read.slice.release()
+    // Tombstones may be gone by now that the follower has not come to: whether it may take these has to be judged anew.
+    if (replica.partition.log.compaction.drops !== read.drops) {
+      read.slice.release()
+      return this.#continue()
+    }
     // Who leads no more may have cut its log meanwhile: these may be another leader's records.
     if (replica.leaderEpoch === this.#positions[place]?.leaderEpoch) this.#take(place, replica, answer, read)
     else {

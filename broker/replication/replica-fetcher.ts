@@ -307,8 +307,8 @@ export class ReplicaFetcher {
   /** Nothing is new, and that the leader leads is said by its not refusing: where nobody writes, nothing else would say it. */
   #hearQuiet(leader: Leader, { replica, shown }: FollowedPartition, position: FetchPosition | undefined): void {
     if (replica.state.hasHeardLeader || position === undefined) return
-    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch } = position
-    const echo = { from: leader.brokerId, leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch }
+    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch, copiedSince } = position
+    const echo = { from: leader.brokerId, leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch, copiedSince }
     const { logStartOffset } = replica.partition
     replica.onFetched(echo, { kind: 'records', highWatermark: shown, logStartOffset, clearsSuspect: false }, NOTHING)
   }

@@ -4,12 +4,12 @@
 import type { CampaignVerdict, Campaign } from './fence-quorum.ts'
 import type { HighWatermarkFacts } from './high-watermark.ts'
 import type { BrokerId, LeaderEpoch, Offset } from '../../shared/ids.ts'
-import type { FenceGrant, ReplicaPromise } from './replication-events.ts'
+import type { FenceGrant, LogPosition, ReplicaPromise } from './replication-events.ts'
 import type { VoterSet } from '../../shared/voters.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
 import type { DismissalFacts, VotersChangeFacts, VotersRefusal } from './voters.ts'
 import { isVoter } from '../../shared/voters.ts'
-import { fenceQuorum, judgeCampaign } from './fence-quorum.ts'
+import { comparePositions, fenceQuorum, judgeCampaign } from './fence-quorum.ts'
 import { nextHighWatermark } from './high-watermark.ts'
 import { mayPromise } from './promise.ts'
 import { isOwnGeneration } from './recovery-epoch.ts'
@@ -53,6 +53,15 @@ export interface ReplicaRules {
   readonly forgetsDismissed: boolean
   /** Whether a replica with such a log may campaign when it has heard of the epoch. */
   readonly isOwnGeneration: (epochSeen: LeaderEpoch | undefined, latestEpoch: LeaderEpoch | undefined) => boolean
+  /**
+   * Whether a follower whose log ends there must begin anew, where tombstones have been dropped up to `droppedTo`; of one
+   * that copies: since it began, which `copiedSince` tells.
+   */
+  readonly mustBeginAnew: (fetchOffset: Offset, droppedTo: Offset, copiedSince: number | undefined) => boolean
+  /** Whether what a cut leaves may be kept, though it may lack records that the leader has. */
+  readonly keepsWhatMayLack: boolean
+  /** The position that a replica speaks of: that of its log, or the one that the log had before it was begun anew. */
+  readonly positionToTell: (own: LogPosition, floor: LogPosition | undefined) => LogPosition
   /** What a replica answers to a fence that was made anew, and has not been found complete by a leader since. */
   readonly grantOfNewcomer: (grant: FenceGrant) => FenceGrant | undefined
 }
@@ -77,5 +86,8 @@ export const REPLICA_RULES: ReplicaRules = {
   mayDismiss,
   forgetsDismissed: true,
   isOwnGeneration,
+  mustBeginAnew: (fetchOffset, droppedTo) => fetchOffset < droppedTo,
+  keepsWhatMayLack: false,
+  positionToTell: (own, floor) => (floor !== undefined && comparePositions(floor, own) > 0 ? floor : own),
   grantOfNewcomer: () => undefined,
 }

@@ -27,9 +27,9 @@ import type { ReplicaRules } from './replica-rules.ts'
 import { assert, assertNever, must } from '../../shared/assert.ts'
 import { offset } from '../../shared/ids.ts'
 import { isVoter } from '../../shared/voters.ts'
-import { planTruncation } from './divergence.ts'
 import { GivenPromise } from './given-promise.ts'
 import { Leadership } from './leadership.ts'
+import { type CutEffect, OwnLog } from './own-log.ts'
 import { isPlausibleEpoch, nextEpoch } from './promise.ts'
 import { REPLICA_RULES } from './replica-rules.ts'
 import { lossAcceptedBy, recoveryEpoch } from './recovery-epoch.ts'
@@ -57,6 +57,7 @@ export class ReplicaState {
   #leaderHighWatermark = offset(0)
   /** A cut is not on stable storage yet. */
   #isTruncating = false
+  readonly #ownLog: OwnLog
   #lease: Lease = 'expired'
   #campaign: RunningCampaign | undefined
   #leadership: Leadership | undefined
@@ -69,6 +70,7 @@ export class ReplicaState {
     this.#log = options.log
     this.#self = { brokerId: self, directoryId }
     this.#voters = new VotersInForce(options.log, { voters, minInSyncReplicas }, this.#rules)
+    this.#ownLog = new OwnLog(options.log, this.#voters, this.#rules)
     this.#promise = new GivenPromise(options.promise)
     this.#isNewcomer = options.isNewcomer === true
     this.#isSuspect = options.isSuspect || this.#isNewcomer
@@ -162,6 +164,11 @@ export class ReplicaState {
     return this.#leadership?.inSync.hasEnough === true
   }
 
+  /** Of a leader: how far those have come who read along; undefined when nobody does. */
+  readAlongEnd(now: number): Offset | undefined {
+    return this.#leadership?.readAlongEnd(now)
+  }
+
   /** Of a leader: whether so many voters fetch as could elect another one. */
   get isFollowed(): boolean {
     return this.#leadership?.isHeard(this.#now) === true
@@ -178,16 +185,8 @@ export class ReplicaState {
     const { self, directoryId, incarnation } = this.#options
     if (this.#role !== 'follower' || promise === undefined) return undefined
     if (this.following === undefined || this.#isTruncating) return undefined
-    return {
-      from: self,
-      directoryId,
-      incarnation,
-      leaderEpoch: promise.epoch,
-      fetchOffset: this.#log.logEndOffset,
-      lastFetchedEpoch: this.#log.latestEpoch,
-      heldEndOffset: this.#log.heldEndOffset,
-      isSuspect: this.#isSuspect,
-    }
+    const { isSuspect } = this
+    return this.#ownLog.fetchPosition({ from: self, directoryId, incarnation, leaderEpoch: promise.epoch, isSuspect })
   }
 
   step(event: ReplicaEvent, effects: ReplicaEffect[]): void {
@@ -282,6 +281,7 @@ export class ReplicaState {
     this.#leadership = undefined
     this.#campaign = undefined
     this.#leaderHighWatermark = offset(0)
+    this.#ownLog.copiedSince = undefined
     this.#role = 'follower'
   }
 
@@ -313,7 +313,10 @@ export class ReplicaState {
     // An epoch has one leader, whomever this replica had promised it to. It cannot be another where this one leads itself.
     if (this.#leadership !== undefined) return
     if (this.#role === 'candidate') this.#abandonCampaign(effects)
-    if (this.#promise.follow(leader)) this.#leaderHighWatermark = offset(0)
+    if (this.#promise.follow(leader)) {
+      this.#leaderHighWatermark = offset(0)
+      this.#ownLog.copiedSince = undefined
+    }
     this.#maybeFetch(effects)
   }
 
@@ -355,15 +358,14 @@ export class ReplicaState {
 
   #ownGrant(epoch: LeaderEpoch): FenceGrant {
     const { self: from, directoryId } = this.#options
-    const position = { latestEpoch: this.#log.latestEpoch, logEndOffset: this.#log.logEndOffset }
-    return { from, epoch, directoryId, isSuspect: this.#isSuspect, position }
+    return { from, epoch, directoryId, isSuspect: this.#isSuspect, position: this.#ownLog.positionToTell }
   }
 
   // Campaigns
 
   #onCampaignSuggested(epochHint: LeaderEpoch | undefined, effects: ReplicaEffect[]): void {
     if (this.#role === 'candidate' || this.#isTruncating) return
-    if (this.#isNewcomer || !this.isVoter) return
+    if (this.#isNewcomer || !this.isVoter || this.#ownLog.isBelowFloor) return
     const { epochSeen } = this.#promise
     // A replica has gone on alone, and this one has nothing of it: what it would lead has been given up.
     if (!this.#rules.isOwnGeneration(epochSeen, this.#log.latestEpoch)) return
@@ -628,6 +630,7 @@ export class ReplicaState {
     if (echo.leaderEpoch !== promise.epoch) return false
     if (echo.incarnation !== this.#options.incarnation) return false
     this.#promise.hear()
+    if (echo.copiedSince !== this.#ownLog.copiedSince) return false
     return echo.fetchOffset === this.#log.logEndOffset && echo.lastFetchedEpoch === this.#log.latestEpoch
   }
 
@@ -650,24 +653,19 @@ export class ReplicaState {
 
   #onDivergence(event: ReplicaEvent & { readonly kind: 'divergence-received' }, effects: ReplicaEffect[]): void {
     if (!this.#hearsCurrent(event.echo)) return
-    const plan = planTruncation(this.#log, event)
-    if (!this.#mayCut(plan.offset, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
-    this.#awaitTruncation()
-    effects.push(
-      plan.kind === 'cut'
-        ? { kind: 'truncate-to', offset: plan.offset }
-        : { ...plan, kind: 'restart-log-at', ...this.#voters.recordAt(plan.offset) },
-    )
+    const { partsAt, effect } = this.#ownLog.cutFor(event, this.#highWatermark)
+    if (!this.#mayCut(partsAt, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
+    this.#cut(effect, effects)
     if (!this.#rules.awaitsTruncation) this.#maybeFetch(effects)
   }
 
   #onLogStart(event: ReplicaEvent & { readonly kind: 'log-start-received' }, effects: ReplicaEffect[]): void {
     if (!this.#hearsCurrent(event.echo)) return
-    const { logStartOffset: at, epoch, votersRecord } = event
+    const { logStartOffset: at, epoch, votersRecord, beginning } = event
+    if (beginning !== undefined) return this.#cut(this.#ownLog.beginAnew(event, beginning), effects)
     if (!this.#mayCut(at, event.lossAcceptedIn, event.echo.leaderEpoch, effects)) return
-    this.#awaitTruncation()
     const voters = votersRecord === undefined ? {} : { votersRecord }
-    effects.push({ kind: 'restart-log-at', offset: at, epoch, ...voters })
+    this.#cut({ kind: 'restart-log-at', offset: at, epoch, ...voters }, effects)
     if (at <= this.#highWatermark) return
     this.#highWatermark = at
     effects.push({ kind: 'advance-high-watermark', to: at })
@@ -686,8 +684,11 @@ export class ReplicaState {
     return false
   }
 
-  #awaitTruncation(): void {
+  #cut(effect: CutEffect, effects: ReplicaEffect[]): void {
     this.#isTruncating = this.#rules.awaitsTruncation
     this.#leaderHighWatermark = offset(0)
+    // What is copied anew is shown when it has come.
+    if (effect.kind === 'restart-log-at' && effect.anew !== undefined) this.#highWatermark = effect.offset
+    effects.push(effect)
   }
 }

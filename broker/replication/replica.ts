@@ -7,9 +7,7 @@
 
 import type { BrokerId, LeaderEpoch, Offset, TimestampMs, TopicId } from '../../shared/ids.ts'
 import type { Voter, VoterSet } from '../../shared/voters.ts'
-import type { PartitionLog } from '../storage/partition-log.ts'
 import type { VotersRecord } from '../storage/voters-history.ts'
-import type { ReplicaLog } from './divergence.ts'
 import type { Partition, PartitionReplica } from './partition.ts'
 import type { PartitionRefusal } from './pending-produce.ts'
 import type { ReplicaRules } from './replica-rules.ts'
@@ -18,6 +16,7 @@ import type {
   FetchAnswer,
   FetchEcho,
   FetchPosition,
+  LogPosition,
   ReplicaEffect,
   ReplicaEvent,
   ReplicaPromise,
@@ -25,8 +24,8 @@ import type {
 } from './replication-events.ts'
 import { assertNever, must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
-import { baseOffsetAt } from '../../shared/record-batch/header.ts'
 import { lossAcceptedIn, lossAcceptedInLog, encodeEpochStart } from './epoch-start.ts'
+import { LogView } from './log-view.ts'
 import { encodeVotersRecord } from '../storage/voters-record.ts'
 import { ReplicaState } from './replica-state.ts'
 import { votersOf } from './voters.ts'
@@ -40,6 +39,11 @@ export type FetchedAnswer =
       readonly clearsSuspect: boolean
     }
   | Exclude<FetchAnswer, { readonly kind: 'records' }>
+
+/** Where a log begins anew, and what is to be remembered. */
+export type LogBeginning = Omit<ReplicaEffect & { readonly kind: 'restart-log-at' }, 'kind'> & {
+  readonly anew: { readonly floor: LogPosition | undefined; readonly droppedTo: Offset }
+}
 
 /** How a fence was answered. */
 export type FenceAnswer =
@@ -72,6 +76,8 @@ export interface ReplicaHost {
   truncate(replica: Replica, to: Offset): Promise<void>
   /** The voters record is in force there from then on, and durable; absent: those of the beginning. */
   restartLog(replica: Replica, at: Offset, votersRecord: VotersRecord | undefined): Promise<void>
+  /** As restartLog, of a log that is to be copied anew: remembers what it is told, the floor before anything is cut. */
+  beginLogAnew(replica: Replica, beginning: LogBeginning): Promise<void>
   noteHighWatermark(replica: Replica, to: Offset): void
   reportPossibleLoss(replica: Replica, epoch: LeaderEpoch, fromOffset: Offset): void
   onStopped(replica: Replica, reason: string): void
@@ -397,8 +403,8 @@ export class Replica implements PartitionReplica {
         return undefined
       }
       case 'log-start': {
-        const { logStartOffset, epoch, lossAcceptedIn: accepted, votersRecord } = answer
-        this.step({ kind: 'log-start-received', echo, logStartOffset, epoch, lossAcceptedIn: accepted, votersRecord })
+        const { kind: _, ...told } = answer
+        this.step({ kind: 'log-start-received', echo, ...told })
         return undefined
       }
       case 'refused':
@@ -493,7 +499,7 @@ export class Replica implements PartitionReplica {
         return this.#cut(host.truncate(this, effect.offset), undefined)
       case 'restart-log-at':
         this.#followHighWatermarkDown()
-        return this.#cut(host.restartLog(this, effect.offset, effect.votersRecord), effect.epoch)
+        return this.#cut(this.#restartLog(effect), effect.epoch)
       case 'advance-high-watermark':
         this.partition.advanceHighWatermark(effect.to)
         return host.noteHighWatermark(this, effect.to)
@@ -525,7 +531,13 @@ export class Replica implements PartitionReplica {
     }
   }
 
-  /** Where an election has accepted a loss, and only there. */
+  #restartLog(effect: ReplicaEffect & { readonly kind: 'restart-log-at' }): Promise<void> {
+    const { offset: at, votersRecord, anew } = effect
+    if (anew === undefined) return this.#host.restartLog(this, at, votersRecord)
+    return this.#host.beginLogAnew(this, { ...effect, anew })
+  }
+
+  /** Where an election has accepted a loss, or a log begins anew, and only there. */
   #followHighWatermarkDown(): void {
     const { highWatermark } = this.state
     if (highWatermark >= this.partition.highWatermark) return
@@ -614,70 +626,5 @@ export class Replica implements PartitionReplica {
     const { following } = this.state
     const who = following === undefined ? 'nobody is known to' : `broker ${following} may`
     return { error: 'NOT_LEADER_OR_FOLLOWER', message: `${this.name} is not led by this broker; ${who} lead it` }
-  }
-}
-
-/** The log as the rules see it: what is written. */
-class LogView implements ReplicaLog {
-  lossAcceptedIn: LeaderEpoch | undefined = undefined
-  firstBatchOffset: Offset
-  readonly #log: PartitionLog
-  /** The log start that the first batch was looked for at. */
-  #foundFor: Offset | undefined
-
-  constructor(log: PartitionLog) {
-    this.#log = log
-    this.firstBatchOffset = log.logStartOffset
-  }
-
-  /**
-   * A trim may end within a batch, and followers take whole ones. Until it is found again after a trim an older offset
-   * stands: a follower that asks for less than there is takes nothing, and asks again. Looked for again if it cannot be read.
-   */
-  async findFirstBatch(): Promise<void> {
-    const start = this.#log.logStartOffset
-    if (start === this.#foundFor) return
-    const slice = await this.#log.read(start, 1, this.#log.writtenEndOffset).catch(() => undefined)
-    if (slice === undefined) return
-    try {
-      this.firstBatchOffset = slice.bytes.length === 0 ? start : baseOffsetAt(slice.bytes, 0)
-      this.#foundFor = start
-    } finally {
-      slice.release()
-    }
-  }
-
-  get logStartOffset(): Offset {
-    return this.#log.logStartOffset
-  }
-
-  get logEndOffset(): Offset {
-    return this.#log.writtenEndOffset
-  }
-
-  get heldEndOffset(): Offset {
-    const { config, recoveryPoint, writtenEndOffset, heldEndOffset } = this.#log
-    if (config.durability !== 'fsync') return heldEndOffset
-    return recoveryPoint < writtenEndOffset ? recoveryPoint : writtenEndOffset
-  }
-
-  get latestEpoch(): LeaderEpoch | undefined {
-    return this.#log.latestEpoch
-  }
-
-  get hasHoles(): boolean {
-    return this.#log.quarantined.length > 0
-  }
-
-  get votersRecords(): readonly VotersRecord[] {
-    return this.#log.votersRecords
-  }
-
-  epochAt(at: Offset): LeaderEpoch | undefined {
-    return this.#log.epochAt(at)
-  }
-
-  endOffsetFor(epoch: LeaderEpoch): { readonly epoch: LeaderEpoch; readonly endOffset: Offset } | undefined {
-    return this.#log.epochEndOffset(epoch)
   }
 }

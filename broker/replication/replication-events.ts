@@ -50,6 +50,15 @@ export interface FetchPosition {
   readonly isSuspect: boolean
   /** Damage has taken records from the middle of the log. What it holds counts as ever: all others that counted have them. */
   readonly hasHoles?: boolean
+  /** All that it has it has copied from this leader, in this epoch, after so many drops of tombstones there. */
+  readonly copiedSince?: number | undefined
+}
+
+/** Where to begin anew, and what is to be remembered of that. */
+export interface Beginning {
+  /** How often the leader had dropped tombstones when it said so, and the end of the newest of them. */
+  readonly drops: number
+  readonly droppedTo: Offset
 }
 
 /** What every answer to a fetch repeats, so that a late one is known for what it is. */
@@ -59,6 +68,7 @@ export interface FetchEcho {
   readonly incarnation: number
   readonly fetchOffset: Offset
   readonly lastFetchedEpoch: LeaderEpoch | undefined
+  readonly copiedSince?: number | undefined
 }
 
 /** A leader's answer to a fetch: where to read, or where the logs part. */
@@ -82,11 +92,13 @@ export type FetchAnswer =
   | {
       readonly kind: 'log-start'
       readonly logStartOffset: Offset
-      /** Of the leader's log at its start. */
-      readonly epoch: LeaderEpoch
+      /** Of what stands before the leader's log start; undefined if nothing does. */
+      readonly epoch: LeaderEpoch | undefined
       readonly lossAcceptedIn: LeaderEpoch | undefined
       /** In force there; absent: those of the beginning. */
       readonly votersRecord?: VotersRecord | undefined
+      /** Absent: the follower needs what the leader has trimmed. Else: what it has may have been deleted at the leader. */
+      readonly beginning?: Beginning | undefined
     }
   | { readonly kind: 'refused'; readonly error: ErrorCode }
 
@@ -147,9 +159,10 @@ export type ReplicaEvent =
       readonly kind: 'log-start-received'
       readonly echo: FetchEcho
       readonly logStartOffset: Offset
-      readonly epoch: LeaderEpoch
+      readonly epoch: LeaderEpoch | undefined
       readonly lossAcceptedIn: LeaderEpoch | undefined
       readonly votersRecord?: VotersRecord | undefined
+      readonly beginning?: Beginning | undefined
     }
   /** Somebody wants other voters; asked again and again until `voters-settled` says that they are. */
   | { readonly kind: 'change-voters-asked'; readonly to: VoterSet; readonly now: number }
@@ -211,9 +224,12 @@ export type ReplicaEffect =
   | {
       readonly kind: 'restart-log-at'
       readonly offset: Offset
-      readonly epoch: LeaderEpoch
+      /** Undefined where nothing stands before. */
+      readonly epoch: LeaderEpoch | undefined
       /** In force there, and durable with the cut; absent: those of the beginning. */
       readonly votersRecord?: VotersRecord | undefined
+      /** It gives up what may be committed. Remembered before the cut: the floor; after it: up to where tombstones are gone. */
+      readonly anew?: { readonly floor: LogPosition | undefined; readonly droppedTo: Offset } | undefined
     }
   /** At once, as append-epoch-start, and synced soon: until then it does not count as held. In force from here on. */
   | {

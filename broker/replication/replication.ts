@@ -15,7 +15,7 @@ import type { VotersRecord } from '../storage/voters-history.ts'
 import type { LeadershipPublisher } from './leadership-publisher.ts'
 import type { Partition } from './partition.ts'
 import type { Peers } from './peers.ts'
-import type { FenceAnswer, ReplicaHost, ReplicaTrial } from './replica.ts'
+import type { FenceAnswer, LogBeginning, ReplicaHost, ReplicaTrial } from './replica.ts'
 import type { ReplicaPromise } from './replication-events.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { brokerId as toBrokerId, leaderEpoch, offset, partitionId, topicId as toTopicId } from '../../shared/ids.ts'
@@ -23,6 +23,7 @@ import { FENCE_ANSWERS } from '../../shared/protocol/peers.ts'
 import { FenceMail } from './fence-mail.ts'
 import { HoleRepairs } from './hole-repairs.ts'
 import { unlessGarbage } from './peers.ts'
+import { parsePartitionDirectoryName } from '../storage/partition-directories.ts'
 import { Replica } from './replica.ts'
 import { isWanted, type VoterChange, VoterChanges } from './voter-changes.ts'
 
@@ -98,7 +99,11 @@ export class Replication implements ReplicaHost {
     this.#options = options
     const { peers, timers, logger, brokerId } = options
     this.#mail = new FenceMail({ brokerId, peers, timers, logger })
-    const { coordinator, clock, random } = options
+    const { coordinator, clock, random, directory } = options
+    directory.readAlongEnd = (name) => {
+      const at = parsePartitionDirectoryName(name)
+      return at && this.find(at.topicId, at.partition)?.state.readAlongEnd(clock.monotonic())
+    }
     this.#holeRepairs = new HoleRepairs({ peers, clock, logger, replicas: () => this.all() })
     this.#voterChanges = new VoterChanges({
       self: brokerId,
@@ -444,6 +449,19 @@ export class Replication implements ReplicaHost {
     logger.warn({ topic, partition, from: log.logEndOffset, at }, 'begins anew where the log of the leader begins')
     if (at < log.logEndOffset) await directory.truncateLog(topicId, partitionId(partition), log.logStartOffset)
     await directory.skipLog(topicId, partitionId(partition), at, votersRecord)
+  }
+
+  async beginLogAnew(replica: Replica, { offset: at, votersRecord, anew }: LogBeginning): Promise<void> {
+    const { directory, logger } = this.#options
+    const { topic, topicId, partition } = replica.identity
+    const { log } = replica.partition
+    const fields = { topic, partition, from: log.logEndOffset, at, droppedTo: anew.droppedTo }
+    logger.warn(fields, 'copies its log anew: keys in it may have been deleted, or superseded, in that of the leader')
+    // Remembered before anything is given up, and what is of the new log when there is nothing of the old one.
+    await log.compaction.beforeBeginningAnew(anew.floor)
+    await directory.truncateLog(topicId, partitionId(partition), log.logStartOffset)
+    await directory.skipLog(topicId, partitionId(partition), at, votersRecord)
+    await log.compaction.onBegunAnew(anew.droppedTo)
   }
 
   noteHighWatermark(replica: Replica, to: Offset): void {

@@ -45,6 +45,8 @@ export interface CompactionRules {
   readonly keys: KeyMap
   /** The map knows of every record from where it begins up to here, and earlier passes of all before. */
   readonly mapEnd: number
+  /** Tombstones at or above stay, whatever their time: somebody who reads along has not come so far. */
+  readonly droppableEnd: number
   /** What lies below may not be read any more. */
   readonly logStartOffset: number
   /** Milliseconds since 1970. */
@@ -117,7 +119,7 @@ export class BatchCompactor {
   /** Looks at so many more records. Answers what becomes of the batch when it has seen all of them. */
   step(recordsMax: number): CompactedBatch | undefined {
     const scan = must(this.#scan, 'a batch has been begun')
-    const { keys, mapEnd, now } = this.#rules
+    const { keys, mapEnd, droppableEnd, now } = this.#rules
     const baseOffset = baseOffsetAt(this.#bytes, this.#at)
     const baseTimestamp = baseTimestampAt(this.#bytes, this.#at)
     const hasHorizon = (attributesAt(this.#bytes, this.#at) & DELETE_HORIZON_BIT) !== 0
@@ -129,7 +131,7 @@ export class BatchCompactor {
           const offset = baseOffset + scan.offsetDelta
           if (keys.get(scan.bytes, scan.keyAt, scan.keyLength) > offset) continue
           if (scan.isTombstone) {
-            if (mayDrop && offset < mapEnd) {
+            if (mayDrop && offset < mapEnd && offset < droppableEnd) {
               this.droppedTo = Math.max(this.droppedTo, offset + 1)
               continue
             }

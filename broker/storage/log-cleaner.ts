@@ -53,6 +53,8 @@ export interface CleanerParts {
   readonly logs: () => Iterable<readonly [name: string, log: PartitionLog]>
   /** Where what replicas have agreed on ends in the log of that name; undefined where nobody has to agree. */
   readonly committedEnd: (name: string) => Offset | undefined
+  /** How far the slowest of those has come who copy the log of that name; undefined where nobody does. */
+  readonly readAlongEnd?: (name: string) => Offset | undefined
   /** Makes the recovery points durable. */
   readonly savePoints: () => Promise<void>
 }
@@ -211,7 +213,7 @@ export class LogCleaner {
         const plan = await log.compaction.plan(clock.now(), this.#parts.committedEnd(name))
         if (plan === undefined || !(isForced || plan.isDue)) break
         const startedMs = clock.monotonic()
-        const result = await log.compaction.run(plan, this.#means())
+        const result = await log.compaction.run(plan, this.#means(name))
         const seconds = (clock.monotonic() - startedMs) / 1_000
         isMore = !result.isDone && result.cleanedTo > plan.cleanedTo
         this.events.onPass?.({ ...result, seconds })
@@ -239,13 +241,14 @@ export class LogCleaner {
     await prepareCodec('zstd').catch(() => undefined)
   }
 
-  #means(): CompactionMeans {
-    const { clock, random, savePoints } = this.#parts
+  #means(name: string): CompactionMeans {
+    const { clock, random, savePoints, readAlongEnd } = this.#parts
     this.#sliceStartMs = clock.monotonic()
     return {
       now: clock.now(),
       random,
       keyBytesMax: this.#keyBytesMax,
+      droppableEnd: readAlongEnd?.(name),
       save: savePoints,
       isSliceOver: () => clock.monotonic() - this.#sliceStartMs >= SLICE_MS,
       pause: (bytes) => this.#pause(bytes),

@@ -16,11 +16,12 @@ import type { BatchHistory } from './batch-history.ts'
 import type { CompactedBatch } from './batch-compactor.ts'
 import { BatchCompactor } from './batch-compactor.ts'
 import { CleanedSegment } from './cleaned-segment.ts'
-import type { CompactedTo } from './compacted-mark.ts'
-import { lowerCompacted, readCompacted, writeCompacted } from './compacted-mark.ts'
+import type { CompactedTo, LogFloor } from './compacted-mark.ts'
+import { loweredTo, readCompacted, writeCompacted } from './compacted-mark.ts'
 import type { CompactionPlan, SegmentGroup } from './compaction-plan.ts'
 import { groupSegments, planCompaction } from './compaction-plan.ts'
 import { DiskError } from './disk.ts'
+import { DropHistory } from './drop-history.ts'
 import { isGapAt } from './gap-batch.ts'
 import { KEY_MAP_OFFSETS_MAX, KeyMap } from './key-map.ts'
 import type { LogAppender } from './log-appender.ts'
@@ -73,6 +74,8 @@ export interface CompactionMeans {
   readonly random: Random
   /** Bytes that the table of keys may have. */
   readonly keyBytesMax: number
+  /** No tombstone at or above goes: somebody who reads along has not come so far. Absent: nobody does. */
+  readonly droppableEnd?: Offset | undefined
   /** Makes the recovery point durable. */
   readonly save: () => Promise<void>
   /** Whether this slice has taken long enough. */
@@ -98,6 +101,7 @@ class Stopped extends Error {}
 export class LogCompaction {
   readonly #log: CompactedLog
   readonly #parts: CompactedParts
+  readonly #drops = new DropHistory()
   #compacted: CompactedTo | undefined
 
   constructor(log: CompactedLog, parts: CompactedParts) {
@@ -105,16 +109,81 @@ export class LogCompaction {
     this.#parts = parts
   }
 
-  /** How far the log is compacted. @throws DiskError */
+  /** How far the log is compacted. Reads a small file when it is first asked. @throws DiskError */
   get compacted(): CompactedTo {
     this.#compacted ??= readCompacted(this.#parts.context, this.#log.directory)
     return this.#compacted
   }
 
+  /** Whether anything of this log has ever been compacted, or copied from one that was. @throws DiskError */
+  get hasMark(): boolean {
+    const { touchedTo, floor } = this.compacted
+    return touchedTo > 0 || floor !== undefined
+  }
+
+  /** Records below may be gone because of records below. */
+  get touchedTo(): Offset {
+    return this.compacted.touchedTo
+  }
+
+  /** The position that the log had when it was begun anew. */
+  get floor(): LogFloor | undefined {
+    return this.compacted.floor
+  }
+
+  /** How often tombstones have been dropped since the log was opened. */
+  get drops(): number {
+    return this.#drops.count
+  }
+
+  /** The end of the newest tombstone that was dropped after so many drops; without a number, that was ever dropped. */
+  droppedSince(drops?: number): Offset {
+    const since = drops === undefined ? undefined : this.#drops.endSince(drops)
+    return since ?? this.compacted.droppedTo
+  }
+
   /** The log is about to be cut at the offset. @throws DiskError */
   async onCut(offset: Offset): Promise<void> {
-    this.#compacted = undefined
-    await lowerCompacted(this.#parts.context, this.#log.directory, offset)
+    const before = this.#withoutPassedFloor(this.compacted)
+    const after = loweredTo(before, offset, offset <= this.#log.logStartOffset)
+    if (after !== this.compacted) await this.#note(after)
+  }
+
+  /**
+   * The log is about to be emptied, to be copied from another from the beginning on. Until it reaches as far again, `floor` is
+   * remembered. Durable when it resolves. @throws STORAGE_ERROR
+   */
+  beforeBeginningAnew(floor: LogFloor | undefined): Promise<void> {
+    return this.#noteAlone(() => ({ ...this.compacted, floor }))
+  }
+
+  /** It is empty now; the log that it is copied from has dropped tombstones up to there. @throws STORAGE_ERROR */
+  onBegunAnew(droppedTo: Offset): Promise<void> {
+    return this.#noteAlone(() => ({ ...this.compacted, droppedTo, touchedTo: droppedTo }))
+  }
+
+  #noteAlone(news: () => CompactedTo): Promise<void> {
+    return this.#parts.alone(async () => {
+      await this.#note(news()).catch((error: unknown) => {
+        throw failureOf(error, `${this.#log.directory} cannot be begun anew`)
+      })
+    })
+  }
+
+  /** The log has come as far as it was: what it was is of no matter any more. */
+  #withoutPassedFloor(compacted: CompactedTo): CompactedTo {
+    const { floor } = compacted
+    if (floor === undefined) return compacted
+    const { offset } = this.#parts.writtenPlace()
+    const latest = this.#parts.history.epochs(offset).latest ?? -1
+    const epoch = floor.latestEpoch ?? -1
+    const isPassed = latest > epoch || (latest === epoch && offset >= floor.logEndOffset)
+    return isPassed ? { ...compacted, floor: undefined } : compacted
+  }
+
+  async #note(compacted: CompactedTo): Promise<void> {
+    await writeCompacted(this.#parts.context, this.#log.directory, compacted)
+    this.#compacted = compacted
   }
 
   /**
@@ -145,14 +214,17 @@ export class LogCompaction {
    * it was, whatever it fails with. @throws STORAGE_ERROR, DISK_FULL, CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE
    */
   async run(plan: CompactionPlan<Segment>, means: CompactionMeans): Promise<CompactionResult> {
-    const pass = new CompactionPass(this.#log, this.#parts, { compacted: this.compacted, plan, means })
+    const mark: CompactionMark = {
+      compacted: () => this.compacted,
+      note: (news) => this.#note({ ...this.compacted, ...news }),
+      onDrop: (endOffset) => this.#drops.add(endOffset),
+    }
+    const pass = new CompactionPass(this.#log, this.#parts, { plan, means, mark })
     try {
       await pass.run()
     } catch (error) {
       // What a log that is gone cannot do is no failure.
       if (!(error instanceof Stopped) && !this.#parts.isClosed()) throw await this.#failureOf(error, pass.segment)
-    } finally {
-      this.#compacted = undefined
     }
     return pass.result()
   }
@@ -164,6 +236,14 @@ export class LogCompaction {
   }
 }
 
+/** What is remembered of a log's compaction, for the pass that is under way. */
+interface CompactionMark {
+  readonly compacted: () => CompactedTo
+  /** Durable when it resolves. @throws DiskError */
+  readonly note: (news: Partial<CompactedTo>) => Promise<void>
+  readonly onDrop: (endOffset: Offset) => void
+}
+
 class CompactionPass {
   readonly #log: CompactedLog
   readonly #parts: CompactedParts
@@ -171,7 +251,9 @@ class CompactionPass {
   readonly #means: CompactionMeans
   readonly #truncations: number
   readonly #buffers = new BatchBuffers()
-  #compacted: CompactedTo
+  readonly #mark: CompactionMark
+  /** The end of the newest tombstone that this pass has dropped. */
+  #droppedTo = 0
   #isDone = false
   #readBytes = 0
   #oldBytes = 0
@@ -186,46 +268,48 @@ class CompactionPass {
     log: CompactedLog,
     parts: CompactedParts,
     pass: {
-      readonly compacted: CompactedTo
       readonly plan: CompactionPlan<Segment>
       readonly means: CompactionMeans
+      readonly mark: CompactionMark
     },
   ) {
     this.#log = log
     this.#parts = parts
-    this.#compacted = pass.compacted
+    this.#mark = pass.mark
     this.#plan = pass.plan
     this.#means = pass.means
     this.#truncations = parts.truncations()
   }
 
   result(): CompactionResult {
-    const { cleanedTo, droppedTo } = this.#compacted
+    const { cleanedTo, droppedTo } = this.#mark.compacted()
     const counts = { readBytes: this.#readBytes, oldBytes: this.#oldBytes, newBytes: this.#newBytes }
     return { isDone: this.#isDone, cleanedTo, droppedTo, ...counts }
   }
 
   async run(): Promise<void> {
     const { segments, endOffset } = this.#plan
-    const { now, random, keyBytesMax, save } = this.#means
+    const { now, random, keyBytesMax, save, droppableEnd = Infinity } = this.#means
     await save()
     const { logStartOffset, config } = this.#log
     const { tombstoneMs } = must(config.compaction, 'who has planned a compaction has a topic that is compacted')
-    const from = Math.max(this.#compacted.cleanedTo, logStartOffset)
+    const from = Math.max(this.#mark.compacted().cleanedTo, logStartOffset)
     const keys = new KeyMap(keyBytesMax, from, random)
     const mapEnd = await this.#mapKeys(keys, from)
     const { recoveryPoint } = this.#log.checkpoint()
     const producers = this.#parts.history.producers(this.#parts.writtenPlace().offset, now)
     const isNewestOf = (id: number, base: number): boolean => producers.isNewest(id, base, recoveryPoint.offset)
-    const compactor = new BatchCompactor({ keys, mapEnd, logStartOffset, now, tombstoneMs, isNewestOf })
+    const rules = { keys, mapEnd, droppableEnd, logStartOffset, now, tombstoneMs, isNewestOf }
+    const compactor = new BatchCompactor(rules)
     const below = segments.filter(({ baseOffset }) => baseOffset < mapEnd)
     for (const group of groupSegments(below, config.segmentBytes, (segment) => this.#endOf(segment))) {
       if (group.isBehindLost) compactor.isAllSeen = false
-      await this.#clean(group, compactor)
+      await this.#clean(group, compactor, mapEnd as Offset)
     }
     await this.#parts.alone(async () => {
       this.#checkUnchanged()
-      await this.#note({ cleanedTo: mapEnd as Offset, droppedTo: this.#compacted.droppedTo })
+      const touchedTo = Math.max(mapEnd, this.#mark.compacted().touchedTo) as Offset
+      await this.#mark.note({ cleanedTo: mapEnd as Offset, touchedTo })
     })
     this.#isDone = mapEnd === endOffset
   }
@@ -241,7 +325,7 @@ class CompactionPass {
     return endOffset
   }
 
-  async #clean({ segments }: SegmentGroup<Segment>, compactor: BatchCompactor): Promise<void> {
+  async #clean({ segments }: SegmentGroup<Segment>, compactor: BatchCompactor, mapEnd: Offset): Promise<void> {
     const { directory, config } = this.#log
     const first = must(segments[0], 'a group has segments')
     const cleaned = new CleanedSegment(this.#parts.context.disk, directory, first.baseOffset, config.indexIntervalBytes)
@@ -260,22 +344,19 @@ class CompactionPass {
     }
     const oldBytes = segments.reduce((sum, { size }) => sum + size, 0)
     if (segments.length === 1 && !work.hasChanged && cleaned.segment.size === oldBytes) return cleaned.discard()
-    await this.#parts.alone(() => this.#replace(segments, cleaned, compactor.droppedTo))
+    await this.#parts.alone(() => this.#replace(segments, cleaned, compactor.droppedTo, mapEnd))
     this.#oldBytes += oldBytes
     this.#newBytes += cleaned.segment.size
   }
 
-  async #replace(old: readonly Segment[], cleaned: CleanedSegment, droppedTo: number): Promise<void> {
+  async #replace(old: readonly Segment[], cleaned: CleanedSegment, droppedTo: number, mapEnd: Offset): Promise<void> {
     const { context, segments, history, writtenPlace, reader, appender } = this.#parts
     const { segment } = cleaned
     const endOffset = cleaned.endOffset as Offset
     try {
       this.#checkUnchanged()
       if (!segments.holds(old) || old.some(({ lost }) => lost.length > 0)) throw new Stopped()
-      if (droppedTo > this.#compacted.droppedTo) {
-        // Whoever has read less must be able to find out, whatever happens next.
-        await this.#note({ cleanedTo: this.#compacted.cleanedTo, droppedTo: droppedTo as Offset })
-      }
+      await this.#noteBefore(droppedTo, mapEnd)
       history.leaveSnapshotsBelow(endOffset, writtenPlace(), this.#means.now)
       await beginSwap(context, segment, endOffset)
       if (this.#parts.isClosed()) throw new Stopped()
@@ -303,9 +384,15 @@ class CompactionPass {
     }
   }
 
-  async #note(compacted: CompactedTo): Promise<void> {
-    await writeCompacted(this.#parts.context, this.#log.directory, compacted)
-    this.#compacted = compacted
+  /** Whoever has read less, or is cut below, must be able to find out, whatever happens next. */
+  async #noteBefore(droppedTo: number, mapEnd: Offset): Promise<void> {
+    const { droppedTo: droppedBefore, touchedTo: touchedBefore } = this.#mark.compacted()
+    if (droppedTo > droppedBefore || mapEnd > touchedBefore) {
+      const news = { droppedTo: Math.max(droppedTo, droppedBefore), touchedTo: Math.max(mapEnd, touchedBefore) }
+      await this.#mark.note({ droppedTo: news.droppedTo as Offset, touchedTo: news.touchedTo as Offset })
+    }
+    if (droppedTo > this.#droppedTo) this.#mark.onDrop(droppedTo as Offset)
+    this.#droppedTo = droppedTo
   }
 
   get #isOver(): boolean {

@@ -103,6 +103,8 @@ export class LogDirectory {
   readonly highWatermarks: HighWatermarks
   /** What compacts the logs. */
   readonly cleaner: LogCleaner
+  /** By the name of its directory: how far the slowest of those has come who copy the log; undefined where nobody does. */
+  readAlongEnd: ((name: string) => Offset | undefined) | undefined
   #start: DirectoryStart | undefined
   readonly #options: LogDirectoryOptions
   readonly #directories: PartitionDirectories
@@ -174,6 +176,7 @@ export class LogDirectory {
       topics,
       logs: () => this.#logs.named(),
       committedEnd: (name: string) => this.#committedEnd(name),
+      readAlongEnd: (name: string) => this.readAlongEnd?.(name),
       offline: () => this.#logs.offlineNames(),
       highWatermarks: this.highWatermarks,
       promiseMark: () => this.#start?.promises.mark,

@@ -110,6 +110,8 @@ export const replicaFetchRequest = struct({
       isSuspect: boolean,
       /** Its disk has lost records of what it holds (quarantine): it is not to lead while another can. Absent: no. */
       hasHoles: optional(boolean),
+      /** All that it has it has copied from this leader, in this epoch: the `drops` that it was told then. */
+      copiedSince: optional(count53),
     }),
     PEER_PARTITIONS_MAX,
   ),
@@ -139,6 +141,12 @@ export const replicaFetchResponse = struct({
       /** Where the leader's log begins: the voters record in force there, if there is one; two sets while they change. */
       votersOffset: optional(count53),
       voterSets: array(voterSet, 2),
+      /**
+       * Where the leader's log begins, of a compacted one: how often it has dropped tombstones, and the end of the newest of
+       * them. What the follower has may have been deleted by these: it is to copy the log anew.
+       */
+      drops: optional(count53),
+      droppedTo: optional(count53),
     }),
     PEER_PARTITIONS_MAX,
   ),

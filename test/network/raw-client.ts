@@ -168,6 +168,7 @@ export function followOf(
     highWatermark: 0,
     isSuspect: false,
     hasHoles: undefined,
+    copiedSince: undefined,
   }))
   return { brokerId: 2, directoryId: 'd', incarnation: 1, maxWaitMs, maxBytes, partitions }
 }

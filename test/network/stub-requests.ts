@@ -133,6 +133,8 @@ function replicaOutcome({ index, highWatermark, records }: FetchOutcome): Replic
     lossAcceptedIn: undefined,
     votersOffset: undefined,
     voterSets: [],
+    drops: undefined,
+    droppedTo: undefined,
   }
   return { answer, records }
 }

@@ -30,6 +30,8 @@ export interface ModelOptions {
   readonly durability: 'os' | 'fsync'
   readonly suspectPolicy: SuspectPolicy
   readonly rules: ReplicaRules
+  /** Whether replicas compact their logs. */
+  readonly isCompacted?: boolean
   /** Told of every step: by which replica, in which role, and what came of it. */
   readonly trace?: (node: ModelNode, role: Role, event: ReplicaEvent, effects: readonly ReplicaEffect[]) => void
 }
@@ -64,11 +66,11 @@ export class ModelNode implements Watched {
   /** Appended for producers that wait: where each value stands. */
   readonly produces = new Map<number, number>()
 
-  constructor(id: number, durability: 'os' | 'fsync', isNewcomer: boolean) {
+  constructor(id: number, log: ModelLog, isNewcomer: boolean) {
     this.id = id
     this.isNewcomer = isNewcomer
     this.directoryId = `disk-${id}`
-    this.log = new ModelLog(durability)
+    this.log = log
   }
 
   /** How often the log was made anew on this disk. */
@@ -101,8 +103,10 @@ export class ClusterModel {
 
   constructor(options: ModelOptions) {
     this.#options = options
-    const { replicas, spares = 0, durability, minInSyncReplicas } = options
-    this.nodes = Array.from({ length: replicas + spares }, (_, at) => new ModelNode(at + 1, durability, at >= replicas))
+    const { replicas, spares = 0, minInSyncReplicas } = options
+    this.nodes = Array.from({ length: replicas + spares }, (_, at) => {
+      return new ModelNode(at + 1, this.#newLog(), at >= replicas)
+    })
     this.#initial = this.setOf(this.nodes.slice(0, replicas), minInSyncReplicas)
     this.oracle = new ClusterOracle(this.#initial)
     for (const node of this.nodes) this.start(node)
@@ -118,6 +122,24 @@ export class ClusterModel {
       voters: nodes.map(({ id, directoryId }) => ({ brokerId: brokerId(id), directoryId })),
       minInSyncReplicas,
     }
+  }
+
+  #newLog(): ModelLog {
+    const { durability, isCompacted } = this.#options
+    return new ModelLog(durability, isCompacted)
+  }
+
+  /** As far as the replica knows of committed records. */
+  compact(node: ModelNode): void {
+    node.log.compact(node.replica?.highWatermark ?? 0)
+  }
+
+  /** Their time has come; with `isPatient` not those that somebody who reads along has not come to. */
+  dropTombstones(node: ModelNode, isPatient: boolean): void {
+    const { replica, log } = node
+    const end = replica?.highWatermark ?? 0
+    const readAlong = isPatient ? (replica?.readAlongEnd(this.now) ?? end) : end
+    log.dropTombstones(Math.min(end, readAlong))
   }
 
   start(node: ModelNode): void {
@@ -168,7 +190,7 @@ export class ClusterModel {
   replaceDisk(node: ModelNode): void {
     this.kill(node)
     node.directoryId = `${node.directoryId}'`
-    node.log = new ModelLog(this.#options.durability)
+    node.log = this.#newLog()
     node.promise = undefined
     node.isSuspect = false
     node.isNewcomer = true
@@ -212,7 +234,7 @@ export class ClusterModel {
     node.retired += 1
     const kept = this.messages.filter(({ from, event }) => from !== node.id || event.kind !== 'replica-fetched')
     this.messages.splice(0, this.messages.length, ...kept)
-    node.log = new ModelLog(this.#options.durability)
+    node.log = this.#newLog()
     node.isSuspect = false
     node.isNewcomer = true
     // Whoever counts on it now counts on what is not there.
@@ -335,13 +357,13 @@ export class ClusterModel {
         return
       case 'append-records':
         for (const entry of entries) this.#append(node, entry)
-        return
+        return this.oracle.onCopied(node, node.life)
       case 'truncate-to':
         node.log.truncate(effect.offset)
         node.writes.push({ kind: 'truncation' })
         return
       case 'restart-log-at':
-        node.log.restart(effect.offset, effect.epoch, effect.votersRecord)
+        this.#restart(node, effect)
         node.writes.push({ kind: 'truncation' })
         return
       case 'settle-produces':
@@ -367,6 +389,13 @@ export class ClusterModel {
     }
   }
 
+  #restart(node: ModelNode, effect: ReplicaEffect & { readonly kind: 'restart-log-at' }): void {
+    const { offset: at, epoch, votersRecord, anew } = effect
+    if (anew === undefined) return node.log.restart(at, epoch, votersRecord)
+    this.oracle.onBegunAnew(node.life)
+    node.log.beginAnew(at, epoch, votersRecord, anew)
+  }
+
   #settle(node: ModelNode, endOffset: number): void {
     // What is settled is shown first: the oracle compares the two.
     this.oracle.onStepped(node, node.life, this.nodes)
@@ -378,8 +407,15 @@ export class ClusterModel {
   }
 
   #answer(node: ModelNode, fetch: FetchPosition, answer: FetchAnswer): void {
-    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch } = fetch
-    const echo: FetchEcho = { from: brokerId(node.id), leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch }
+    const { leaderEpoch, incarnation, fetchOffset, lastFetchedEpoch, copiedSince } = fetch
+    const echo: FetchEcho = {
+      from: brokerId(node.id),
+      leaderEpoch,
+      incarnation,
+      fetchOffset,
+      lastFetchedEpoch,
+      copiedSince,
+    }
     switch (answer.kind) {
       case 'records': {
         const { highWatermark, clearsSuspect } = answer
@@ -401,7 +437,7 @@ export class ClusterModel {
 
   #append(
     node: ModelNode,
-    entry: Pick<Entry, 'epoch' | 'value' | 'voters'> & { readonly lossAcceptedIn?: LeaderEpoch | undefined },
+    entry: Pick<Entry, 'epoch' | 'value' | 'voters' | 'gone'> & { readonly lossAcceptedIn?: LeaderEpoch | undefined },
   ): void {
     const { logEndOffset, lossAcceptedIn } = node.log
     node.log.append({ lossAcceptedIn, ...entry })

@@ -34,6 +34,8 @@ export class ClusterOracle {
   readonly #initial: VoterSet
   readonly #settled = new Set<number>()
   epochs = 0
+  /** How often a replica has copied its log anew. */
+  begunAnew = 0
   /** An election has said that it may lose something: from then on nothing more is asked. */
   isLossAccepted = false
 
@@ -57,6 +59,8 @@ export class ClusterOracle {
     this.#leaders.set(epoch, life)
     this.epochs += 1
     if (isLossAccepted) this.isLossAccepted = true
+    const fault = node.log.faultOfKeys(true)
+    check(fault === undefined, `at leader ${life} of epoch ${epoch}: ${fault}`)
     if (this.isLossAccepted) return
     for (let at = node.log.logStartOffset as number; at < this.shown.length; at += 1) {
       const was = this.shown[at]
@@ -65,6 +69,18 @@ export class ClusterOracle {
       const isKept = is !== undefined && is.epoch === was.entry.epoch && is.value === was.entry.value
       check(isKept, `lost: offset ${at} was ${text(was.entry)} and is ${text(is)} at leader ${life} of epoch ${epoch}`)
     }
+  }
+
+  /** Records of the leader have been appended. */
+  onCopied({ log }: Watched, life: string): void {
+    const fault = log.faultOfKeys(false)
+    check(fault === undefined, `${life}: ${fault}`)
+  }
+
+  /** The replica gives up what it has, because its leader has said so: it shows less for a while, and nobody asks it. */
+  onBegunAnew(life: string): void {
+    this.begunAnew += 1
+    this.#highWatermarks.delete(life)
   }
 
   /** The entry at the offset has just been written. */

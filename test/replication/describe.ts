@@ -35,7 +35,8 @@ export function describeNode(node: ModelNode): string {
   return `${node.id} ${replica?.role ?? 'down'}, promised ${promised}${suspect}, log ${from}[${records.join(' ')}]${highWatermark}`
 }
 
-function describeEntry({ value, voters }: Entry): string {
+function describeEntry({ value, voters, gone }: Entry): string {
+  if (gone !== undefined) return '-'
   if (voters === undefined) return value === 0 ? 'start' : String(value)
   const to = voters.next === undefined ? '' : ` to ${describeSet(voters.next)}`
   return `(${describeSet(voters.set)}${to})`

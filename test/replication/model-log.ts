@@ -7,6 +7,8 @@ import type { VoterSet } from '../../shared/voters.ts'
 import { must } from '../../shared/assert.ts'
 import type { LeaderEpoch, Offset } from '../../shared/ids.ts'
 import { offset } from '../../shared/ids.ts'
+import type { LogPosition } from '../../broker/replication/replication-events.ts'
+import { faultOfKeys, ModelCompaction, spentTombstones, superseded } from './model-compaction.ts'
 
 export interface Entry {
   readonly epoch: LeaderEpoch
@@ -15,9 +17,13 @@ export interface Entry {
   readonly lossAcceptedIn: LeaderEpoch | undefined
   /** Only in a voters record. */
   readonly voters?: { readonly set: VoterSet; readonly next: VoterSet | undefined } | undefined
+  /** Compaction has taken it, and why: readers find nothing there. */
+  readonly gone?: 'superseded' | 'dropped'
 }
 
 export class ModelLog implements ReplicaLog {
+  /** Undefined for a topic that is not compacted. */
+  readonly compaction: ModelCompaction | undefined
   readonly #durability: 'os' | 'fsync'
   #entries: Entry[] = []
   #startOffset = 0
@@ -30,8 +36,9 @@ export class ModelLog implements ReplicaLog {
   /** The lowest end since the last sync: below it cache and disk are equal. */
   #cutEndOffset = 0
 
-  constructor(durability: 'os' | 'fsync') {
+  constructor(durability: 'os' | 'fsync', isCompacted = false) {
     this.#durability = durability
+    this.compaction = isCompacted ? new ModelCompaction() : undefined
   }
 
   get logStartOffset(): Offset {
@@ -108,13 +115,62 @@ export class ModelLog implements ReplicaLog {
     this.#voters.truncateTo(this.logEndOffset)
   }
 
-  restart(at: number, epoch: LeaderEpoch, votersRecord: VotersRecord | undefined): void {
+  restart(at: number, epoch: LeaderEpoch | undefined, votersRecord: VotersRecord | undefined): void {
     this.#voters.restartWith(votersRecord)
     this.#entries = []
     this.#startOffset = at
     this.#startEpoch = epoch
     // The log start is made durable before anything else, as with every trim.
     this.sync()
+  }
+
+  /** Drops everything, to be copied anew; until the log reaches the floor again it is remembered. */
+  beginAnew(
+    at: number,
+    epoch: LeaderEpoch | undefined,
+    votersRecord: VotersRecord | undefined,
+    anew: { readonly floor: LogPosition | undefined; readonly droppedTo: Offset },
+  ): void {
+    if (this.compaction !== undefined) this.compaction.floor = anew.floor
+    this.restart(at, epoch, votersRecord)
+    this.compaction?.begin(anew.droppedTo)
+  }
+
+  /** Takes what is superseded by something below the end, and on stable storage. */
+  compact(committedEnd: number): void {
+    const { compaction } = this
+    const end = Math.min(committedEnd, this.#cutEndOffset)
+    const gone = superseded(this.#entries, this.#startOffset, end)
+    if (compaction === undefined || gone.length === 0) return
+    compaction.touchedTo = offset(Math.max(compaction.touchedTo, end))
+    this.#take(gone, 'superseded')
+  }
+
+  /** Takes tombstones that have nothing left to delete. */
+  dropTombstones(committedEnd: number): void {
+    const { compaction } = this
+    const end = Math.min(committedEnd, this.#cutEndOffset)
+    const gone = spentTombstones(this.#entries, this.#startOffset, end)
+    const last = gone[gone.length - 1]
+    if (compaction === undefined || last === undefined) return
+    compaction.touchedTo = offset(Math.max(compaction.touchedTo, end))
+    compaction.drop(offset(this.#startOffset + last + 1))
+    this.#take(gone, 'dropped')
+  }
+
+  #take(taken: readonly number[], gone: 'superseded' | 'dropped'): void {
+    const durable = [...this.#durable]
+    for (const at of taken) {
+      const entry = { ...must(this.#entries[at], 'what is taken is there'), gone }
+      this.#entries[at] = entry
+      durable[this.#startOffset + at - this.#durableStartOffset] = entry
+    }
+    this.#durable = durable
+  }
+
+  /** What is wrong with what a reader finds in it; undefined when nothing is. */
+  faultOfKeys(isComplete: boolean): string | undefined {
+    return this.compaction === undefined ? undefined : faultOfKeys(this.#entries, this.#startOffset, isComplete)
   }
 
   /** Forgets the records below the offset. */

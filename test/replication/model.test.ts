@@ -47,6 +47,17 @@ describe('a cluster of replicas', () => {
     expect(lossAccepted).toBeGreaterThan(300)
   }, 60_000)
 
+  it('keeps them with compacted logs, and lets no deleted key come back', () => {
+    let begunAnew = 0
+    for (let seed = 1; seed <= 1_500; seed += 1) {
+      const life = walk(seed, { compaction: true })
+      const again = `${COMMAND} --seed ${seed} --seeds 1 --compaction --trace`
+      expect(life.failure === undefined ? 'kept' : `${life.failure}\nagain by: ${again}`).toBe('kept')
+      begunAnew += life.begunAnew
+    }
+    expect(begunAnew).toBeGreaterThan(50)
+  }, 60_000)
+
   it('lives the same life twice from one seed', () => {
     const lives = [0, 1].map(() => {
       const lines: string[] = []

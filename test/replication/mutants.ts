@@ -21,6 +21,7 @@ export interface Mutant {
 
 const THREE: WalkOptions = { replicas: 3, minInSyncReplicas: 2, changes: false }
 const CHANGING: WalkOptions = { changes: true }
+const COMPACTED: WalkOptions = { ...THREE, compaction: true }
 /** What is not synced can only be lost where nobody waits for it. */
 const THREE_UNSYNCED: WalkOptions = { ...THREE, durability: 'os' }
 
@@ -119,6 +120,23 @@ export const MUTANTS: readonly Mutant[] = [
     'generations',
     { isOwnGeneration: () => true },
     { options: { changes: true, recoveries: true }, seedsMax: 1_000 },
+  ),
+  mutant('behind-dropped-tombstones', { mustBeginAnew: () => false }, { options: COMPACTED, seedsMax: 500 }),
+  mutant(
+    'copies-of-another-moment',
+    { mustBeginAnew: (fetchOffset, droppedTo, copiedSince) => copiedSince === undefined && fetchOffset < droppedTo },
+    { options: COMPACTED, seedsMax: 3_000 },
+  ),
+  // Who has begun anew speaks of what it has, and a voter of long ago wins by its word.
+  mutant(
+    'floor',
+    { positionToTell: (own) => own },
+    { scene: { script: 'begun-anew-and-fenced.txt', says: 'lost: offset 2' } },
+  ),
+  mutant(
+    'keeps-what-may-lack',
+    { keepsWhatMayLack: true },
+    { scene: { script: 'cut-below-what-was-compacted.txt', says: 'at leader 2.disk-2.1.0 of epoch 10513699: key 2' } },
   ),
   mutant(
     'newcomers-are-silent',

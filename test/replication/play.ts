@@ -109,6 +109,10 @@ class Stage {
         this.run(rest)
         this.#isQuiet = false
         return undefined
+      case 'compact':
+        return cluster.compact(node())
+      case 'drop-tombstones':
+        return cluster.dropTombstones(node(), false)
       case 'show':
         for (const each of cluster.nodes) this.#output.push(describeNode(each))
         return undefined
@@ -123,7 +127,14 @@ class Stage {
   }
 
   #build(words: readonly string[]): void {
-    const [replicas = '3', minInSyncReplicas = '2', durability = 'os', suspectPolicy = 'wait', spares = '0'] = words
+    const [
+      replicas = '3',
+      minInSyncReplicas = '2',
+      durability = 'os',
+      suspectPolicy = 'wait',
+      spares = '0',
+      compacted,
+    ] = words
     const output = this.#output
     this.#isQuiet = true
     this.#cluster = new ClusterModel({
@@ -133,6 +144,7 @@ class Stage {
       durability: durability === 'fsync' ? 'fsync' : 'os',
       suspectPolicy: suspectPolicy === 'balanced' ? 'balanced' : 'wait',
       rules: this.#rules,
+      isCompacted: compacted === 'compacted',
       trace: (node, role, event, effects) => {
         const isChange = effects.length > 0 || node.replica?.role !== role
         if (isChange && !this.#isQuiet) output.push(describeStep(node, role, event, effects))

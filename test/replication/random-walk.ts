@@ -22,6 +22,8 @@ export interface WalkOptions {
   readonly changes?: boolean
   /** Whether operators have replicas go on alone. */
   readonly recoveries?: boolean
+  /** Whether the topic is compacted. */
+  readonly compaction?: boolean
   readonly trace?: (line: string) => void
   /** Told of every step: the role, the event, and the role after it. */
   readonly observe?: (role: Role, kind: EventKind, to: Role) => void
@@ -36,6 +38,8 @@ export interface WalkResult {
   /** Changes of the voters that have come to their end. */
   readonly changes: number
   readonly isLossAccepted: boolean
+  /** How often a replica has copied its log anew. */
+  readonly begunAnew: number
 }
 
 const MESSAGES_MAX = 30
@@ -56,6 +60,8 @@ interface Rates {
   readonly retire: number
   /** How often an operator has a replica go on alone. */
   readonly recover: number
+  /** How often logs are compacted, and tombstones dropped. */
+  readonly compact: number
 }
 
 export function walk(seed: number, options: WalkOptions = {}): WalkResult {
@@ -74,6 +80,7 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     durability,
     suspectPolicy,
     rules: options.rules ?? REPLICA_RULES,
+    isCompacted: options.compaction === true,
     ...(trace === undefined ? {} : { trace }),
   })
   const rates: Rates = {
@@ -88,6 +95,7 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     change: isChanging ? pick(random, [3, 10]) : 0,
     retire: pick(random, [0, 0.3, 3]),
     recover: options.recoveries === true ? pick(random, [0.02, 0.1]) : 0,
+    compact: options.compaction === true ? pick(random, [1, 4, 10]) : 0,
   }
   const steps = pick(random, isChanging ? [800, 1_600, 2_400] : [400, 800, 1_600])
   const replacedMax = random.integer(4) === 0 ? 1 : 0
@@ -100,8 +108,8 @@ export function walk(seed: number, options: WalkOptions = {}): WalkResult {
     if (!(error instanceof OracleError || error instanceof InvariantError)) throw error
     failure = `${error.name}: ${error.message} (step ${step} of ${steps}, ${replicas} replicas, ${minInSyncReplicas} in sync, ${durability})`
   }
-  const { epochs, acknowledged, changes, isLossAccepted } = model.oracle
-  return { failure, steps: step, epochs, acknowledged: acknowledged.size, changes, isLossAccepted }
+  const { epochs, acknowledged, changes, isLossAccepted, begunAnew } = model.oracle
+  return { failure, steps: step, epochs, acknowledged: acknowledged.size, changes, isLossAccepted, begunAnew }
 }
 
 function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: number): void {
@@ -129,6 +137,9 @@ function happen(model: ClusterModel, random: Random, rates: Rates, replacedMax: 
   if (is(1)) return redis(model, random, node)
   if (is(0.1)) return model.step(node, { kind: pick(random, ['stopped', 'disk-failed'] as const) })
   if (rates.recover > 0 && is(rates.recover)) return model.step(node, { kind: 'recovery-asked', now: model.now })
+  if (rates.compact > 0 && is(rates.compact)) {
+    return random.integer(2) === 0 ? model.compact(node) : model.dropTombstones(node, random.integer(2) === 0)
+  }
   // What was appended is told when it has been written, whatever the replica is by then.
   if (is(0.5)) return model.step(node, { kind: 'records-appended' })
   if (is(1)) return void (node.highWatermark = replica.highWatermark)
@@ -334,6 +345,8 @@ function checkAgreement(model: ClusterModel, leader: ModelNode, policy: SuspectP
     if (node.replica?.role === 'offline') throw new OracleError(`replica ${node.id} has stopped`)
     // One that has nothing to say may have promised an epoch that nobody leads, and nobody goes above it for its sake.
     if (!isVoter(voters, brokerId(node.id), node.directoryId)) continue
+    const fault = node.log.faultOfKeys(true)
+    if (fault !== undefined) throw new OracleError(`replica ${node.id}: ${fault}`)
     if (node.log.logEndOffset !== log.logEndOffset) {
       throw new OracleError(`replica ${node.id} ends at ${node.log.logEndOffset}, its leader at ${log.logEndOffset}`)
     }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts'
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { PeerAnswer, PeerAskOptions, PeerRequest, Peers } from '../../broker/replication/peers.ts'
-import type { FenceAnswer, ReplicaHost } from '../../broker/replication/replica.ts'
+import type { FenceAnswer, LogBeginning, ReplicaHost } from '../../broker/replication/replica.ts'
 import type { ReplicaPromise } from '../../broker/replication/replication-events.ts'
 import type { ReadSlice } from '../../broker/storage/hot-tail.ts'
 import type { ConfigEntries } from '../../broker/storage/log-config.ts'
@@ -394,6 +394,14 @@ export class Broker implements ReplicaHost {
     const { log } = replica.partition
     if (at < log.logEndOffset) await this.truncate(replica, log.logStartOffset)
     await log.skipTo(at, async () => undefined, votersRecord)
+  }
+
+  async beginLogAnew(replica: Replica, { offset: at, votersRecord, anew }: LogBeginning): Promise<void> {
+    const { log } = replica.partition
+    await log.compaction.beforeBeginningAnew(anew.floor)
+    await this.truncate(replica, log.logStartOffset)
+    await log.skipTo(at, async () => undefined, votersRecord)
+    await log.compaction.onBegunAnew(anew.droppedTo)
   }
 
   onVotersSettled(): void {

@@ -74,6 +74,7 @@ class Leader {
         highWatermark,
         isSuspect,
         hasHoles: undefined,
+        copiedSince: undefined,
       })),
     }
   }
