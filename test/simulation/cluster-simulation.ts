@@ -83,6 +83,8 @@ const EQUAL_MS = 60_000
 const QUIET_MS = 30_000
 /** The questions that followers leave with their leaders until there is something new. */
 const IDLE_BYTES_MAX = 4_096
+/** Checks of what no broker gets over by being started anew. */
+const NOT_ITS_OWN: ReadonlySet<string> = new Set(['coordinator', 'groups'])
 /** A disk that did not let go of a log that was deleted lets it go at the next start. */
 const DISK_TROUBLES: ReadonlySet<ClusterFault> = new Set<ClusterFault>(['disk-errors', 'disk-full', 'failed-sync'])
 
@@ -182,7 +184,6 @@ class ClusterSimulation {
         processes,
         brokers: this.#brokers,
         topics: plan.workload.topics,
-        oracle: this.#oracle,
         random: (number) => stream(300 + number),
         troubleMsMax: plan.troubleMsMax,
       })
@@ -317,7 +318,7 @@ class ClusterSimulation {
   /** As whoever watches the health of brokers would: one that is not well for a while is started anew. */
   #supervise(): void {
     const unwell = this.#brokers.filter(
-      ({ broker }) => broker?.checks().some(({ name, isOk }) => !isOk && name !== 'coordinator') === true,
+      ({ broker }) => broker?.checks().some(({ name, isOk }) => !isOk && !NOT_ITS_OWN.has(name)) === true,
     )
     for (const broker of unwell) {
       if (this.#unwell.has(broker) && broker.isServing) broker.stop(() => broker.startAfter(10))

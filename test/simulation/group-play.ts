@@ -5,7 +5,6 @@ import { decodeBatch } from '../../shared/record-batch/decode.ts'
 import type { Random } from '../../shared/random.ts'
 import { readKey, readOffsetValue } from '../../broker/groups/group-records.ts'
 import { OFFSETS_TOPIC } from '../../broker/groups/offsets-topic.ts'
-import type { ClusterOracle } from './cluster-oracle.ts'
 import { GroupMachine, type Life } from './group-member.ts'
 import { GroupNemesis } from './group-nemesis.ts'
 import { GroupOracle } from './group-oracle.ts'
@@ -25,7 +24,6 @@ export interface GroupPlayParts {
   readonly processes: ProcessHost
   readonly brokers: readonly SimBroker[]
   readonly topics: readonly WorkloadTopic[]
-  readonly oracle: ClusterOracle
   /** By number: one for each machine, and one for what goes wrong. */
   readonly random: (number: number) => Random
   readonly troubleMsMax: number
@@ -38,6 +36,12 @@ export interface GroupFigures {
   readonly generations: number
   readonly members: number
   readonly begun: ReadonlyMap<GroupFault, number>
+}
+
+interface Standing {
+  readonly partition: number
+  readonly offset: number
+  readonly value: string
 }
 
 interface End {
@@ -55,6 +59,8 @@ export class GroupPlay {
   readonly #parts: GroupPlayParts
   readonly #oracle: GroupOracle
   readonly #nemesis: GroupNemesis
+  /** What stands in the topics when all is over. */
+  readonly #records = new Map<string, Standing[]>()
 
   constructor(parts: GroupPlayParts) {
     this.#parts = parts
@@ -154,10 +160,9 @@ export class GroupPlay {
       this.#oracle.judgeCommitted(name, new Map(committed))
       for (const topic of topics) {
         // A beginning that moves, and may move back when another leads, takes what was passed over with it.
-        if (!this.#isWhole(topic)) continue
-        for await (const { partition, offset, value } of judge.client.read(topic, { from: 'start', to: 'end' })) {
-          const text = value?.toString() ?? ''
-          this.#oracle.judgeRecord(name, `${topic}-${partition}`, offset, text.slice(0, text.indexOf('|')))
+        const records = this.#isWhole(topic) ? (this.#records.get(topic) ?? []) : []
+        for (const { partition, offset, value } of records) {
+          this.#oracle.judgeRecord(name, `${topic}-${partition}`, offset, value)
         }
       }
     }
@@ -203,16 +208,24 @@ export class GroupPlay {
     return found !== undefined && !found.isRetained && !found.isTrimmed
   }
 
+  /** Behind the last record of each partition: what comes then is the brokers' own, and nobody handles it. */
   async #ends(judge: ClientMachine): Promise<Map<string, End[]>> {
     const ends = new Map<string, End[]>()
     for (const { name } of this.#parts.topics) {
-      const { partitions } = this.#parts.oracle.topics.get(name) ?? { partitions: [] }
-      const list: End[] = []
-      for (const { partition, offset } of await judge.client.admin().offsets(name, { at: 'start' })) {
-        const known = [...(partitions[partition]?.known.keys() ?? [])].map((one) => one + 1)
-        list.push({ partition: `${name}-${partition}`, end: Math.max(offset ?? 0, ...known) })
+      const starts = await judge.client.admin().offsets(name, { at: 'start' })
+      const byPartition = new Map(starts.map(({ partition, offset }) => [partition, offset ?? 0]))
+      const records: Standing[] = []
+      this.#records.set(name, records)
+      const reader = judge.client.read(name, { from: 'start', to: 'end', onOutOfRange: 'earliest' })
+      for await (const { partition, offset, value } of reader) {
+        const text = value?.toString() ?? ''
+        records.push({ partition, offset, value: text.slice(0, text.indexOf('|')) })
+        byPartition.set(partition, offset + 1)
       }
-      ends.set(name, list)
+      ends.set(
+        name,
+        [...byPartition].map(([partition, end]) => ({ partition: `${name}-${partition}`, end })),
+      )
     }
     return ends
   }
