@@ -16,6 +16,7 @@ import yargs from 'yargs'
 import { seededRandom } from '../shared/random.ts'
 import { ChaosStage } from '../test/chaos/chaos-stage.ts'
 import { check, type Verdict } from '../test/chaos/checker.ts'
+import { coordinatorChanges, type GroupVerdict } from '../test/chaos/group-checker.ts'
 import { History, readHistory } from '../test/chaos/history.ts'
 import { canMakeNetworks, insideOwnNetwork } from '../test/chaos/network.ts'
 import { type Scenario, SCENARIOS } from '../test/chaos/scenarios.ts'
@@ -73,19 +74,31 @@ async function playRounds(stage: ChaosStage, scenario: Scenario, asked: Asked): 
     await stage.whole()
     workload.shake()
     const seconds = (history.now() - from) / 1_000
-    const hasShared = stage.groups.every(({ rebalances }) => rebalances >= asked.rebalances)
-    const isEnough = workload.acknowledged >= asked.records && stage.gatherLeaders() >= changesMin && hasShared
-    if (seconds >= asked.seconds && isEnough) return
+    const isEnough = workload.acknowledged >= asked.records && stage.gatherLeaders() >= changesMin
+    const haveGroups = stage.groups.every(({ rebalances, plan }) => {
+      return hasDone({ rebalances, coordinatorChanges: coordinatorChanges(history.events, plan.name) }, scenario, asked)
+    })
+    if (seconds >= asked.seconds && isEnough && haveGroups) return
     if (seconds >= asked.seconds * SECONDS_MAX_TIMES) return
   }
 }
 
+/** Whether a group has shared out anew, and has been coordinated by others, often enough. */
+function hasDone(
+  { rebalances, coordinatorChanges: changes }: Pick<GroupVerdict, 'rebalances' | 'coordinatorChanges'>,
+  { coordinatorChangesMin = 0 }: Scenario,
+  asked: Asked,
+): boolean {
+  return rebalances >= asked.rebalances && changes >= Math.min(coordinatorChangesMin, asked.leaderChanges)
+}
+
 /** One line; and whether it is a good one. */
-function report(name: string, verdict: Verdict, asked: Asked, changesMin: number): { line: string; isGood: boolean } {
+function report(name: string, scenario: Scenario, verdict: Verdict, asked: Asked): { line: string; isGood: boolean } {
+  const changesMin = scenario.leaderChangesMin ?? asked.leaderChanges
   const { anomalies, acknowledged, failed, unknown, polled, leaderChanges, longestGapMs, relaxed } = verdict
   const groups = Object.entries(verdict.groups)
-  const hasShared = groups.every(([, { rebalances }]) => rebalances >= asked.rebalances)
-  const isValid = acknowledged >= asked.records && leaderChanges >= changesMin && hasShared
+  const haveGroups = groups.every(([, group]) => hasDone(group, scenario, asked))
+  const isValid = acknowledged >= asked.records && leaderChanges >= changesMin && haveGroups
   const names = new Map<string, number>()
   for (const anomaly of anomalies) names.set(anomaly.name, (names.get(anomaly.name) ?? 0) + 1)
   const found = [...names].map(([anomaly, count]) => `${count} ${anomaly}`).join(', ')
@@ -93,9 +106,10 @@ function report(name: string, verdict: Verdict, asked: Asked, changesMin: number
     `${acknowledged} acknowledged, ${failed} failed, ${unknown} unknown, ${polled} read`,
     `${leaderChanges} leader changes`,
     `longest gap ${Math.round(longestGapMs)} ms`,
-    ...groups.map(([group, { handled, again, rebalances, zombiesRefused }]) => {
+    ...groups.map(([group, { handled, again, rebalances, coordinatorChanges: changes, zombiesRefused }]) => {
       const zombies = zombiesRefused === 0 ? '' : `, ${zombiesRefused} commits of zombies refused`
-      return `group ${group}: ${handled} handled, ${again} of them again, ${rebalances} rebalances${zombies}`
+      const moves = changes === 0 ? '' : `, ${changes} other coordinators`
+      return `group ${group}: ${handled} handled, ${again} of them again, ${rebalances} rebalances${moves}${zombies}`
     }),
     `acks 0 and 1: ${relaxed.lost} of ${relaxed.acknowledged} lost, ${relaxed.repeated} repeated`,
     anomalies.length === 0 ? 'no anomaly' : `ANOMALIES: ${found}`,
@@ -167,7 +181,7 @@ async function main(): Promise<void> {
       continue
     }
     const verdict = await play(name, scenario, server, asked)
-    const { line, isGood } = report(name, verdict, asked, scenario.leaderChangesMin ?? asked.leaderChanges)
+    const { line, isGood } = report(name, scenario, verdict, asked)
     console.log(line)
     if (isGood) continue
     process.exitCode = 1

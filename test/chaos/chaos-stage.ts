@@ -22,6 +22,8 @@ const PARTITIONS = 3
 /** With groups: more to share out, and as many records in all. */
 const PARTITIONS_OF_GROUPS = 6
 const PACE_OF_GROUPS_MS = 50
+/** Of the topic of groups, by default. */
+const OFFSETS_PARTITIONS = 16
 /** Brokers without a word of Redis for so long hold no lease any more. */
 export const LEASE_MS = 2_000
 /** A partition that takes nothing for so long after everything has healed is one that has stopped. */
@@ -55,6 +57,8 @@ export class ChaosStage {
   /** Brokers whose replicas do not count any more: they lost their disk. */
   readonly lost = new Set<number>()
   readonly groups: readonly GroupMembers[]
+  /** What brokers have said of who leads: broker, topic, partition, epoch. */
+  readonly #leaders = new Set<string>()
   readonly #partitionCount: number
 
   private constructor(
@@ -186,10 +190,8 @@ export class ChaosStage {
 
   /** The broker that coordinates the group, as far as it is known. */
   async coordinator({ plan }: GroupMembers): Promise<number> {
-    const admin = this.#client.admin()
-    const [described] = await admin.describeTopics([OFFSETS_TOPIC])
-    const partition = partitionOfGroup(plan.name, described?.partitions.length ?? 1)
-    return leaderOf(admin, OFFSETS_TOPIC, { partition, timeoutMs: 30_000 })
+    const partition = partitionOfGroup(plan.name, OFFSETS_PARTITIONS)
+    return leaderOf(this.#client.admin(), OFFSETS_TOPIC, { partition, timeoutMs: 30_000 })
   }
 
   /**
@@ -230,16 +232,19 @@ export class ChaosStage {
 
   /** What brokers have said since the last time: who led when. Answers how often another one has come to lead. */
   gatherLeaders(): number {
-    const seen = new Set<string>()
-    for (const event of this.history.events) {
-      if (event.op === 'leads') seen.add(`${event.broker} ${event.partition} ${event.epoch}`)
-    }
     for (const broker of this.cluster.ids) {
       for (const line of this.cluster.logOf(broker).split('\n')) {
         if (!line.includes('"leads"')) continue
         const { topic, partition, epoch } = JSON.parse(line) as { topic: string; partition: number; epoch: number }
-        if (topic !== TOPIC || seen.has(`${broker} ${partition} ${epoch}`)) continue
-        this.history.add({ op: 'leads', broker, partition, epoch })
+        const key = `${broker} ${topic} ${partition} ${epoch}`
+        if (this.#leaders.has(key)) continue
+        this.#leaders.add(key)
+        if (topic === TOPIC) this.history.add({ op: 'leads', broker, partition, epoch })
+        if (topic !== OFFSETS_TOPIC) continue
+        for (const { plan } of this.groups) {
+          if (partitionOfGroup(plan.name, OFFSETS_PARTITIONS) !== partition) continue
+          this.history.add({ op: 'coordinates', group: plan.name, broker, epoch })
+        }
       }
     }
     return leaderChanges(this.history.events)

@@ -81,6 +81,8 @@ const zombie = (process: string, generation: number, error?: string): Happening 
   ...(error !== undefined && { error }),
 })
 
+const coordinates = (broker: number, epoch: number): Happening => ({ op: 'coordinates', group, broker, epoch })
+
 const names = (...happenings: readonly Happening[]): AnomalyName[] =>
   check(history(...happenings)).anomalies.map(({ name }) => name)
 
@@ -88,6 +90,7 @@ describe('a group with which all is well', () => {
   it('has no anomaly, and is counted', () => {
     const events = history(
       ...written(4),
+      coordinates(1, 0),
       owns('a', 1),
       handled('a', 1, [0, 1]),
       committed('a', 1, 1),
@@ -97,6 +100,8 @@ describe('a group with which all is well', () => {
       owns('b', 2, 2),
       seen(2, 2),
       handled('b', 2, [2]),
+      coordinates(2, 1),
+      coordinates(2, 2),
       handled('b', 3, [3]),
       committed('b', 3, 4),
       zombie('a', 1, 'UNKNOWN_MEMBER_ID'),
@@ -104,7 +109,7 @@ describe('a group with which all is well', () => {
     )
     const { anomalies, groups } = check(events)
     expect(anomalies).toEqual([])
-    expect(groups).toEqual({ g: { handled: 4, again: 0, rebalances: 2, zombiesRefused: 1 } })
+    expect(groups).toEqual({ g: { handled: 4, again: 0, rebalances: 2, coordinatorChanges: 1, zombiesRefused: 1 } })
     expect(isAllHandled(group, events)).toBe(true)
     expect(isAllHandled('another', events)).toBe(false)
   })
@@ -225,6 +230,11 @@ describe('an anomaly of a group is named', () => {
     expect(names(seen(2, 0), seen(1, 0))).toEqual(['generation-back'])
     // Nobody had a share in it yet when its coordinator went.
     expect(names(seen(2, 0, false, false), seen(1, 0))).toEqual([])
+  })
+
+  it('two-leaders: two brokers coordinated in one epoch', () => {
+    expect(names(coordinates(1, 3), coordinates(2, 3))).toEqual(['two-leaders'])
+    expect(names(coordinates(1, 3), coordinates(1, 3), coordinates(2, 4))).toEqual([])
   })
 
   it('member-failed: it was refused for good', () => {

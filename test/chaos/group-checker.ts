@@ -22,6 +22,8 @@ export interface GroupVerdict {
   readonly again: number
   /** Generations that were seen, but for the first. */
   readonly rebalances: number
+  /** How often another broker came to coordinate it. */
+  readonly coordinatorChanges: number
   /** Commits in the name of members that were taken out. */
   readonly zombiesRefused: number
 }
@@ -57,6 +59,8 @@ class GroupChecker {
   readonly #generations = new Set<number>()
   readonly #generationOf = new Map<string, number>()
   readonly #seen: GroupSeen[] = []
+  /** By leader epoch. */
+  readonly #coordinators = new Map<number, number>()
   #count = 0
   #again = 0
   #refused = 0
@@ -68,7 +72,13 @@ class GroupChecker {
 
   get verdict(): GroupVerdict {
     const rebalances = Math.max(0, this.#generations.size - 1)
-    return { handled: this.#count, again: this.#again, rebalances, zombiesRefused: this.#refused }
+    return {
+      handled: this.#count,
+      again: this.#again,
+      rebalances,
+      coordinatorChanges: changesOf(this.#coordinators),
+      zombiesRefused: this.#refused,
+    }
   }
 
   on(event: GroupHistoryEvent): void {
@@ -92,6 +102,13 @@ class GroupChecker {
         if (event.error !== undefined) this.#refused += 1
         else this.#note('zombie-commit', `a commit of ${event.process} in generation ${event.generation} was taken`)
         return
+      case 'coordinates': {
+        const { epoch, broker } = event
+        const other = this.#coordinators.get(epoch) ?? broker
+        if (other !== broker) this.#note('two-leaders', `brokers ${other} and ${broker} coordinated in epoch ${epoch}`)
+        this.#coordinators.set(epoch, broker)
+        return
+      }
       case 'member-trouble':
         return this.#note('member-failed', `${event.process}: ${event.what}`)
     }
@@ -287,6 +304,21 @@ function knownOffsets(events: readonly HistoryEvent[]): Map<number, readonly num
     return [partition, Float64Array.from(offsets).sort()] as const
   })
   return new Map(sorted.map(([partition, offsets]) => [partition, [...offsets]]))
+}
+
+/** How often another broker came to coordinate the group. */
+export function coordinatorChanges(events: readonly HistoryEvent[], group: string): number {
+  const coordinators = new Map<number, number>()
+  for (const event of events) {
+    if (event.op === 'coordinates' && event.group === group) coordinators.set(event.epoch, event.broker)
+  }
+  return changesOf(coordinators)
+}
+
+/** Of brokers by their epochs. */
+function changesOf(coordinators: ReadonlyMap<number, number>): number {
+  const brokers = [...coordinators].toSorted(([a], [b]) => a - b).map(([, broker]) => broker)
+  return brokers.filter((broker, index) => index > 0 && brokers[index - 1] !== broker).length
 }
 
 /** Whether everything that is known to stand in the topic has been handled by the group. */

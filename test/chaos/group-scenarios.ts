@@ -20,6 +20,7 @@ const ASLEEP_MS = SESSION_MS + 1_500
 const LONG_MS = LEASE_MS + 3_000
 /** How long the group may need to go on without a member that hangs. */
 const OUT_WITHIN_MS = 20_000
+const COORDINATOR_CHANGES_MIN = 5
 /** Guests that come and go, besides those that are in the group all the time. */
 const GUESTS = [10, 11, 12, 13, 14]
 
@@ -200,6 +201,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
 
   'group-kill-coordinator': {
     about: 'the broker that coordinates a group is killed and starts again, and now and then a member with it',
+    leaderChangesMin: 0,
+    coordinatorChangesMin: COORDINATOR_CHANGES_MIN,
     groups: [COOPERATIVE],
     async round(stage) {
       await killCoordinator(stage, stage.group)
@@ -210,6 +213,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
 
   'group-pause-coordinator': {
     about: 'the broker that coordinates a group hangs for longer than its lease, while members come, go and hang',
+    leaderChangesMin: 0,
+    coordinatorChangesMin: COORDINATOR_CHANGES_MIN,
     groups: [COOPERATIVE],
     round: async (stage) => {
       await Promise.all([pauseCoordinator(stage, stage.group), anyMemberFault(stage, stage.group)])
@@ -218,6 +223,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
 
   'group-cut-coordinator': {
     about: 'the broker that coordinates a group is cut off from everything, and a member dies meanwhile',
+    leaderChangesMin: 0,
+    coordinatorChangesMin: COORDINATOR_CHANGES_MIN,
     groups: [COOPERATIVE],
     hasNetwork: true,
     round: (stage) =>
@@ -229,6 +236,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
 
   'group-cut-brokers': {
     about: 'the broker that coordinates a group is cut off from the others; members and Redis reach it',
+    leaderChangesMin: 0,
+    coordinatorChangesMin: COORDINATOR_CHANGES_MIN,
     groups: [COOPERATIVE],
     hasNetwork: true,
     round: (stage) =>
@@ -247,6 +256,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
 
   'group-everything': {
     about: 'two groups, and a member and a broker at a time that are killed or hang',
+    leaderChangesMin: 0,
+    coordinatorChangesMin: COORDINATOR_CHANGES_MIN,
     groups: [COOPERATIVE, { ...EAGER, kinds: ['batch', 'manual'] }],
     round: anything,
   },

@@ -156,6 +156,15 @@ export interface GroupSeen extends OfMember {
   readonly isEnd?: boolean
 }
 
+/** Of a broker's own log: it began to coordinate the group. */
+export interface Coordinated {
+  readonly op: 'coordinates'
+  readonly at: number
+  readonly group: string
+  readonly broker: number
+  readonly epoch: number
+}
+
 /** A commit in the name of a member that was taken out, in its old generation. No error: it was taken. */
 export interface ZombieCommit extends OfMember {
   readonly op: 'zombie'
@@ -172,6 +181,7 @@ export type GroupHistoryEvent =
   | MemberTrouble
   | GroupSeen
   | ZombieCommit
+  | Coordinated
 
 /** Something was done to the cluster. */
 export interface FaultMade {

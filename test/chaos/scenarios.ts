@@ -13,6 +13,8 @@ export interface Scenario {
   readonly brokers?: number
   /** Leaders that must have changed, if not as many as everywhere. */
   readonly leaderChangesMin?: number
+  /** How often another broker must have come to coordinate its groups. Default: not at all. */
+  readonly coordinatorChangesMin?: number
   /** Groups that consume all the time, each member a process. */
   readonly groups?: readonly GroupPlan[]
   /** Before the rounds. */
