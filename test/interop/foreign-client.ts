@@ -212,3 +212,27 @@ export class ForeignProcess implements ForeignClient {
     done()
   }
 }
+
+/** Verbs that are answered in the process of the test. */
+export type LocalVerbs = { readonly [V in ForeignVerb]?: (...ask: Ask<V>) => Answer<V> | Promise<Answer<V>> }
+
+/** A client in JavaScript. */
+export class LocalClient implements ForeignClient {
+  readonly #verbs: LocalVerbs
+  readonly #close: () => Promise<void>
+
+  constructor(verbs: LocalVerbs, close: () => Promise<void>) {
+    this.#verbs = verbs
+    this.#close = close
+  }
+
+  async ask<V extends ForeignVerb>(verb: V, ...ask: Ask<V>): Promise<Answer<V>> {
+    const answer: LocalVerbs[V] = this.#verbs[verb]
+    if (answer === undefined) throw new Error(`there is no verb ${verb}`)
+    return answer(...ask)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#close()
+  }
+}

@@ -2,6 +2,7 @@
 
 import { JAVA_CLIENT_VERSIONS } from '../../scripts/ensure-clients.ts'
 import { describeWithClient, hasJava, startJava } from './clients.ts'
+import { groupsSuite } from './groups-suite.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
 
@@ -9,5 +10,6 @@ for (const version of JAVA_CLIENT_VERSIONS) {
   describeWithClient(`Java ${version}`, hasJava(version), () => {
     const stage = stageFor((brokers) => startJava(version, brokers))
     recordsSuite(stage)
+    groupsSuite(stage, { assignors: ['range', 'cooperative-sticky'] })
   })
 }
