@@ -31,6 +31,8 @@ export interface MemberSettings {
   readonly zeroMs: number
 }
 
+/** The exit code of a member that was refused for good. */
+const FAILED = 3
 const MAX_POLL_MS = 15_000
 const COMMIT_EVERY_MS = 250
 /** Records after which a member that commits by itself does, and those that are told together of a batch. */
@@ -155,8 +157,9 @@ class Member {
     })
     consumer.on('error', (error) => {
       if (!error.fatal) return
-      this.#fail(error.message)
-      process.exit(3)
+      // Whether somebody has come in under its name, they know who start members.
+      if (error.code !== 'FENCED_INSTANCE_ID') this.#fail(error.message)
+      process.exit(FAILED)
     })
   }
 

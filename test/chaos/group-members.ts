@@ -62,7 +62,9 @@ export class GroupMembers {
   readonly plan: GroupPlan
   readonly #options: GroupMembersOptions
   readonly #client: Client
+  /** The present process of each slot. */
   readonly #members = new Map<number, Member>()
+  readonly #started: Member[] = []
   readonly #files: { readonly path: string; at: number; rest: Buffer }[] = []
   readonly #isOver = new AbortController()
   readonly #killAll: () => void
@@ -79,7 +81,7 @@ export class GroupMembers {
     this.plan = options.plan
     this.#client = connect({ brokers: [...options.addresses] })
     this.#killAll = () => {
-      for (const member of this.#members.values()) {
+      for (const member of this.#started) {
         member.isEnding = true
         member.child?.kill('SIGKILL')
       }
@@ -125,6 +127,7 @@ export class GroupMembers {
     const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] })
     const member: Member = { slot, process: name, child, gone: Promise.resolve(), isEnding: false, isPaused: false }
     this.#members.set(slot, member)
+    this.#started.push(member)
     member.gone = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
         member.child = undefined
@@ -158,6 +161,30 @@ export class GroupMembers {
     this.#tell(`member ${member.process} goes on`)
     member.isPaused = false
     member.child?.kill('SIGCONT')
+  }
+
+  /**
+   * Of a static member that hangs: another process comes in under its name, and the first one wakes up and has to go. Resolves
+   * when it has.
+   */
+  async replace(slot: number): Promise<void> {
+    const former = this.#member(slot)
+    former.isEnding = true
+    this.start(slot)
+    const { history, plan } = this.#options
+    const deadline = performance.now() + CLOSED_WITHIN_MS
+    const name = this.#member(slot).process
+    while (this.#identity.get(name) === undefined && performance.now() < deadline) {
+      this.gather()
+      await pause(50)
+    }
+    this.#tell(`member ${former.process} goes on, whose name ${name} has`)
+    former.child?.kill('SIGCONT')
+    if ((await within(former.gone, CLOSED_WITHIN_MS)) !== 'late') return
+    const what = `it goes on although ${name} has its name`
+    history.add({ op: 'member-trouble', group: plan.name, process: former.process, generation: -1, what })
+    former.child?.kill('SIGKILL')
+    await former.gone
   }
 
   /** In order; resolves when it has gone, or was killed because it did not. */
@@ -254,7 +281,7 @@ export class GroupMembers {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isOver.abort()
     this.#killAll()
-    await Promise.all([...this.#members.values()].map(({ gone }) => gone))
+    await Promise.all(this.#started.map(({ gone }) => gone))
     process.off('exit', this.#killAll)
     await this.#looking
     await this.#client.close({ timeoutMs: 200 }).catch(() => undefined)

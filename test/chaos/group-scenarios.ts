@@ -183,7 +183,8 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
 
   'group-static': {
-    about: 'static members are killed and come back, within their session and after it, and hang',
+    about:
+      'static members are killed and come back, within their session and after it, hang, and are replaced meanwhile',
     groups: [STATIC],
     leaderChangesMin: 0,
     async round(stage) {
@@ -194,8 +195,13 @@ export const GROUP_SCENARIOS: Readonly<Record<string, Scenario>> = {
       group.start(first)
       await stage.wait(0, 1_000)
       group.pause(second)
-      await stage.wait(ASLEEP_MS)
-      group.resume(second)
+      if (stage.random.integer(2) === 0) {
+        await stage.wait(ASLEEP_MS)
+        group.resume(second)
+      } else {
+        await stage.wait(0, ASLEEP_MS)
+        await group.replace(second)
+      }
     },
   },
 
