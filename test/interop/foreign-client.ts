@@ -229,10 +229,21 @@ export class LocalClient implements ForeignClient {
   async ask<V extends ForeignVerb>(verb: V, ...ask: Ask<V>): Promise<Answer<V>> {
     const answer: LocalVerbs[V] = this.#verbs[verb]
     if (answer === undefined) throw new Error(`there is no verb ${verb}`)
-    return answer(...ask)
+    try {
+      return await answer(...ask)
+    } catch (error) {
+      throw error instanceof AggregateError ? new Error(messagesOf(error).join(': '), { cause: error }) : error
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close()
   }
+}
+
+/** What it says, and what those say that it is made of. */
+function messagesOf(error: unknown): string[] {
+  if (!(error instanceof Error)) return [String(error)]
+  const parts: readonly unknown[] = error instanceof AggregateError ? error.errors : []
+  return [error.message, ...parts.flatMap(messagesOf)]
 }

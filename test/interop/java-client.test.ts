@@ -5,11 +5,13 @@ import { describeWithClient, hasJava, startJava } from './clients.ts'
 import { groupsSuite } from './groups-suite.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
+import { adminSuite } from './admin-suite.ts'
 
 for (const version of JAVA_CLIENT_VERSIONS) {
   describeWithClient(`Java ${version}`, hasJava(version), () => {
     const stage = stageFor((brokers) => startJava(version, brokers))
     recordsSuite(stage)
     groupsSuite(stage, { assignors: ['range', 'cooperative-sticky'] })
+    adminSuite(stage, { lacks: ['replaceConfigs'] })
   })
 }

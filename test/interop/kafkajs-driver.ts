@@ -192,7 +192,8 @@ class KafkajsDriver {
                 replicaAssignment: assignments.map((replicas, partition) => ({ partition, replicas: [...replicas] })),
               }),
         }))
-        await this.#admin.createTopics({ topics: wishes, waitForLeaders: true })
+        const isMade = await this.#admin.createTopics({ topics: wishes, waitForLeaders: true })
+        if (!isMade) throw new Error('the topic exists already, as false says')
       },
       listTopics: () => this.#admin.listTopics(),
       describeTopic: async ({ topic }) => {
@@ -226,6 +227,8 @@ class KafkajsDriver {
         return { cluster: clusterId, controller: controller ?? -1, nodes }
       },
       deleteRecords: async ({ topic, partition, before }) => {
+        // Or else it does not know the topic, and finds no leader.
+        await this.#admin.fetchTopicOffsets(topic)
         await this.#admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: `${before}` }] })
         return before
       },

@@ -5,9 +5,14 @@ import { groupsSuite } from './groups-suite.ts'
 import { startKafkajs } from './kafkajs-driver.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
+import { adminSuite } from './admin-suite.ts'
 
 describe('kafkajs', () => {
   const stage = stageFor(startKafkajs)
   recordsSuite(stage, { hasNoNullHeaders: true })
   groupsSuite(stage)
+  adminSuite(stage, {
+    lacks: ['alterConfigs', 'deleteGroupOffsets', 'logDirs', 'producers', 'electLeaders'],
+    findsMaxTimestamp: false,
+  })
 })

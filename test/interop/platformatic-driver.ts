@@ -168,8 +168,13 @@ class PlatformaticDriver {
           return { partition, leader, replicas, isr }
         })
       },
-      createPartitions: ({ topic, total }) => {
-        return this.#admin.createPartitions({ topics: [{ name: topic, count: total, assignments: [] }] })
+      createPartitions: async ({ topic, total }) => {
+        // It cannot leave it to the brokers where the new ones go.
+        const { topics } = await this.#admin.metadata({ topics: [topic], forceUpdate: true })
+        const known = topics.get(topic)?.partitions ?? []
+        const brokerIds = known[0]?.replicas ?? []
+        const assignments = Array.from({ length: total - known.length }, () => ({ brokerIds }))
+        await this.#admin.createPartitions({ topics: [{ name: topic, count: total, assignments }] })
       },
       deleteTopics: ({ topics }) => this.#admin.deleteTopics({ topics: [...topics] }),
       describeConfigs: async (which) => {

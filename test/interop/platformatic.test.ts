@@ -8,6 +8,7 @@ import { groupsSuite } from './groups-suite.ts'
 import { startPlatformatic } from './platformatic-driver.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
+import { adminSuite } from './admin-suite.ts'
 
 /** Only where Node has it. */
 const zstd = 'zstdCompressSync' in zlib ? (['zstd'] as const) : []
@@ -20,6 +21,11 @@ describe('@platformatic/kafka', () => {
     reads: ['none', 'gzip', 'lz4', ...zstd],
   })
   groupsSuite(stage)
+  adminSuite(stage, {
+    lacks: ['producers', 'electLeaders'],
+    // It stumbles over shares without user data, which is how all others write them.
+    describesOurs: false,
+  })
 
   it('reads Snappy only as bare blocks, not in the framing that Kafka and our client write', () => {
     const { snappy } = compressionsAlgorithms

@@ -324,7 +324,7 @@ async def describe_configs(admin, topic):
 
 
 async def replace_configs(admin, topic, configs):
-    response = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+    (response,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
     for row in response.resources:
         if row[0] != 0:
             raise aiokafka.errors.for_code(row[0])(row[1])

@@ -261,7 +261,10 @@ def create_topics(topics):
     wishes = []
     for one in topics:
         assignments = one.get("assignments")
-        how = {"replica_assignment": assignments} if assignments else {"num_partitions": one["partitions"]}
+        if assignments:
+            how = {"num_partitions": len(assignments), "replica_assignment": assignments}
+        else:
+            how = {"num_partitions": one["partitions"]}
         wishes.append(NewTopic(one["topic"], config=one.get("configs", {}), **how))
     results(admin.create_topics(wishes))
 
