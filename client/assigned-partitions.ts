@@ -77,10 +77,14 @@ export class AssignedPartitions<K, V> implements FetchPumpOwner {
     return this.#current.get(topic, partition)
   }
 
-  /** One that is to be given up can be committed still. */
-  find(topic: string, partition: number): ConsumerPartition<K, V> | undefined {
+  /**
+   * The one whose offset may be committed: also one that is to be given up. Not one that waits for handlers of its time before:
+   * what they have done is not its own, and others may have been further since.
+   */
+  findCommittable(topic: string, partition: number): ConsumerPartition<K, V> | undefined {
     const current = this.#current.get(topic, partition)
-    if (current !== undefined) return current
+    const isWaiting = current?.hasBegun === false && this.#former.get(topic, partition) !== undefined
+    if (current !== undefined && !isWaiting) return current
     for (const one of this.#leaving) {
       if (one.topic === topic && one.partition === partition && !one.isLost) return one
     }

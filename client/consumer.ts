@@ -476,7 +476,7 @@ export class Consumer<K = Buffer, V = Buffer> {
 
   /** @throws INVALID_ARGUMENT unless the consumer has it. */
   #mine(what: string, { topic, partition }: TopicPartition, isLeavingToo = false): ConsumerPartition<K, V> {
-    const mine = isLeavingToo ? this.#assigned.find(topic, partition) : this.#assigned.get(topic, partition)
+    const mine = isLeavingToo ? this.#assigned.findCommittable(topic, partition) : this.#assigned.get(topic, partition)
     if (mine !== undefined) return mine
     const text = `${what}: ${topic}-${String(partition)} is not assigned to this consumer at the moment`
     throw errorOf('INVALID_ARGUMENT', text, { topic })
