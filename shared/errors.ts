@@ -120,6 +120,7 @@ export const ERRORS = {
   OUTCOME_UNKNOWN: own(1207, -1, 'The broker may or may not have applied the records.'),
   HANDLER_FAILED: own(1208, -1, 'A handler of the application failed.'),
   MAX_POLL_INTERVAL_EXCEEDED: own(1209, -1, 'A handler took longer than maxPollIntervalMs: its member left the group.'),
+  MIRROR_DIVERGED: own(1210, -1, 'A partition of the target has records that are no copies of those of the source.'),
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS

@@ -104,6 +104,26 @@ const BENCH_E2E_FLAGS: readonly FlagRow[] = [
   },
 ]
 
+const MIRROR_FLAGS: readonly FlagRow[] = [
+  {
+    name: 'from',
+    type: 'text',
+    about: 'HOST:PORT of brokers that are read, with commas; they speak the protocol of Kafka',
+  },
+  { name: 'to', type: 'text', about: 'HOST:PORT of brokers that are written to, with commas' },
+  { name: 'topics', alias: 't', type: 'list', about: 'Names with commas, * for anything; all if not given' },
+  { name: 'groups', alias: 'g', type: 'switch', about: 'Also commit what groups have committed in these topics' },
+  { name: 'parallel', type: 'integer', default: 4, min: 1, max: 64, about: 'Partitions at a time' },
+  { name: 'rate', type: 'integer', min: 1, unit: 'bytes', about: 'Bytes a second that are copied, at most' },
+  { name: 'replication', type: 'integer', min: 1, about: 'Replicas of topics that are created; else as at the source' },
+  { name: 'no-verification', type: 'switch', about: 'Leave out the comparison of both sides' },
+  { name: 'timeout', type: 'integer', default: 30_000, min: 1, about: 'Milliseconds that a request may take' },
+  { name: 'patience', type: 'integer', default: 120_000, min: 1, about: 'Milliseconds without getting on, at most' },
+  FORMAT_FLAG,
+  { name: 'json', type: 'switch', about: 'The same as --format json' },
+  DRY_RUN,
+]
+
 export const COMMANDS: readonly CommandRow[] = [
   {
     path: ['start'],
@@ -402,6 +422,19 @@ export const COMMANDS: readonly CommandRow[] = [
       DRY_RUN,
     ],
     load: async () => (await import('./broker.ts')).decommissionBroker,
+  },
+  {
+    path: ['mirror'],
+    about:
+      'Copy topics from Kafka or tidemark to tidemark or Kafka, and compare both; goes on where it was interrupted',
+    positionals: [],
+    flags: MIRROR_FLAGS,
+    examples: [
+      ['tidemark mirror --from kafka:9092 --to tidemark:9092 --dry-run', 'What there is to copy'],
+      ['tidemark mirror --from kafka:9092 --to tidemark:9092 --groups', 'All topics, and where groups go on'],
+      ["tidemark mirror --from kafka:9092 --to tidemark:9092 --topics 'orders.*'", 'Those whose names begin so'],
+    ],
+    load: async () => (await import('./mirror.ts')).mirrorTopics,
   },
   {
     path: ['log', 'dump'],

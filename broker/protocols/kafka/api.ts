@@ -53,6 +53,10 @@ export interface AnyMessage {
 
 /** What handlers get of a request. */
 export type RequestOf<A extends { readonly request: AnyMessage }> = ReturnType<A['request']['read']>
+/** What a client asks; what has a default may be left out. */
+export type QuestionOf<A extends { readonly request: AnyMessage }> = Parameters<A['request']['write']>[2]
+/** What a client gets as an answer. */
+export type AnswerOf<A extends { readonly response: AnyMessage }> = ReturnType<A['response']['read']>
 /** What handlers give as an answer; what has a default may be left out. */
 export type ResponseOf<A extends { readonly response: AnyMessage }> = Parameters<A['response']['write']>[2]
 

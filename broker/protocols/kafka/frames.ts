@@ -1,7 +1,7 @@
-// What stands round a message: the header of a request, and the length and header of a response. Knows no API but the one
-// exception that Kafka makes of ApiVersions.
+// What stands round a message: the header of a request, and the length and header of a response, for who serves and for who
+// asks. Knows no API but the one exception that Kafka makes of ApiVersions.
 
-import type { AnyApi, ResponseOf } from './api.ts'
+import type { AnyApi, QuestionOf, ResponseOf } from './api.ts'
 import { type KafkaReader, KafkaWriter } from './primitives.ts'
 
 /** The only API whose response header has no tagged fields in any version: its reader knows no version yet. */
@@ -50,4 +50,28 @@ export function encodeResponse<A extends AnyApi>(
   api.response.write(writer, to.version, value)
   writer.patchInt32(writer.byteLength - 4)
   return writer.take()
+}
+
+/** The frame of a request, as pieces as in `encodeResponse`. @throws UNSUPPORTED_VERSION for what the version cannot say */
+export function encodeRequest<A extends AnyApi>(
+  api: A,
+  to: { readonly version: number; readonly correlationId: number; readonly clientId: string },
+  value: QuestionOf<A>,
+): readonly Uint8Array[] {
+  writer.reset()
+  writer.int32(0)
+  writer.int16(api.key)
+  writer.int16(to.version)
+  writer.int32(to.correlationId)
+  writer.string(to.clientId, false)
+  if (api.isFlexible(to.version)) writer.uvarint(0)
+  api.request.write(writer, to.version, value)
+  writer.patchInt32(writer.byteLength - 4)
+  return writer.take()
+}
+
+/** Reads the header of a response behind its correlation id. */
+export function readResponseHeader(reader: KafkaReader, api: AnyApi, version: number): void {
+  reader.begin('response header', version)
+  if (api.isFlexible(version) && api.key !== API_VERSIONS_KEY) reader.taggedFields(NO_TAGS, {})
 }

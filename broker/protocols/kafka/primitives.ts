@@ -37,6 +37,7 @@ export class KafkaReader {
   #bytes: Buffer = EMPTY
   #at = 0
   #end = 0
+  #elementsMax = REQUEST_VALUES_MAX
   #elementsLeft = 0
   #message = ''
   #version = 0
@@ -44,11 +45,12 @@ export class KafkaReader {
   field = ''
 
   /** Begins at the first byte. The bytes must not change while they are read, nor as long as the records are used. */
-  open(bytes: Uint8Array): void {
+  open(bytes: Uint8Array, elementsMax = REQUEST_VALUES_MAX): void {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     this.#at = 0
     this.#end = bytes.length
-    this.#elementsLeft = REQUEST_VALUES_MAX
+    this.#elementsMax = elementsMax
+    this.#elementsLeft = elementsMax
     this.begin('frame', 0)
   }
 
@@ -138,7 +140,7 @@ export class KafkaReader {
     if (count * elementBytesMin > this.bytesLeft)
       throw this.#malformed(`an array of ${count} in ${this.bytesLeft} bytes`)
     this.#elementsLeft -= count
-    if (this.#elementsLeft < 0) throw this.#malformed(`its arrays have more than ${REQUEST_VALUES_MAX} elements`)
+    if (this.#elementsLeft < 0) throw this.#malformed(`its arrays have more than ${this.#elementsMax} elements`)
     return count
   }
 

@@ -1,0 +1,163 @@
+// Topics copied from one broker to another, both in this process, over Kafka's protocol.
+
+import { describe, expect, it } from 'vitest'
+import { startBroker, type TestBroker } from '../../broker/testing.ts'
+import { fill, recordsOf, runMirror } from './mirror-fixture.ts'
+
+function memoryBroker(): Promise<TestBroker> {
+  return startBroker({ dataDir: 'memory' })
+}
+
+async function makeTopic(broker: TestBroker, topic: string, config = {}, numPartitions = 1): Promise<void> {
+  await broker
+    .client()
+    .admin()
+    .createTopics({ topics: [{ topic, numPartitions, config }] })
+}
+
+describe('a mirror', () => {
+  it('copies every record of every partition as it is, and counts and sums up both sides', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders', { 'max.message.bytes': '2000000', 'retention.ms': '86400000000' }, 3)
+    await fill(source.client(), 'orders', 15, 20, 3)
+    const { report, notes } = await runMirror(source.brokers, target.brokers)
+    expect(notes).toEqual([])
+    expect(report).toMatchObject({ isComplete: true, topics: [{ topic: 'orders', outcome: 'verified' }] })
+    for (const { source: from, target: to, offsets } of report.topics[0]?.partitions ?? []) {
+      expect(from).toEqual(to)
+      expect(offsets).toBe('equal')
+      expect(from.records).toBe(100)
+    }
+    for (const partition of [0, 1, 2]) {
+      const records = await recordsOf(source.client(), 'orders', partition)
+      expect(records).toHaveLength(100)
+      expect(await recordsOf(target.client(), 'orders', partition)).toEqual(records)
+    }
+    const { config } = await target.client().admin().describeTopic('orders')
+    const own = config.filter(({ isDefault }) => !isDefault).map(({ name, value }) => [name, value] as const)
+    expect(Object.fromEntries(own)).toEqual({ 'max.message.bytes': '2000000', 'retention.ms': '86400000000' })
+  })
+
+  it('goes on where it ended when there is more, and does nothing when there is not', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    for (const expected of [100, 60, 0]) {
+      await fill(source.client(), 'orders', expected / 20)
+      const { report } = await runMirror(source.brokers, target.brokers)
+      expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: expected }] })
+    }
+    expect(await recordsOf(target.client(), 'orders')).toEqual(await recordsOf(source.client(), 'orders'))
+  })
+
+  it('begins where the source begins now, with the same offsets', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders', { 'segment.bytes': '2048' })
+    await fill(source.client(), 'orders', 10)
+    await source
+      .client()
+      .admin()
+      .trim({ topic: 'orders', partitions: [{ partition: 0, beforeOffset: 73 }] })
+    const { report } = await runMirror(source.brokers, target.brokers)
+    expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ offsets: 'equal' }] })
+    const records = await recordsOf(target.client(), 'orders')
+    expect(records[0]?.offset).toBe(73)
+    expect(records).toEqual(await recordsOf(source.client(), 'orders'))
+    expect(await target.client().admin().offsets('orders', { at: 'start' })).toMatchObject([{ offset: 73 }])
+  })
+
+  it('refuses a target with records that the source does not have, and says where', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await makeTopic(target, 'orders')
+    await fill(source.client(), 'orders', 3)
+    await target
+      .client()
+      .producer()
+      .send({ topic: 'orders', messages: [{ value: Buffer.from('another') }] })
+    const { report, notes } = await runMirror(source.brokers, target.brokers)
+    expect(report).toMatchObject({ isComplete: false, topics: [{ outcome: 'failed' }] })
+    expect(notes.join('\n')).toContain('MIRROR_DIVERGED')
+    expect(await recordsOf(target.client(), 'orders')).toHaveLength(1)
+  })
+
+  it('finds a record that is another one at the target', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await makeTopic(target, 'orders')
+    await fill(source.client(), 'orders', 1)
+    const wrong = { value: Buffer.from('another'), timestamp: 5 }
+    const right = { value: Buffer.from('the same'), timestamp: 6 }
+    await source
+      .client()
+      .producer()
+      .send({ topic: 'orders', messages: [right] })
+    await target
+      .client()
+      .producer()
+      .send({ topic: 'orders', messages: Array.from({ length: 20 }, () => wrong) })
+    await target
+      .client()
+      .producer()
+      .send({ topic: 'orders', messages: [right] })
+    const { report } = await runMirror(source.brokers, target.brokers)
+    expect(report.isComplete).toBe(false)
+  })
+
+  it('shows what it would do, and does none of it', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await makeTopic(source, 'other')
+    await fill(source.client(), 'orders', 2)
+    const { report } = await runMirror(source.brokers, target.brokers, { isDryRun: true, topics: ['ord*'] })
+    expect(report.topics).toMatchObject([
+      { topic: 'orders', outcome: 'would be created', partitions: [{ source: { endOffset: 40 } }] },
+    ])
+    expect(await target.client().admin().listTopics()).toEqual([])
+  })
+})
+
+describe('a mirror to a target that gives the offsets itself', () => {
+  it('copies every record once, through runs that follow one another', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    for (const expected of [60, 40]) {
+      await fill(source.client(), 'orders', expected / 20)
+      const { report } = await runMirror(source.brokers, target.brokers, { keepsOffsets: false })
+      expect(report.topics[0]).toMatchObject({
+        outcome: 'verified',
+        partitions: [{ records: expected, offsets: 'equal' }],
+      })
+    }
+    expect(await recordsOf(target.client(), 'orders')).toEqual(await recordsOf(source.client(), 'orders'))
+  })
+
+  it('says that the offsets are others where the source does not begin at 0, and goes on all the same', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await fill(source.client(), 'orders', 5)
+    await source
+      .client()
+      .admin()
+      .trim({ topic: 'orders', partitions: [{ partition: 0, beforeOffset: 33 }] })
+    const first = await runMirror(source.brokers, target.brokers, { keepsOffsets: false })
+    expect(first.report.topics[0]).toMatchObject({
+      outcome: 'verified',
+      partitions: [{ records: 67, offsets: 'moved' }],
+    })
+    await fill(source.client(), 'orders', 1)
+    const second = await runMirror(source.brokers, target.brokers, { keepsOffsets: false })
+    expect(second.report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: 20 }] })
+    const records = await recordsOf(source.client(), 'orders')
+    const copies = await recordsOf(target.client(), 'orders')
+    expect(copies.map(({ record }) => record)).toEqual(records.map(({ record }) => record))
+    expect(copies[0]?.offset).toBe(0)
+  })
+})
