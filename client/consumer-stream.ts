@@ -74,7 +74,11 @@ export class ConsumerStream<K, V> implements AsyncIterableIterator<ConsumedMessa
     for (;;) {
       if (this.#error !== undefined) throw this.#takeError()
       if (this.#isOver) return { done: true, value: undefined }
-      if (this.#turns.isOver(this.#source.now())) await this.#source.turn()
+      if (this.#turns.isOver(this.#source.now())) {
+        await this.#source.turn()
+        // It may have been ended in between.
+        if (this.#error !== undefined || this.#isOver) continue
+      }
       const message = this.#take()
       if (message !== undefined) return { done: false, value: message }
       if (this.#error !== undefined || this.#isOver) continue
@@ -110,7 +114,9 @@ export class ConsumerStream<K, V> implements AsyncIterableIterator<ConsumedMessa
     if (inHand !== undefined) {
       const offset = inHand.work.batch.messages[inHand.at]?.offset
       const isCurrent = inHand.of.epoch === inHand.work.epoch
-      const isOpen = isCurrent && offset !== undefined && inHand.of.tracker.takeBack(offset)
+      // The one before was asked on from, and this one has not been handed out yet; or it was, and is not done.
+      const { tracker } = inHand.of
+      const isOpen = isCurrent && offset !== undefined && (offset >= tracker.end || tracker.takeBack(offset))
       this.#putBack(inHand, isOpen ? inHand.at : inHand.at + 1)
       inHand.of.onHandled(inHand.running)
       this.#source.queue.release(inHand.of)

@@ -150,6 +150,22 @@ describe('a consumer', () => {
     await consumer.close()
   })
 
+  it('passes over nothing when a stream is ended while it lets others have their turn', async () => {
+    const topic = await stage.topicWith(1, 4)
+    const consumer = stage.consumerOf(topic)
+    const controller = new AbortController()
+    const stream = consumer.stream({ signal: controller.signal })
+    expect((await stream.next()).value?.offset).toBe(0)
+    // Whoever has had the event loop for so long is not handed the next message before others have had it.
+    const until = performance.now() + 20
+    while (performance.now() < until);
+    const next = stream.next()
+    controller.abort()
+    expect(await next).toEqual({ done: true, value: undefined })
+    expect((await consumer.stream().next()).value?.offset).toBe(1)
+    await consumer.close({ timeoutMs: 1_000 })
+  })
+
   it('ends a stream quietly when its signal fires', async () => {
     const topic = await stage.topicWith(1, 3)
     const consumer = stage.consumerOf(topic)
