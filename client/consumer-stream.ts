@@ -76,8 +76,9 @@ export class ConsumerStream<K, V> implements AsyncIterableIterator<ConsumedMessa
       if (this.#isOver) return { done: true, value: undefined }
       if (this.#turns.isOver(this.#source.now())) {
         await this.#source.turn()
-        // It may have been ended in between.
+        // It may have been ended in between, or its partition may go, pause, or go on elsewhere.
         if (this.#error !== undefined || this.#isOver) continue
+        this.#letGo()
       }
       const message = this.#take()
       if (message !== undefined) return { done: false, value: message }
@@ -139,6 +140,18 @@ export class ConsumerStream<K, V> implements AsyncIterableIterator<ConsumedMessa
     if (isCurrent && !partition.isStale && !partition.isPaused && !isUsedUp) return
     if (isUsedUp && isCurrent) partition.tracker.passOver(work.batch.endOffset)
     else this.#putBack(inHand, inHand.at)
+    this.#inHand = undefined
+    partition.onHandled(inHand.running)
+    this.#source.queue.release(partition)
+  }
+
+  /** Gives back what is not to be handed out as things are now. Nothing of it is in the application's hands. */
+  #letGo(): void {
+    const inHand = this.#inHand
+    if (inHand === undefined) return
+    const { of: partition, work, at } = inHand
+    if (partition.epoch === work.epoch && !partition.isStale && !partition.isPaused) return
+    this.#putBack(inHand, at)
     this.#inHand = undefined
     partition.onHandled(inHand.running)
     this.#source.queue.release(partition)

@@ -166,6 +166,26 @@ describe('a consumer', () => {
     await consumer.close({ timeoutMs: 1_000 })
   })
 
+  it('goes on where it is sent, though a stream lets others have their turn just then', async () => {
+    const topic = await stage.topicWith(1, 8)
+    const consumer = stage.consumerOf(topic)
+    const stream = consumer.stream()
+    const busyTurn = async (act: () => Promise<unknown>): Promise<number | undefined> => {
+      const until = performance.now() + 20
+      while (performance.now() < until);
+      const next = stream.next()
+      await act()
+      return (await next).value?.offset
+    }
+    expect((await stream.next()).value?.offset).toBe(0)
+    expect(await busyTurn(() => consumer.seek({ topic, partition: 0, offset: 5 }))).toBe(5)
+    expect((await stream.next()).value?.offset).toBe(6)
+    expect(await busyTurn(() => consumer.seek({ topic, partition: 0, offset: 2 }))).toBe(2)
+    expect(consumer.assignment()).toMatchObject([{ position: 2 }])
+    await stream.return()
+    await consumer.close()
+  })
+
   it('ends a stream quietly when its signal fires', async () => {
     const topic = await stage.topicWith(1, 3)
     const consumer = stage.consumerOf(topic)
