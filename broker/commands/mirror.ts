@@ -25,7 +25,7 @@ export async function mirrorTopics(context: CommandContext): Promise<number> {
       to: addresses(args.text('to'), '--to'),
       topics: args.list('topics').flatMap((list) => list.split(',').filter((name) => name !== '')),
       copiesGroups: args.isOn('groups'),
-      verifies: !args.isOn('no-verification'),
+      verifies: !args.isOn('skip-verification'),
       isDryRun,
       parallel: args.number('parallel'),
       bytesPerSecond: args.integer('rate'),

@@ -116,7 +116,7 @@ const MIRROR_FLAGS: readonly FlagRow[] = [
   { name: 'parallel', type: 'integer', default: 4, min: 1, max: 64, about: 'Partitions at a time' },
   { name: 'rate', type: 'integer', min: 1, unit: 'bytes', about: 'Bytes a second that are copied, at most' },
   { name: 'replication', type: 'integer', min: 1, about: 'Replicas of topics that are created; else as at the source' },
-  { name: 'no-verification', type: 'switch', about: 'Leave out the comparison of both sides' },
+  { name: 'skip-verification', type: 'switch', about: 'Leave out the comparison of both sides' },
   { name: 'timeout', type: 'integer', default: 30_000, min: 1, about: 'Milliseconds that a request may take' },
   { name: 'patience', type: 'integer', default: 120_000, min: 1, about: 'Milliseconds without getting on, at most' },
   FORMAT_FLAG,

@@ -5,6 +5,7 @@ import type { MirrorOptions, MirrorReport } from '../../broker/mirror/mirror-opt
 import type { Address } from '../../client/transport.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { mirror } from '../../broker/mirror/mirror.ts'
+import { startBroker, type TestBroker } from '../../broker/testing.ts'
 
 export interface Run {
   readonly report: MirrorReport
@@ -79,4 +80,28 @@ export async function fill(
     await producer.send({ topic, messages })
     await producer.close()
   }
+}
+
+export function memoryBroker(): Promise<TestBroker> {
+  return startBroker({ dataDir: 'memory' })
+}
+
+export async function makeTopic(broker: TestBroker, topic: string, config = {}, numPartitions = 1): Promise<void> {
+  await broker
+    .client()
+    .admin()
+    .createTopics({ topics: [{ topic, numPartitions, config }] })
+}
+
+/** Resolves when the partition ends at the offset or behind it. */
+export async function endsBehind(client: Client, topic: string, offset: number, partition = 0): Promise<void> {
+  const controller = new AbortController()
+  const from = { [partition]: offset - 1 }
+  const reader = client.read(topic, {
+    partitions: [partition],
+    from,
+    signal: controller.signal,
+    onOutOfRange: 'latest',
+  })
+  for await (const record of reader) if (record.offset >= offset - 1) break
 }

@@ -1,19 +1,7 @@
 // Topics copied from one broker to another, both in this process, over Kafka's protocol.
 
 import { describe, expect, it } from 'vitest'
-import { startBroker, type TestBroker } from '../../broker/testing.ts'
-import { fill, recordsOf, runMirror } from './mirror-fixture.ts'
-
-function memoryBroker(): Promise<TestBroker> {
-  return startBroker({ dataDir: 'memory' })
-}
-
-async function makeTopic(broker: TestBroker, topic: string, config = {}, numPartitions = 1): Promise<void> {
-  await broker
-    .client()
-    .admin()
-    .createTopics({ topics: [{ topic, numPartitions, config }] })
-}
+import { fill, makeTopic, memoryBroker, recordsOf, runMirror } from './mirror-fixture.ts'
 
 describe('a mirror', () => {
   it('copies every record of every partition as it is, and counts and sums up both sides', async () => {
