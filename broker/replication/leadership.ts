@@ -19,8 +19,6 @@ const LAG_MS_MAX_DEFAULT = 10_000
 const HAND_OVER_MS_MAX = 500
 /** Followers that have fetched within this time confirm a leader whose lease could not be renewed. */
 const CONFIRMATION_MS_MAX = 2_500
-/** So long a follower that has not fetched again is waited for with what it has not seen. */
-const READ_ALONG_MS = 60_000
 /** A leader that is no voter any more hands over; if nobody takes it, it tries again so much later. */
 const LEAVE_AGAIN_MS = 2_000
 
@@ -49,6 +47,7 @@ export class Leadership {
   readonly #log: ReplicaLog
   readonly #voters: VotersInForce
   readonly #rules: ReplicaRules
+  readonly #lagMsMax: number
   #handOver: HandOver | undefined
   /** The last set that was asked for. */
   #wanted: VoterSet | undefined
@@ -65,6 +64,7 @@ export class Leadership {
     this.#log = log
     this.#voters = voters
     this.#rules = rules
+    this.#lagMsMax = lagMsMax
     this.#leavesAt = now
   }
 
@@ -122,7 +122,7 @@ export class Leadership {
 
   /** Whoever reads along, or did a moment ago, has come at least so far. Undefined when nobody does. */
   readAlongEnd(now: number): Offset | undefined {
-    return this.inSync.lowestFetchedWithin(READ_ALONG_MS, now)
+    return this.inSync.lowestFetchedWithin(this.#lagMsMax, now)
   }
 
   nextHighWatermark(highWatermark: Offset): Offset {

@@ -144,8 +144,10 @@ export class LogCompaction {
 
   /** The log is about to be cut at the offset. @throws DiskError */
   async onCut(offset: Offset): Promise<void> {
-    const before = this.#withoutPassedFloor(this.compacted)
-    const after = loweredTo(before, offset, offset <= this.#log.logStartOffset)
+    const isEmptied = offset <= this.#log.logStartOffset
+    // Of a log that is emptied the floor may just have been noted.
+    const before = isEmptied ? this.compacted : this.#withoutPassedFloor(this.compacted)
+    const after = loweredTo(before, offset, isEmptied)
     if (after !== this.compacted) await this.#note(after)
   }
 

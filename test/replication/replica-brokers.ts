@@ -219,12 +219,16 @@ export class Broker implements ReplicaHost {
 
   /** As `produce`, where nobody waits. */
   append(values: readonly string[], partition = 0, onSettled?: (append: PendingAppend) => void, acks = -1): void {
+    this.appendBatch(batch(values), partition, onSettled, acks)
+  }
+
+  appendBatch(records: Uint8Array, partition = 0, onSettled?: (append: PendingAppend) => void, acks = -1): void {
     const produce = new PendingProduce(
       (appends) => appends[0] !== undefined && onSettled?.(appends[0]),
       () => undefined,
     )
     const append = produce.add()
-    const request = { records: batch(values), leaderEpoch: undefined, acks, now: this.now() }
+    const request = { records, leaderEpoch: undefined, acks, now: this.now() }
     this.replica(partition).partition.append(request, append)
     produce.close()
   }
