@@ -30,6 +30,8 @@ export interface AppendRequest {
   readonly now: TimestampMs
   /** Whether the batches are copies that keep their offsets. */
   readonly keepsOffsets?: boolean
+  /** Whether a batch that a producer sends again may have other bytes than before. */
+  readonly mayDiffer?: boolean
 }
 
 export type ReadOutcome =
@@ -213,7 +215,7 @@ export class Partition implements Flushable {
     const result =
       request.keepsOffsets === true
         ? this.#log.appendKept(records, this.leaderEpoch, now)
-        : this.#log.append(records, this.leaderEpoch, now)
+        : this.#log.append(records, this.leaderEpoch, now, request.mayDiffer)
     if (result.kind === 'refused') {
       append.refuse(result.error, `${this.#name}: ${result.message}`)
       return this.#tellOfFailedLog()

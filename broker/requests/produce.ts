@@ -56,7 +56,14 @@ export class ProduceRequests {
       } else {
         const { records, leaderEpoch } = part
         partition.append(
-          { records, leaderEpoch, acks: request.acks, now, keepsOffsets: request.keepsOffsets === true },
+          {
+            records,
+            leaderEpoch,
+            acks: request.acks,
+            now,
+            keepsOffsets: request.keepsOffsets === true,
+            mayDiffer: request.mayDiffer === true,
+          },
           append,
         )
       }

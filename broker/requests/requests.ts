@@ -37,6 +37,8 @@ export interface ProduceRequest {
   readonly timeoutMs: number
   /** Whether the batches are copies of another log's that keep the offsets they have. */
   readonly keepsOffsets?: boolean
+  /** Whether a batch that a producer sends again may have other bytes than before. */
+  readonly mayDiffer?: boolean
   readonly partitions: readonly ProducePartition[]
 }
 

@@ -54,6 +54,7 @@ export function checkRecords(
   config: LogConfig,
   producers: ProducerState,
   now: TimestampMs,
+  mayDiffer = false,
 ): RefusedAppend | DuplicateAppend | undefined {
   if (records.length === 0) return refusal('INVALID_RECORD', 'there is no batch to append')
   let duplicate: DuplicateAppend | undefined
@@ -69,7 +70,7 @@ export function checkRecords(
         return refusal('OUT_OF_ORDER_SEQUENCE_NUMBER', NO_SUCCESSOR)
       }
     } else {
-      const verdict = producers.check(records, at)
+      const verdict = producers.check(records, at, mayDiffer)
       if (verdict.kind === 'refused') return verdict
       if (verdict.kind === 'duplicate') {
         const { endOffset } = verdict

@@ -87,10 +87,10 @@ export class LogAppender {
   }
 
   /** As PartitionLog.append. */
-  append(records: Uint8Array, stamp: LeaderStamp, config: LogConfig): AppendResult {
+  append(records: Uint8Array, stamp: LeaderStamp, config: LogConfig, mayDiffer = false): AppendResult {
     return this.#lead(stamp, config, () => {
       const producers = this.#parts.history.producers(this.#logEndOffset, stamp.now)
-      return checkRecords(records, config, producers, stamp.now) ?? records
+      return checkRecords(records, config, producers, stamp.now, mayDiffer) ?? records
     })
   }
 

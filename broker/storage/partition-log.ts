@@ -180,10 +180,11 @@ export class PartitionLog {
 
   /**
    * Appends the batches in `records` in memory and gives them their offsets; all or none. They are written by the next
-   * `write`, which may take the offsets back. `records` is not kept.
+   * `write`, which may take the offsets back. `records` is not kept. With `mayDiffer`, a batch that a producer sends again may
+   * have other bytes.
    */
-  append(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
-    return this.#refuseAll() ?? this.#appender.append(records, { epoch, now }, this.#config)
+  append(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs, mayDiffer = false): AppendResult {
+    return this.#refuseAll() ?? this.#appender.append(records, { epoch, now }, this.#config, mayDiffer)
   }
 
   /**

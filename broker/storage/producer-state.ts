@@ -79,8 +79,11 @@ export class ProducerState {
     return this.#entries.size
   }
 
-  /** What to do with the batch at `at`, which has a producer id. Changes nothing. */
-  check(bytes: Uint8Array, at: number): ProducerVerdict {
+  /**
+   * What to do with the batch at `at`, which has a producer id. A batch is the same again by its sequence numbers and its
+   * checksum; by the numbers alone with `mayDiffer`. Changes nothing.
+   */
+  check(bytes: Uint8Array, at: number, mayDiffer = false): ProducerVerdict {
     const entry = this.#entries.get(producerIdAt(bytes, at))
     // A producer that was forgotten, or whose beginning retention has taken, goes on where it is.
     if (entry === undefined) return NEXT
@@ -96,7 +99,7 @@ export class ProducerState {
         `${nameOf(bytes, at)} begins epoch ${epoch} with sequence ${baseSequence}, not 0`,
       )
     }
-    return checkSequence(entry, bytes, at, baseSequence)
+    return checkSequence(entry, bytes, at, baseSequence, mayDiffer)
   }
 
   /** Takes note of an appended batch, which has a producer id and its final base offset. */
@@ -220,7 +223,13 @@ function cutBatches(batches: number[], offset: Offset): void {
   while (batches.length > 0 && (batches[batches.length - FIELDS + 2] ?? 0) >= offset) batches.length -= FIELDS
 }
 
-function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, baseSequence: number): ProducerVerdict {
+function checkSequence(
+  entry: ProducerEntry,
+  bytes: Uint8Array,
+  at: number,
+  baseSequence: number,
+  mayDiffer: boolean,
+): ProducerVerdict {
   const batches = entry.batches
   const newest = batches.length - FIELDS
   if (newest < 0) return checkAfterUndo(entry, bytes, at, baseSequence)
@@ -230,7 +239,7 @@ function checkSequence(entry: ProducerEntry, bytes: Uint8Array, at: number, base
   for (let field = newest; field >= 0; field -= FIELDS) {
     if (batches[field] !== baseSequence || batches[field + 1] !== endSequence) continue
     const crc = batches[field + 4]
-    if (crc !== NO_CRC && crc !== crcAt(bytes, at)) {
+    if (!mayDiffer && crc !== NO_CRC && crc !== crcAt(bytes, at)) {
       return refuse(
         'OUT_OF_ORDER_SEQUENCE_NUMBER',
         `${nameOf(bytes, at)} has sent other records with sequence ${baseSequence} before: is its id used twice?`,

@@ -41,6 +41,13 @@ describe('the state of the idempotent producers', () => {
     expect(check(state, numbered(['a', 'b'], 1, 0))).toMatchObject({ error: 'DUPLICATE_SEQUENCE_NUMBER' })
   })
 
+  it('knows a batch by its sequence numbers alone where its bytes may differ', () => {
+    const state = new ProducerState()
+    note(state, 0, numbered(['a'], 1, 0))
+    expect(state.check(numbered(['b'], 1, 0), 0, true)).toEqual({ kind: 'duplicate', baseOffset: 0, endOffset: 1 })
+    expect(state.check(numbered(['b'], 1, 2), 0, true)).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
+  })
+
   it('goes on at 0 behind the greatest sequence', () => {
     const state = new ProducerState()
     note(state, 0, numbered(['a', 'b'], 1, 0x7fff_fffe))

@@ -18,7 +18,8 @@ export function produceQuestion({ acks, timeoutMs, topicData, keepsOffsets }: Re
       partitions.push({ topic, topicId: undefined, partition, leaderEpoch: undefined, records })
     }
   }
-  return { acks, timeoutMs: Math.max(0, timeoutMs), keepsOffsets, partitions }
+  // Some clients put a new time into what they send again; Kafka knows a batch by its sequence numbers alone.
+  return { acks, timeoutMs: Math.max(0, timeoutMs), keepsOffsets, mayDiffer: true, partitions }
 }
 
 export function produceAnswer({ topicData }: Request, outcomes: readonly ProduceOutcome[]): Response {

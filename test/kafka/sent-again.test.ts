@@ -1,0 +1,26 @@
+// A Kafka client that has not heard what became of a batch, and sends it again.
+
+import { expect, it } from 'vitest'
+import { produce } from '../../broker/protocols/kafka/00-produce.ts'
+import { startBroker } from '../../broker/testing.ts'
+import { batch } from '../storage/log-fixture.ts'
+import { KafkaSocket } from './kafka-socket.ts'
+
+it('a batch that comes again with another time in it is stored once', async () => {
+  await using broker = await startBroker({ dataDir: 'memory' })
+  const admin = broker.client().admin()
+  await admin.createTopics({ topics: [{ topic: 'a', numPartitions: 1 }] })
+  const client = await KafkaSocket.connect(broker.port)
+  const send = async (value: string, baseSequence: number, timestamp: number) => {
+    const records = batch([value], { producerId: 7, producerEpoch: 0, baseSequence, timestamp })
+    const topicData = [{ name: 'a', partitionData: [{ index: 0, records }] }]
+    const common = { transactionalId: undefined, acks: -1, timeoutMs: 10_000, keepsOffsets: false }
+    const { responses } = await client.ask(produce, 9, { ...common, topicData })
+    return responses[0]?.partitionResponses[0]
+  }
+  expect(await send('first', 0, 1_000)).toMatchObject({ errorCode: 0, baseOffset: 0 })
+  expect(await send('first', 0, 2_000)).toMatchObject({ errorCode: 0, baseOffset: 0 })
+  expect(await send('second', 1, 3_000)).toMatchObject({ errorCode: 0, baseOffset: 1 })
+  const [end] = await admin.offsets('a', { at: 'end' })
+  expect(end?.offset).toBe(2)
+})
