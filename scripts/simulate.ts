@@ -1,9 +1,10 @@
 // Plays the deterministic simulation, seed after seed, until stopped or until so many have been played. A failure prints
 // the seed, the commit and the one command that shows it again with its trace.
 //
-//   node dist/scripts/simulate.js [--cluster | --groups] [--from FIRST] [--seeds COUNT] [--trace] [--stop-at-failure]
+//   node dist/scripts/simulate.js [--cluster | --groups | --compaction] [--from FIRST] [--seeds COUNT] [--trace] [--stop-at-failure]
 //
-// One broker; a cluster of several with --cluster; one with consumer groups in it with --groups.
+// One broker; a cluster of several with --cluster; one with consumer groups in it with --groups, and
+// one of compacted topics with --compaction.
 //
 // Exit codes: 1 an error that nobody handled, 2 something did not come to an end, 3 a promise was broken.
 
@@ -16,6 +17,7 @@ const { values } = parseArgs({
   options: {
     cluster: { type: 'boolean', default: false },
     groups: { type: 'boolean', default: false },
+    compaction: { type: 'boolean', default: false },
     from: { type: 'string', default: '1' },
     seeds: { type: 'string', default: 'Infinity' },
     trace: { type: 'boolean', default: false },
@@ -24,7 +26,7 @@ const { values } = parseArgs({
 })
 
 const EXIT_CODE = { kept: 0, crash: 1, liveness: 2, correctness: 3 } as const
-const KIND = values.groups ? '--groups ' : values.cluster ? '--cluster ' : ''
+const KIND = values.groups ? '--groups ' : values.compaction ? '--compaction ' : values.cluster ? '--cluster ' : ''
 const REPORT_EVERY_MS = 5_000
 const first = Number(values.from)
 const last = first + Number(values.seeds)
@@ -34,8 +36,9 @@ let reportedMs = startedMs
 
 for (let seed = first; seed < last; seed++) {
   const options = { seed, isTraced: values.trace }
-  const { groups } = values
-  const result = values.cluster || groups ? await simulateCluster({ ...options, groups }) : await simulate(options)
+  const { groups, compaction } = values
+  const isCluster = values.cluster || groups || compaction
+  const result = isCluster ? await simulateCluster({ ...options, groups, compaction }) : await simulate(options)
   totals.seeds += 1
   totals.virtualMs += result.virtualMs
   totals.events += result.events

@@ -17,10 +17,14 @@ export interface Stage {
 /** Short, so that a broker that hangs is not waited for long. */
 const SESSION = ['--session-timeout-ms', '2s']
 
-export async function onStage(work: (stage: Stage) => Promise<void>, redisOptions: PrivateRedisOptions = {}) {
+export async function onStage(
+  work: (stage: Stage) => Promise<void>,
+  redisOptions: PrivateRedisOptions = {},
+  brokerArgs: readonly string[] = [],
+) {
   const args = ['--appendonly', 'yes', '--appendfsync', 'always']
   await using redis = await startRedis({ args, ...redisOptions })
-  await using cluster = await ProcessCluster.start({ redis: redis.url, args: SESSION })
+  await using cluster = await ProcessCluster.start({ redis: redis.url, args: [...SESSION, ...brokerArgs] })
   const client = connect({ brokers: cluster.addresses })
   try {
     await work({ cluster, client, redis })

@@ -6,7 +6,7 @@
 // Offsets between records may be those of control records. A gap that a reader met is judged at the end, when it is known
 // whether a record stands in it.
 
-import type { JudgedRange, ReaderModel, SentRecord, TopicSpec, WorkloadOracle } from './oracle.ts'
+import type { JudgedRange, PartitionModel, ReaderModel, SentRecord, TopicSpec, WorkloadOracle } from './oracle.ts'
 import { isIn, TopicModel } from './oracle.ts'
 import type { DescribedTopic } from './sim-broker.ts'
 
@@ -98,7 +98,8 @@ export class ClusterOracle implements WorkloadOracle {
         const key = `${broker} ${topic} ${partition}`
         const before = this.#shown.get(key)
         if (before !== undefined && before.life === life && before.topicId === topicId) {
-          if (highWatermark < before.highWatermark) {
+          // One that copies its log anew shows less for a while; replica-watch.ts knows when.
+          if (highWatermark < before.highWatermark && this.topics.get(topic)?.spec.isCompacted === undefined) {
             this.#fail(`${where}: the high watermark falls from ${before.highWatermark} to ${highWatermark}`)
           }
           if (logStartOffset < before.logStartOffset) {
@@ -129,7 +130,8 @@ export class ClusterOracle implements WorkloadOracle {
     const model = topic.partitions[partition]
     if (model === undefined) return
     const where = `${topic.name}-${partition}`
-    for (const [offset, record] of model.known) {
+    if (topic.spec.isCompacted !== undefined) this.#judgeKeys(where, model, range, found)
+    for (const [offset, record] of topic.spec.isCompacted === undefined ? model.known : []) {
       if (!isIn(range, offset) || found.get(offset) === record.value) continue
       const how = model.acknowledged.has(offset) ? 'acknowledged' : 'read'
       this.#fail(`${where} offset ${offset}: ${record.value} was ${how}, ${found.get(offset)} is there`)
@@ -146,12 +148,50 @@ export class ClusterOracle implements WorkloadOracle {
     }
     for (const gap of this.#gaps) {
       if (gap.topic !== topic || gap.partition !== partition) continue
-      if (topic.spec.isRetained || gap.from < model.trimRequested) continue
+      if (topic.spec.isCompacted !== undefined || topic.spec.isRetained || gap.from < model.trimRequested) continue
       for (let offset = gap.from; offset < gap.end; offset++) {
         const value = found.get(offset)
         if (value !== undefined) this.#fail(`${gap.where}: a gap, though ${value} stands at ${offset}`)
       }
     }
+  }
+
+  /** Of each key the newest record that anybody was told of is there, or a newer one; or nothing, if it deletes the key. */
+  #judgeKeys(where: string, model: PartitionModel, range: JudgedRange, found: ReadonlyMap<number, string>): void {
+    const last = new Map<string, number>()
+    for (const [offset, value] of found) {
+      const key = this.#sent.get(value)?.key ?? ''
+      last.set(key, Math.max(offset, last.get(key) ?? -1))
+    }
+    for (const [key, { offset, record }] of newestOf(model)) {
+      const at = last.get(key)
+      if (!isIn(range, offset) || (at ?? -1) >= offset) continue
+      if (at === undefined && (record.isTombstone === true || this.#mayBeDeleted(record))) continue
+      const how = model.acknowledged.has(offset) ? 'acknowledged' : 'read'
+      const there = at === undefined ? 'nothing' : `${found.get(at)} at offset ${at}`
+      this.#fail(
+        `${where} offset ${offset}: ${record.value} of ${key} was ${how}, and of that key ${there} is the last`,
+      )
+    }
+  }
+
+  /** A deletion of the key was sent, and it is not known whether and where it stands: it may have come, and have gone again. */
+  #mayBeDeleted({ topic, key }: SentRecord): boolean {
+    for (const sent of this.#sent.values()) {
+      if (sent.topic === topic && sent.key === key && sent.isTombstone === true && sent.offset === undefined)
+        return true
+    }
+    return false
+  }
+
+  /** Up to where a reader of a compacted partition is sure to find records. */
+  readableEnd(topic: string, partition: number): number {
+    const model = this.topics.get(topic)?.partitions[partition]
+    if (model === undefined) return 0
+    const kept = [...newestOf(model).values()].filter(({ record }) => {
+      return record.isTombstone !== true && !this.#mayBeDeleted(record)
+    })
+    return Math.max(0, ...kept.map(({ offset }) => offset + 1))
   }
 
   #note(record: SentRecord, partition: number, offset: number, how: string): void {
@@ -171,4 +211,14 @@ export class ClusterOracle implements WorkloadOracle {
     }
     model.known.set(offset, record)
   }
+}
+
+/** By key: the newest record that anybody was told of. */
+function newestOf({ known }: PartitionModel): Map<string, { readonly offset: number; readonly record: SentRecord }> {
+  const newest = new Map<string, { readonly offset: number; readonly record: SentRecord }>()
+  for (const [offset, record] of known) {
+    const key = record.key ?? ''
+    if (offset > (newest.get(key)?.offset ?? -1)) newest.set(key, { offset, record })
+  }
+  return newest
 }

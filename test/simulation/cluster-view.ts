@@ -3,6 +3,8 @@
 // history; looks at no replica in memory, and knows nothing of faults.
 
 import type { ClusterOracle } from './cluster-oracle.ts'
+import { compactedBatches, differenceOfRecords } from './compacted-records.ts'
+import type { ReplicaWatch } from './replica-watch.ts'
 import { differenceOf, logsOnDisk, readLog } from './replica-logs.ts'
 import { DATA_DIRECTORY, type DescribedTopic, type SimBroker } from './sim-broker.ts'
 
@@ -11,6 +13,7 @@ export interface ClusterViewParts {
   readonly topics: readonly string[]
   readonly brokers: readonly SimBroker[]
   readonly oracle: ClusterOracle
+  readonly watch: ReplicaWatch
   /** Up to where records are known to be committed, for topics that no client is told of. */
   readonly committedEnd: (topicId: string, partition: number) => number
   /** Its disk was replaced: its replicas are no voters before somebody makes them that. */
@@ -80,14 +83,37 @@ export class ClusterView {
         for (const { host, log } of others) {
           const where = `${topic}-${partition} at ${first?.host} and ${host}`
           if (first?.log === undefined || log === undefined) differences.push(`${where}: one has no log`)
+          else if (this.#parts.watch.isCompacted(topicId ?? '', partition)) continue
           else {
             const difference = differenceOf(first.log, log)
             if (difference !== undefined) differences.push(`${where}: ${difference}`)
           }
         }
+        differences.push(...this.#howKeysDiffer(topicId ?? '', partition, kept))
       }
     }
     return differences
+  }
+
+  /** Compacted logs have the same records where both have any, and each of them what is owed of each key. */
+  #howKeysDiffer(topicId: string, partition: number, replicas: readonly number[]): string[] {
+    if (!this.#parts.watch.isCompacted(topicId, partition)) return []
+    const directory = `${DATA_DIRECTORY}/logs/${topicId}-${partition}`
+    const logs = replicas.map((id) => {
+      const { disk, host } = this.#brokerOf(id)
+      const from = readLog(disk, DATA_DIRECTORY, topicId, partition)?.startOffset ?? 0
+      return { host, disk, from, batches: [...compactedBatches(disk, directory)] }
+    })
+    const [first, ...others] = logs
+    const differences = others.flatMap(({ host, from, batches }) => {
+      const difference = differenceOfRecords(first?.batches ?? [], batches, Math.max(from, first?.from ?? 0))
+      return difference === undefined ? [] : [`${topicId}-${partition} at ${first?.host} and ${host}: ${difference}`]
+    })
+    const faults = logs.flatMap(({ host, disk, from }) => {
+      const fault = this.#parts.watch.keysFaultOf(disk, topicId, partition, from)
+      return fault === undefined ? [] : [`${topicId}-${partition} at ${host}: ${fault}`]
+    })
+    return [...differences, ...faults]
   }
 
   /** Logs of partitions that are other brokers', and of topics that are no more. */

@@ -17,6 +17,9 @@ export interface SentRecord {
   readonly isIdempotent: boolean
   /** Sent with acks=all. */
   readonly isForAll: boolean
+  /** Only where the topic is compacted. */
+  readonly key?: string
+  readonly isTombstone?: boolean
   readonly sentAtMs: number
   /** Where it has been seen; a second place is a fault. */
   partition: number | undefined
@@ -29,6 +32,8 @@ export interface TopicSpec {
   readonly durability: 'os' | 'fsync'
   /** Whether records may go by age or size. */
   readonly isRetained: boolean
+  /** How many keys its records have, and how many of these are deletions; absent where nothing is compacted. */
+  readonly isCompacted?: { readonly keys: number; readonly tombstoneShare: number }
   /** Absent where one broker has everything. */
   readonly replication?: { readonly factor: number; readonly minInSync: number }
 }

@@ -10,12 +10,17 @@
 // - No leader counts replicas for records of older epochs.
 // - Who leads has all that was committed in earlier epochs.
 //
+// Of compacted topics it is records that are the same, not batches; and besides:
+// - Of each key the log of whoever leads has the newest committed record, or nothing, if that deletes it.
+// - Nothing is compacted that no replica has held for committed.
+//
 // Knows nothing of clients; a promise to one of them is judged by the other oracle, with what is committed told from here.
 
 import type { Replica } from '../../broker/replication/replica.ts'
 import { crc32c } from '../../shared/crc32c.ts'
 import { leaderEpoch, offset } from '../../shared/ids.ts'
 import { baseOffsetAt, batchBytes, endOffsetAt, leaderEpochAt } from '../../shared/record-batch/header.ts'
+import { CommittedKeys, compactedBatches, compactionMark, type FoundBatch } from './compacted-records.ts'
 import { DATA_DIRECTORY, type SimBroker } from './sim-broker.ts'
 import type { SimAppend, SimDisk } from './sim-disk.ts'
 
@@ -36,6 +41,8 @@ interface PartitionHistory {
   /** By base offset. */
   readonly committed: Map<number, CommittedBatch>
   committedEnd: number
+  /** Where the topic is compacted. */
+  keys: CommittedKeys | undefined
   /** By epoch and base offset: the checksum, and the batch before it if that is known. */
   readonly batches: Map<string, { readonly crc: number; before: string | undefined }>
 }
@@ -77,6 +84,8 @@ export class ReplicaWatch {
   /** Looks at replicas so far, for whoever wants to know that they took place. */
   looks = 0
   leaderEpochMax = 0
+  /** How often a replica of a compacted topic gave up what it had, to copy it anew. */
+  begunAnew = 0
 
   /** mayBeLost: what replicas of the topic have told that they hold may be gone a moment later. */
   constructor(fail: (fault: string) => void, mayBeLost: (topic: string) => boolean) {
@@ -100,10 +109,12 @@ export class ReplicaWatch {
         !(one.replica.identity.topicId === topicId && one.replica.identity.partition === partition),
     )
     const directory = `${DATA_DIRECTORY}/logs/${topicId}-${partition}`
+    const history = this.#historyOf(topicId, partition, `${topic}-${partition}`)
+    if (replica.partition.log.config.compaction !== undefined) history.keys ??= new CommittedKeys()
     watched.push({
       replica,
       broker,
-      history: this.#historyOf(topicId, partition, `${topic}-${partition}`),
+      history,
       directory,
       highWatermark: 0,
       logStartOffset: 0,
@@ -144,7 +155,7 @@ export class ReplicaWatch {
     const key = `${topicId}-${partition}`
     let history = this.#histories.get(key)
     if (history === undefined) {
-      history = { name, leaders: new Map(), committed: new Map(), committedEnd: 0, batches: new Map() }
+      history = { name, leaders: new Map(), committed: new Map(), committedEnd: 0, keys: undefined, batches: new Map() }
       this.#histories.set(key, history)
     }
     return history
@@ -160,7 +171,12 @@ export class ReplicaWatch {
     const highWatermark = replica.role === 'leader' ? state.highWatermark : partition.highWatermark
     const { logStartOffset, writtenEndOffset } = log
     if (highWatermark !== watched.highWatermark || logStartOffset !== watched.logStartOffset || !watched.isSeen) {
-      if (watched.isSeen && highWatermark < watched.highWatermark) {
+      const isBegun = highWatermark < watched.highWatermark && isBegunAnew(watched)
+      if (isBegun) {
+        watched.checkedEnd = 0
+        this.begunAnew += 1
+      }
+      if (watched.isSeen && highWatermark < watched.highWatermark && !isBegun) {
         this.#say(watched, `the high watermark falls from ${watched.highWatermark} to ${highWatermark}`)
       }
       if (watched.isSeen && logStartOffset < watched.logStartOffset) {
@@ -208,15 +224,22 @@ export class ReplicaWatch {
     }
     if (last === undefined || last.end <= log.logStartOffset) return
     const found = log.writtenEndOffset < last.end ? undefined : log.epochAt(offset(last.base))
-    if (found === last.epoch) return
+    if (found === last.epoch) return this.#checkKeys(watched)
     const what = `the batch at ${last.base} of epoch ${last.epoch}, committed in epoch ${last.committedIn}`
     const has = found === undefined ? `ends at ${log.writtenEndOffset}` : `has one of epoch ${found} there`
     this.#say(watched, `leads in epoch ${epoch} without ${what}: ${has}`)
   }
 
+  #checkKeys(watched: Watched): void {
+    const { broker, directory, history, logStartOffset } = watched
+    const fault = history.keys?.faultOf(compactedBatches(broker.disk, directory), logStartOffset)
+    if (fault !== undefined) this.#say(watched, fault)
+  }
+
   /** Whatever is newly below the high watermark is what it is everywhere. */
   #holdAgainst(watched: Watched, epoch: number): void {
     const { history, highWatermark, logStartOffset, broker } = watched
+    if (history.keys !== undefined) return this.#holdKeysAgainst(watched, history.keys, epoch)
     let from = Math.max(watched.checkedEnd, logStartOffset)
     if (from >= highWatermark) return
     for (const batch of batchesOnDisk(broker.disk, watched.directory, from, highWatermark)) {
@@ -235,6 +258,66 @@ export class ReplicaWatch {
       }
     }
     watched.checkedEnd = from
+  }
+
+  #holdKeysAgainst(watched: Watched, keys: CommittedKeys, epoch: number): void {
+    const { history, highWatermark, logStartOffset, broker, directory } = watched
+    let from = Math.max(watched.checkedEnd, logStartOffset)
+    for (const batch of compactedBatches(broker.disk, directory, from)) {
+      if (batch.end > highWatermark) break
+      from = batch.end
+      for (const record of batch.records) {
+        const fault = record.offset < logStartOffset ? undefined : keys.add(record)
+        if (fault !== undefined) this.#say(watched, fault)
+      }
+      if (batch.end <= history.committedEnd) continue
+      this.#countReach(watched, batch)
+      const last = { base: batch.end - 1, end: batch.end, epoch: batch.epoch, crc: 0, committedIn: epoch }
+      history.committed.set(last.base, last)
+      history.committedEnd = batch.end
+    }
+    watched.checkedEnd = from
+    const touchedTo = compactionMark(broker.disk, directory)?.touchedTo ?? 0
+    if (touchedTo <= history.committedEnd) return
+    this.#say(
+      watched,
+      `is compacted up to ${touchedTo}, and nobody knows of more than ${history.committedEnd} committed`,
+    )
+  }
+
+  /** Of compacted topics, the logs that have come as far as anybody: what leads later has to be right before. */
+  lookAtKeys(): void {
+    for (const watched of [...this.#watched.values()].flat()) {
+      const { replica, broker, history, checkedEnd } = watched
+      if (history.keys === undefined || checkedEnd < history.committedEnd || !broker.process.isAlive) continue
+      if (replica.role !== 'offline' && !isBeingReplaced(replica)) this.#checkKeys(watched)
+    }
+  }
+
+  /** Whether the topic is compacted. */
+  isCompacted(topicId: string, partition: number): boolean {
+    return this.#histories.get(`${topicId}-${partition}`)?.keys !== undefined
+  }
+
+  /** Of each key the newest record that was committed is there; for a log that has come past all of them. */
+  keysFaultOf(disk: SimDisk, topicId: string, partition: number, startOffset: number): string | undefined {
+    const directory = `${DATA_DIRECTORY}/logs/${topicId}-${partition}`
+    return this.#histories.get(`${topicId}-${partition}`)?.keys?.faultOf(compactedBatches(disk, directory), startOffset)
+  }
+
+  /** Enough disks have come so far, in the same epoch. */
+  #countReach(watched: Watched, { end, epoch }: FoundBatch): void {
+    const { topic, minInSyncReplicas } = watched.replica.identity
+    if (this.#mayBeLost(topic)) return
+    let holders = 0
+    for (const { disk } of this.#watched.keys()) {
+      for (const found of compactedBatches(disk, watched.directory, end - 1)) {
+        if (found.base < end && found.epoch === epoch) holders += 1
+        break
+      }
+    }
+    if (holders >= minInSyncReplicas) return
+    this.#say(watched, `offset ${end - 1} is committed, and ${holders} of ${minInSyncReplicas} disks have it`)
   }
 
   #countHolders(watched: Watched, batch: Omit<CommittedBatch, 'committedIn'>): void {
@@ -259,6 +342,8 @@ export class ReplicaWatch {
     if (topicId === undefined) return
     const history = this.#historyOf(topicId, Number(partition), `${topicId}-${partition}`)
     if (isOverCut) this.#fail(`${history.name} at ${broker.host}: appends at ${position} before a cut is synced`)
+    // A batch may come to one replica as it was, and to another one as compaction has left it.
+    if (history.keys !== undefined) return
     const tails = this.#tails.get(broker.disk) ?? new Map<string, { length: number; last: string }>()
     this.#tails.set(broker.disk, tails)
     const tail = tails.get(path)
@@ -305,6 +390,13 @@ export class ReplicaWatch {
  */
 function isBeingReplaced({ role, state }: Replica): boolean {
   return role === 'follower' && state.following !== undefined && state.fetchPosition() === undefined
+}
+
+/** Its leader had it give up what it had, and it is not as far again. */
+function isBegunAnew({ replica, broker, directory }: Watched): boolean {
+  const { role, partition } = replica
+  const floorEnd = compactionMark(broker.disk, directory)?.floorEnd
+  return role === 'follower' && floorEnd !== undefined && partition.log.writtenEndOffset <= floorEnd
 }
 
 /** The whole batches of a log from an offset on, up to another one, as they stand on the disk. */

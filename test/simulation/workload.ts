@@ -7,6 +7,7 @@ import type { Producer } from '../../client/producer.ts'
 import type { ProducerOptions } from '../../client/producer-options.ts'
 import type { ReadOptions } from '../../client/reader-options.ts'
 import type { ErrorCode } from '../../shared/errors.ts'
+import type { Message } from '../../client/record-chunk.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { Random } from '../../shared/random.ts'
 import { sleep } from '../../shared/time.ts'
@@ -174,7 +175,7 @@ export class Workload {
     const found = new Map<number, Map<number, string>>(partitions.map((partition) => [partition, new Map()]))
     const reader = this.oracle.reader(`the judge`, model)
     for await (const message of machine.client.read(model.name, { from: 'start', to: 'end' })) {
-      const value = valueOf(message.value)
+      const value = valueOf(message)
       this.oracle.read(reader, message.partition, message.offset, value)
       found.get(message.partition)?.set(message.offset, value)
     }
@@ -229,13 +230,23 @@ export class Workload {
         const value = `${spec.name}.${number}`
         const { isIdempotent } = spec
         const isForAll = spec.options.acks === undefined || spec.options.acks === 'all'
-        const sent = this.oracle.send({ value, topic: model, producer: spec.name, number, isIdempotent, isForAll })
+        const about = keyOf(model.spec, this.#random)
+        const known = { value, topic: model, producer: spec.name, number, isIdempotent, isForAll, ...about }
+        const sent = this.oracle.send(known)
         this.#note(spec.name, 'sends', value)
         const padding = '.'.repeat(this.#random.integer(recordBytesMax))
-        const record = {
-          value: `${value}|${padding}`,
-          key: this.#random.integer(2) === 0 ? null : `k${this.#random.integer(9)}`,
-        }
+        const record =
+          about === undefined
+            ? {
+                value: `${value}|${padding}`,
+                key: this.#random.integer(2) === 0 ? null : `k${this.#random.integer(9)}`,
+              }
+            : {
+                value: about.isTombstone ? null : `${value}|${padding}`,
+                key: about.key,
+                // A tombstone has nothing else to be known by.
+                headers: { id: value },
+              }
         const isSent = this.#random.integer(3) === 0
         const outcome = isSent
           ? producer.send({ topic: model.name, messages: [record] }).then(([one]) => one)
@@ -278,7 +289,7 @@ export class Workload {
       )
       try {
         for await (const message of machine.client.read(topic.name, { from, ...this.#readOptions(topic) })) {
-          this.oracle.read(reading, message.partition, message.offset, valueOf(message.value))
+          this.oracle.read(reading, message.partition, message.offset, valueOf(message))
           if (isSlow && !this.isEnding) await this.#pause(machine, 20)
         }
       } catch (error) {
@@ -299,7 +310,7 @@ export class Workload {
       try {
         for await (const batch of machine.client.read(topic.name, options).batches()) {
           for (const message of batch) {
-            this.oracle.read(reading, message.partition, message.offset, valueOf(message.value))
+            this.oracle.read(reading, message.partition, message.offset, valueOf(message))
           }
           if (this.#random.integer(10) === 0) await this.#pause(machine, 200)
           if (this.#random.integer(100) === 0) break
@@ -472,9 +483,16 @@ const CHURNED: WorkloadTopic = {
   batchBytes: 1_000,
 }
 
-function valueOf(bytes: Buffer | null): string {
-  const text = bytes?.toString() ?? ''
+function valueOf({ value, headers }: Pick<Message, 'value' | 'headers'>): string {
+  if (value === null) return String(headers['id'] ?? '')
+  const text = value.toString()
   return text.slice(0, text.indexOf('|'))
+}
+
+/** Of a record of a compacted topic. */
+function keyOf({ isCompacted }: TopicSpec, random: Random): { key: string; isTombstone: boolean } | undefined {
+  if (isCompacted === undefined) return undefined
+  return { key: `k${random.integer(isCompacted.keys)}`, isTombstone: random.fraction() < isCompacted.tombstoneShare }
 }
 
 /** Up to where anybody has been told of records. */
