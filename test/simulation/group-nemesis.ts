@@ -8,11 +8,13 @@ import type { GroupFault } from './group-plan.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SimBroker } from './sim-broker.ts'
 import type { SimNetwork } from './sim-network.ts'
+import type { SimRedisServer } from './sim-redis-link.ts'
 
 export interface GroupNemesisParts {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly network: SimNetwork
+  readonly redis: SimRedisServer
   readonly oracle: GroupOracle
   readonly brokers: readonly SimBroker[]
   readonly machines: readonly GroupMachine[]
@@ -90,7 +92,7 @@ export class GroupNemesis {
   }
 
   #beginAtCoordinator(fault: GroupFault, machine: GroupMachine): void {
-    const { brokers, oracle, machines } = this.#parts
+    const { brokers, oracle, machines, random } = this.#parts
     const host = oracle.groups.get(machine.group.name)?.coordinator
     const broker = brokers.find((one) => one.host === host)
     if (broker === undefined) return
@@ -104,7 +106,7 @@ export class GroupNemesis {
       case 'coordinator-restarted':
         return broker.stop(() => broker.startAfter(this.#downMs()))
       case 'coordinator-cut': {
-        const some = machines.filter(({ group }) => group === machine.group && this.#parts.random.integer(2) === 0)
+        const some = machines.filter(({ group }) => group === machine.group && random.integer(2) === 0)
         return this.#cut(
           machine,
           some.map((one) => one.host),
@@ -112,11 +114,19 @@ export class GroupNemesis {
       }
       case 'coordinator-isolated': {
         const others = brokers.filter((one) => one !== broker).map((one) => one.host)
+        // Who is cut off from Redis as well is deposed, and may not hear of it for a while.
+        if (random.integer(3) > 0) this.#cutFromRedis(broker)
         return this.#cut(machine, others)
       }
       default:
         return
     }
+  }
+
+  #cutFromRedis({ host }: SimBroker): void {
+    const { redis, scheduler } = this.#parts
+    redis.cut(host)
+    scheduler.after(this.#ms(this.#parts.troubleMsMax), () => redis.heal(host))
   }
 
   /** Between the coordinator of the machine's group and hosts, in one direction or both. */

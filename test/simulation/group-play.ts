@@ -12,6 +12,7 @@ import type { GroupFault, GroupsPlan } from './group-plan.ts'
 import { logsOnDisk, readLog } from './replica-logs.ts'
 import { DATA_DIRECTORY, type SimBroker } from './sim-broker.ts'
 import type { SimNetwork } from './sim-network.ts'
+import type { SimRedisServer } from './sim-redis-link.ts'
 import type { ProcessHost } from './sim-process.ts'
 import type { Stage } from './stage.ts'
 import type { ClientMachine, WorkloadTopic } from './workload.ts'
@@ -21,6 +22,7 @@ export interface GroupPlayParts {
   readonly faults: readonly GroupFault[]
   readonly stage: Stage
   readonly network: SimNetwork
+  readonly redis: SimRedisServer
   readonly processes: ProcessHost
   readonly brokers: readonly SimBroker[]
   readonly topics: readonly WorkloadTopic[]
@@ -84,6 +86,7 @@ export class GroupPlay {
       scheduler: stage.scheduler,
       random: random(0),
       network,
+      redis: parts.redis,
       oracle,
       brokers,
       machines,
