@@ -7,11 +7,13 @@
 // that follows reaches the end, all replicas become equal byte for byte, and brokers that stop leave nothing behind.
 
 import { OFFSETS_TOPIC } from '../../broker/groups/offsets-topic.ts'
+import type { MetricName } from '../../broker/metrics/catalogue.ts'
 import type { Replica } from '../../broker/replication/replica.ts'
 import type { ReplicaRules } from '../../broker/replication/replica-rules.ts'
 import type { Random } from '../../shared/random.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { prepareCodec } from '../../shared/compression/codec.ts'
+import { withCompaction } from './compacted-plan.ts'
 import { ClusterNemesis } from './cluster-nemesis.ts'
 import { Operator } from './cluster-operator.ts'
 import { ClusterOracle } from './cluster-oracle.ts'
@@ -42,6 +44,8 @@ export interface ClusterSimulationOptions {
   readonly hidesRollbacks?: boolean
   /** Whether consumer groups are played, too. */
   readonly groups?: boolean
+  /** Whether topics are compacted. */
+  readonly compaction?: boolean
   readonly onlyGroupFaults?: readonly GroupFault[]
 }
 
@@ -58,6 +62,10 @@ export interface ClusterSimulationResult {
   readonly read: number
   readonly lives: number
   readonly leaderEpochs: number
+  /** How often a replica of a compacted topic gave up what it had, to copy it anew. */
+  readonly begunAnew: number
+  /** Bytes that compaction has taken away, in the last lives of all brokers. */
+  readonly compactedBytes: number
   /** At replicas, past everything that brokers say of themselves. */
   readonly looks: number
   readonly begun: ReadonlyMap<ClusterFault, number>
@@ -119,7 +127,8 @@ class ClusterSimulation {
     const stream = (number: number): Random =>
       seededRandom(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b))
     const isOfGroups = options.groups === true
-    const plan = isOfGroups ? withGroups(clusterPlanOf(stream(1)), stream(201)) : clusterPlanOf(stream(1))
+    const base = isOfGroups ? withGroups(clusterPlanOf(stream(1)), stream(201)) : clusterPlanOf(stream(1))
+    const plan = options.compaction === true ? withCompaction(base, stream(202)) : base
     this.#plan = plan
     const stage = new Stage(options.isTraced, options.faultsMax)
     this.#stage = stage
@@ -181,6 +190,7 @@ class ClusterSimulation {
         faults: options.onlyGroupFaults ?? groups.faults,
         stage,
         network: this.#network,
+        redis: this.#redis,
         processes,
         brokers: this.#brokers,
         topics: plan.workload.topics,
@@ -193,6 +203,7 @@ class ClusterSimulation {
       committedEnd: (topicId, partition) => watch.committedEnd(topicId, partition),
       brokers: this.#brokers,
       oracle: this.#oracle,
+      watch,
       isExcused: (broker) => this.#nemesis.replaced === broker,
       mayKeepLogs: faults.some((fault) => DISK_TROUBLES.has(fault)),
     })
@@ -228,12 +239,19 @@ class ClusterSimulation {
       read: this.#oracle.readCount,
       lives: this.#brokers.reduce((sum, { lives }) => sum + lives, 0),
       leaderEpochs: this.#watch.leaderEpochMax,
+      begunAnew: this.#watch.begunAnew,
+      compactedBytes: this.#sumOf('tidemark_compaction_freed_bytes_total'),
       looks: this.#watch.looks,
       begun: this.#nemesis.begun,
       outcomes: this.#workload.outcomes,
       changes: this.#operator?.done ?? new Map<string, number>(),
       groups: this.#groups?.figures,
     }
+  }
+
+  #sumOf(metric: MetricName): number {
+    const series = this.#brokers.flatMap(({ meter }) => meter.seriesOf(metric))
+    return series.reduce((sum, one) => sum + one.value(), 0)
   }
 
   #makeBroker(
@@ -417,7 +435,9 @@ class ClusterSimulation {
       for (let partition = 0; partition < partitions; partition++) {
         const start = starts.find((one) => one.partition === partition)?.offset ?? 0
         const known = [...(records[partition]?.known.keys() ?? [])].map((offset) => offset + 1)
-        byPartition.set(partition, { start, end: Math.max(start, ...known) })
+        const isCompacted = this.#oracle.topics.get(name)?.spec.isCompacted !== undefined
+        const ends = isCompacted ? [this.#oracle.readableEnd(name, partition)] : known
+        byPartition.set(partition, { start, end: Math.max(start, ...ends) })
       }
       ends.set(name, byPartition)
     }
@@ -427,6 +447,7 @@ class ClusterSimulation {
   #probe(): void {
     this.#stage.scheduler.after(PROBE_MS, () => {
       this.#look()
+      this.#watch.lookAtKeys()
       this.#probe()
     })
   }
