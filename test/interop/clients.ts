@@ -16,11 +16,20 @@ const found = await findClients()
 
 export const { kcat } = found
 
-/** A suite that needs the client. Where that is required and missing, starting it fails, and so does the suite. */
+/** Clients whose absence has been told. */
+const told = new Set<string>()
+
+/** Whether the tests of the client are run. Where it is required and missing, they are, and fail. */
+export function canRun(what: string, isThere: boolean): boolean {
+  if (isThere || areClientsRequired()) return true
+  if (!told.has(what)) process.stderr.write(`\nNO ${what}: its tests are SKIPPED; \`npm run clients\` fetches it\n`)
+  told.add(what)
+  return false
+}
+
+/** A suite that needs the client. */
 export function describeWithClient(what: string, isThere: boolean, suite: () => void): void {
-  const isSkipped = !isThere && !areClientsRequired()
-  if (isSkipped) process.stderr.write(`\nNO ${what}: its suites are SKIPPED; \`npm run clients\` fetches it\n`)
-  describe.skipIf(isSkipped)(what, suite)
+  describe.skipIf(!canRun(what, isThere))(what, suite)
 }
 
 export const hasPython = found.python !== undefined

@@ -83,7 +83,7 @@ export interface ForeignVerbs {
   commit(ask: OfMember): null | undefined | void
   seek(ask: OfMember & Spot & { offset: number }): null | undefined | void
   leave(ask: OfMember): null | undefined | void
-  /** An idempotent producer begins to write NAME:0, NAME:1 and so on into partition 0, as fast as it may. */
+  /** An idempotent producer begins to write NAME:0, NAME:1 and so on into partition 0, some hundreds a second. */
   load(ask: { name: string; topic: string }): null | undefined | void
   /** Waits for so many more acknowledgements; answers how many there are. */
   loaded(ask: { name: string; count: number }): number

@@ -1,10 +1,12 @@
 // A producer under load, for clients in JavaScript: sends batch after batch, and keeps what became of each value. Knows no
 // client; what sends is handed in.
 
+import { pause } from '../setup/cluster-load.ts'
 import type { LoadOutcome } from './foreign-client.ts'
 import { Waiters } from './waiters.ts'
 
 const BATCH = 10
+const PAUSE_MS = 20
 const WAIT_MS = 50_000
 
 export class Load {
@@ -48,6 +50,8 @@ export class Load {
         this.#failed.push(...values.map((value): [string, string] => [value, String(error)]))
       }
       this.#waiters.tell()
+      // What is written is read again: no more than a moment's worth.
+      await pause(PAUSE_MS)
     }
     await this.#close()
   }

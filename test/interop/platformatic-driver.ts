@@ -19,6 +19,7 @@ import {
   type PlacedRecord,
   type PlainRecord,
 } from './foreign-client.ts'
+import { pause } from '../setup/cluster-load.ts'
 import { Load } from './load.ts'
 import { MemberQueue, memberOf } from './member-queue.ts'
 import { rangeOf } from './range-assignor.ts'
@@ -31,8 +32,14 @@ interface Member {
   readonly consumer: Consumer
   readonly queue: MemberQueue
   readonly topics: readonly string[]
+  /** How many there have been. */
+  streams: number
+  isLeaving: boolean
   stream: Stream
 }
+
+const STREAMS_MAX = 40
+const ATTEMPTS_MAX = 40
 
 const range: GroupPartitionsAssigner = (_current, members, topics, metadata) => {
   const wishes = [...members].map(([member, wish]) => ({ member, topics: wish.topics ?? [] }))
@@ -84,11 +91,25 @@ class PlatformaticDriver {
         return Number(found?.partitions[0]?.offset ?? -1n)
       },
       load: ({ name, topic }) => {
-        const producer = this.#producer(true)
-        const send = async (values: readonly string[]): Promise<number> => {
+        const producer = new Producer({
+          ...this.#common,
+          idempotent: true,
+          acks: ProduceAcks.ALL,
+          retries: 3,
+          retryDelay: 200,
+        })
+        const send = async (values: readonly string[], attempt = 1): Promise<number> => {
           const messages = values.map((value) => ({ topic, partition: 0, value: Buffer.from(value) }))
-          const { offsets } = await producer.send({ messages })
-          return Number(offsets?.[0]?.offset)
+          try {
+            const { offsets } = await producer.send({ messages })
+            return Number(offsets?.[0]?.offset)
+          } catch (error) {
+            // Its own retries go to the leader that it knew. The sequence numbers stay, so that sending again is safe.
+            if (attempt === ATTEMPTS_MAX) throw error
+            producer.clearMetadata()
+            await pause(200)
+            return send(values, attempt + 1)
+          }
         }
         this.#loads.set(name, new Load(name, send, () => producer.close()))
       },
@@ -240,7 +261,9 @@ class PlatformaticDriver {
     const consumer = new Consumer({
       ...this.#common,
       clientId: member,
+      retries: 5,
       retryDelay: 200,
+      metadataMaxAge: 1_000,
       groupId: group,
       autocommit: false,
       maxWaitTime: 200,
@@ -256,26 +279,43 @@ class PlatformaticDriver {
       )
     })
     consumer.on('consumer:group:rebalance', () => queue.assign([]))
-    const one = { consumer, queue, topics }
+    const one = { consumer, queue, topics, streams: 1, isLeaving: false }
     this.#members.set(member, Object.assign(one, { stream: await this.#stream(one, offsets) }))
   }
 
   async #stream(
-    { consumer, queue, topics }: Pick<Member, 'consumer' | 'queue' | 'topics'>,
+    one: Omit<Member, 'stream'> & { stream?: Stream },
     offsets?: { topic: string; partition: number; offset: bigint }[],
   ): Promise<Stream> {
+    const { consumer, queue, topics } = one
     const where =
       offsets === undefined
         ? ({ mode: 'committed', fallbackMode: 'earliest' } as const)
         : ({ mode: 'manual', offsets } as const)
     const stream = await consumer.consume({ topics: [...topics], ...where })
     stream.on('data', (message) => queue.push(toPlaced(message)))
-    stream.on('error', (error) => queue.fail(error))
+    // A stream ends with an error when the leader of a partition is gone: whoever reads begins another.
+    stream.on('error', (error) => void this.#another(one, error))
     return stream
   }
 
+  async #another(one: Omit<Member, 'stream'> & { stream?: Stream }, why: Error): Promise<void> {
+    one.streams += 1
+    if (one.streams > STREAMS_MAX) return one.queue.fail(why)
+    await pause(500)
+    if (one.isLeaving) return
+    one.consumer.clearMetadata()
+    try {
+      one.stream = await this.#stream(one)
+    } catch (error) {
+      await this.#another(one, error instanceof Error ? error : new Error(String(error)))
+    }
+  }
+
   async #leave(member: string): Promise<void> {
-    const { consumer } = memberOf(this.#members, member)
+    const one = memberOf(this.#members, member)
+    one.isLeaving = true
+    const { consumer } = one
     this.#members.delete(member)
     await new Promise<void>((resolve, reject) => {
       consumer.close(true, (error) => (error === null ? resolve() : reject(error)))

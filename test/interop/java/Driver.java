@@ -411,6 +411,8 @@ public class Driver {
       thread = new Thread(() -> {
         for (int number = 0; !isEnding; number += 1) {
           inFlight.acquireUninterruptibly();
+          // What is written is read again: no more than a moment's worth.
+          java.util.concurrent.locks.LockSupport.parkNanos(2_000_000);
           String value = name + ":" + number;
           producer.send(new ProducerRecord<>(topic, 0, null, value.getBytes(StandardCharsets.UTF_8)), (at, error) -> {
             synchronized (this) {

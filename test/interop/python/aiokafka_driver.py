@@ -207,6 +207,8 @@ class Load:
         sends = set()
         while not self.is_ending:
             await slots.acquire()
+            # What is written is read again: no more than a moment's worth.
+            await asyncio.sleep(0.002)
             value = f"{self.name}:{number}"
             number += 1
             # The order of the records is the order of the calls, so they are not made side by side.

@@ -228,6 +228,8 @@ class Load:
             number += 1
             self.producer.produce(topic, value=value, partition=0, on_delivery=self.on_delivery)
             self.producer.poll(0)
+            # What is written is read again: no more than a moment's worth.
+            time.sleep(0.002)
         self.producer.flush(60)
 
     def on_delivery(self, error, message):
