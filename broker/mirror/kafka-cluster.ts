@@ -87,9 +87,14 @@ export class KafkaCluster {
     })
   }
 
-  /** Whether the broker that leads says that it has the feature. @throws TidemarkError */
+  /** Whether the broker says that it has the feature. @throws TidemarkError */
   async has(feature: string): Promise<boolean> {
-    return await this.persist('its features', async () => (await this.#connectionTo('any')).has(feature))
+    return await this.persist('its features', () => this.hasAt('any', feature))
+  }
+
+  /** As `has`, asked once. @throws TidemarkError */
+  async hasAt(to: Target, feature: string): Promise<boolean> {
+    return (await this.#connectionTo(to)).has(feature)
   }
 
   /** Asks once. @throws TidemarkError */

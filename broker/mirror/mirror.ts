@@ -27,6 +27,7 @@ import { RateLimit } from './rate-limit.ts'
 import { chosenTopics } from './topic-choice.ts'
 import {
   createHeld,
+  differingSettings,
   isCompacted,
   isHeld,
   type RefusedSetting,
@@ -85,6 +86,8 @@ class Mirror {
     this.#options = options
     this.#events = events
     const { from, to, requestTimeoutMs, patienceMs, signal } = options
+    // What is under way is not waited for.
+    signal.addEventListener('abort', () => this.close(), { once: true })
     const common = { clientId: CLIENT_ID, requestTimeoutMs, patienceMs, signal }
     this.#clusters = {
       source: new KafkaCluster(environment, { ...common, name: 'the source', bootstrap: from }),
@@ -162,8 +165,9 @@ class Mirror {
       throw new TidemarkError('INVALID_PARTITIONS', `${what}: keys would be in other partitions`, { topic: name })
     }
     let refused: readonly RefusedSetting[] = []
-    let held = found !== undefined && isHeld(await topicSettings(target, name))
-    if (found === undefined) {
+    const there = found === undefined ? undefined : await topicSettings(target, name)
+    let held = there !== undefined && isHeld(there)
+    if (found === undefined || there === undefined) {
       const replicas = this.#options.replicationFactor ?? Math.min(topic.replicationFactor, target.nodes.length)
       await createHeld(target, topic, replicas)
       held = true
@@ -171,7 +175,12 @@ class Mirror {
     } else if (held) {
       refused = await setAtFirst(target, name, settings, found.replicationFactor)
     } else {
-      this.#events.note(`topic ${name} is there already: its settings stay as they are`)
+      const others = differingSettings(settings, there)
+      if (others.length > 0) {
+        this.#events.note(
+          `topic ${name} is there already and keeps its own settings, which are others: ${others.join(', ')}`,
+        )
+      }
     }
     for (const { name: key, value, why } of refused) {
       this.#events.note(`topic ${name}: ${key}=${value} is not taken by the target: ${why}`)

@@ -11,6 +11,7 @@ import { type ErrorCode, TidemarkError } from '../../shared/errors.ts'
 import { sleep } from '../../shared/time.ts'
 import { recordCountAt } from '../../shared/record-batch/header.ts'
 import { produce } from '../protocols/kafka/00-produce.ts'
+import { KEPT_OFFSETS } from '../protocols/kafka/18-api-versions.ts'
 import { initProducerId } from '../protocols/kafka/22-init-producer-id.ts'
 import { keptCopy, producedCopy, type ProducerStamp, SEQUENCES } from './batch-copy.ts'
 import { checkCode } from './kafka-cluster.ts'
@@ -155,6 +156,12 @@ export class PartitionCopy {
       end = baseOffset + batch.endOffset - batch.baseOffset
       return keptCopy(batch, baseOffset)
     })
+    const { clusters, name } = this.#options
+    if (!(await clusters.target.hasAt(name, KEPT_OFFSETS))) {
+      // It would take the copies for records of anybody, and number them anew.
+      const what = `the leader of ${name.topic}-${name.partition} is of a version that keeps no offsets`
+      throw new TidemarkError('UNSUPPORTED_VERSION', `${what}: upgrade all brokers of ${clusters.target.name} first`)
+    }
     await this.#produce(copies.length === 1 ? (copies[0] ?? NOTHING) : Buffer.concat(copies))
     this.#targetEnd = end
     for (const { recordCount } of batches) this.#records += recordCount

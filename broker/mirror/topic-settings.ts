@@ -68,6 +68,14 @@ export function isCompacted({ all }: TopicSettings): boolean {
   return (all.get('cleanup.policy') ?? '').includes('compact')
 }
 
+/** What was set for the topic at the source and is otherwise at the target, as far as the target knows of it. */
+export function differingSettings(source: TopicSettings, target: TopicSettings): readonly string[] {
+  return [...source.own].flatMap(([name, value]) => {
+    const there = target.all.get(name)
+    return there === undefined || there === value || LEFT_OUT.test(name) ? [] : [`${name}=${there} instead of ${value}`]
+  })
+}
+
 /** Makes an empty topic for a copy. @throws TidemarkError */
 export async function createHeld(cluster: KafkaCluster, topic: KnownTopic, replicationFactor: number): Promise<void> {
   const { name, partitionCount } = topic

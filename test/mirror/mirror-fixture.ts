@@ -59,6 +59,9 @@ export async function recordsOf(client: Client, topic: string, partition = 0): P
   return found
 }
 
+/** So young that no retention takes the records away. */
+const FIRST_TIME = Date.now() - 3_600_000
+
 /** Batches of so many records each, of different codecs, with keys, headers and nulls. */
 export async function fill(
   client: Client,
@@ -74,7 +77,7 @@ export async function fill(
       key: index % 5 === 0 ? null : Buffer.from(`key ${index}`),
       value: index % 7 === 3 ? null : Buffer.from(`batch ${batch}, record ${index} `.padEnd(60, '.')),
       headers: index % 3 === 0 ? { trace: `${batch}-${index}`, empty: null } : {},
-      timestamp: 1_700_000_000_000 + batch * 1_000 + index,
+      timestamp: FIRST_TIME + batch * 1_000 + index,
       partition: batch % partitions,
     }))
     await producer.send({ topic, messages })

@@ -115,10 +115,7 @@ describeWithRedis('a mirror to a cluster', () => {
       await using source = await memoryBroker()
       await makeTopic(source, 'orders')
       await fillSlowly(source.client())
-      await source
-        .client()
-        .admin()
-        .resetOffsets({ groupId: 'billing', topic: 'orders', to: 500 })
+      await source.client().admin().resetOffsets({ groupId: 'billing', topic: 'orders', to: 500 })
       await using client = connect({ brokers: cluster.addresses })
       const [to] = cluster.addresses
       const run = runMirror(source.brokers, to ?? '', {

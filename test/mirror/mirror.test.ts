@@ -1,6 +1,7 @@
 // Topics copied from one broker to another, both in this process, over Kafka's protocol.
 
 import { describe, expect, it } from 'vitest'
+import { startBroker, type TestBroker } from '../../broker/testing.ts'
 import { fill, makeTopic, memoryBroker, recordsOf, runMirror } from './mirror-fixture.ts'
 
 describe('a mirror', () => {
@@ -148,4 +149,129 @@ describe('a mirror to a target that gives the offsets itself', () => {
     expect(copies.map(({ record }) => record)).toEqual(records.map(({ record }) => record))
     expect(copies[0]?.offset).toBe(0)
   })
+})
+
+describe('a mirror of a compacted topic', () => {
+  const config = { 'cleanup.policy': 'compact', 'segment.bytes': '2048', 'min.cleanable.dirty.ratio': '0.1' }
+
+  async function update(broker: TestBroker, rounds: number): Promise<void> {
+    const producer = broker.client().producer({ lingerMs: 0 })
+    for (let round = 0; round < rounds; round += 1) {
+      const messages = Array.from({ length: 10 }, (_, key) => ({
+        key: Buffer.from(`key ${key}`),
+        value: Buffer.from(`${round}`.padEnd(100, '.')),
+      }))
+      await producer.send({ topic: 'state', messages })
+    }
+  }
+
+  /** Resolves when records have gone, and no more go. */
+  async function compacted(broker: TestBroker): Promise<void> {
+    let before = -1
+    const isSettled = async (): Promise<boolean> => {
+      const count = (await recordsOf(broker.client(), 'state')).length
+      const isSame = count === before
+      before = count
+      return isSame && count < 500
+    }
+    await expect.poll(isSettled, { timeout: 15_000, interval: 200 }).toBe(true)
+  }
+
+  it.each([true, false])(
+    'copies what is left of it, holes and all, and goes on (keeping offsets: %s)',
+    async (keeps) => {
+      await using source = await startBroker({ dataDir: 'memory', compactionIntervalMs: 20, flushIntervalMs: 20 })
+      await using target = await memoryBroker()
+      await makeTopic(source, 'state', config)
+      await update(source, 50)
+      await compacted(source)
+      const { report } = await runMirror(source.brokers, target.brokers, { keepsOffsets: keeps })
+      expect(report.topics[0]).toMatchObject({
+        outcome: 'verified',
+        partitions: [{ offsets: keeps ? 'equal' : 'moved' }],
+      })
+      const records = await recordsOf(source.client(), 'state')
+      const copies = await recordsOf(target.client(), 'state')
+      expect(copies.map(({ record }) => record)).toEqual(records.map(({ record }) => record))
+      const offsets = records.map(({ offset }, index) => (keeps ? offset : index))
+      expect(copies.map(({ offset }) => offset)).toEqual(offsets)
+      const [described] = await target.client().admin().describeTopics(['state'])
+      const own = described?.config
+        .filter(({ isDefault }) => !isDefault)
+        .map(({ name, value }) => [name, value] as const)
+      expect(Object.fromEntries(own ?? [])).toEqual(config)
+    },
+  )
+
+  it('finds no difference where the target has compacted its copy meanwhile, and goes on', async () => {
+    await using source = await memoryBroker()
+    await using target = await startBroker({ dataDir: 'memory', compactionIntervalMs: 20, flushIntervalMs: 20 })
+    await makeTopic(source, 'state', config)
+    await update(source, 50)
+    await runMirror(source.brokers, target.brokers)
+    await compacted(target)
+    await update(source, 2)
+    const { report } = await runMirror(source.brokers, target.brokers)
+    expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: 20, offsets: 'equal' }] })
+    const last = (await recordsOf(source.client(), 'state')).slice(-10)
+    expect((await recordsOf(target.client(), 'state')).slice(-10)).toEqual(last)
+  })
+})
+
+describe('what groups have committed', () => {
+  it('is committed at the target at the same records, and never set back', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await fill(source.client(), 'orders', 5)
+    await source
+      .client()
+      .admin()
+      .trim({ topic: 'orders', partitions: [{ partition: 0, beforeOffset: 33 }] })
+    const commit = (broker: TestBroker, groupId: string, to: number) =>
+      broker.client().admin().resetOffsets({ groupId, topic: 'orders', to })
+    await commit(source, 'billing', 50)
+    await commit(source, 'done', 100)
+    const first = await runMirror(source.brokers, target.brokers, { keepsOffsets: false, copiesGroups: true })
+    expect(first.report.groups).toMatchObject([
+      { group: 'billing', committed: 1, refusal: undefined },
+      { group: 'done', committed: 1, refusal: undefined },
+    ])
+    const at = (groupId: string) => target.client().admin().fetchOffsets({ groupId })
+    expect(await at('billing')).toMatchObject([{ offset: 17 }])
+    expect(await at('done')).toMatchObject([{ offset: 67 }])
+    await commit(target, 'billing', 60)
+    const second = await runMirror(source.brokers, target.brokers, { keepsOffsets: false, copiesGroups: true })
+    expect(second.report.groups).toMatchObject([{ group: 'billing', committed: 0, ahead: 1 }, { group: 'done' }])
+    expect(await at('billing')).toMatchObject([{ offset: 60 }])
+  })
+
+  it('stays as it is for a group with members at the target, which is said', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    for (const broker of [source, target]) await makeTopic(broker, 'orders')
+    await fill(source.client(), 'orders', 1)
+    await source.client().admin().resetOffsets({ groupId: 'billing', topic: 'orders', to: 10 })
+    const consumer = target.client().consumer({ groupId: 'billing', topics: ['orders'] })
+    const assigned = new Promise((resolve) => consumer.on('assigned', resolve))
+    const running = consumer.run({ eachMessage: async () => undefined })
+    await assigned
+    const { report, notes } = await runMirror(source.brokers, target.brokers, { copiesGroups: true })
+    expect(report).toMatchObject({ isComplete: false, groups: [{ group: 'billing', committed: 0 }] })
+    expect(notes.join('\n')).toContain('it has members at the target')
+    await consumer.close()
+    await running
+  })
+})
+
+it('copies no faster than it is told to', async () => {
+  await using source = await memoryBroker()
+  await using target = await memoryBroker()
+  await makeTopic(source, 'orders')
+  await fill(source.client(), 'orders', 10)
+  const begun = performance.now()
+  const { report } = await runMirror(source.brokers, target.brokers, { bytesPerSecond: 20_000, keepsOffsets: false })
+  const [partition] = report.topics[0]?.partitions ?? []
+  // The last piece has not to be waited for.
+  expect(performance.now() - begun).toBeGreaterThan(((partition?.bytes ?? 0) - 3_000) / 20)
 })
