@@ -114,23 +114,25 @@ export class GroupNemesis {
       }
       case 'coordinator-isolated': {
         const others = brokers.filter((one) => one !== broker).map((one) => one.host)
-        // Who is cut off from Redis as well is deposed, and may not hear of it for a while.
-        if (random.integer(3) > 0) this.#cutFromRedis(broker)
-        return this.#cut(machine, others)
+        // Who is cut off from Redis as well for long enough is deposed, and may not hear of it for a while.
+        const isFromRedis = random.integer(3) > 0
+        const forMs = isFromRedis ? this.#parts.troubleMsMax * random.fraction() : this.#ms(this.#parts.troubleMsMax)
+        if (isFromRedis) this.#cutFromRedis(broker, forMs)
+        return this.#cut(machine, others, forMs)
       }
       default:
         return
     }
   }
 
-  #cutFromRedis({ host }: SimBroker): void {
+  #cutFromRedis({ host }: SimBroker, forMs: number): void {
     const { redis, scheduler } = this.#parts
     redis.cut(host)
-    scheduler.after(this.#ms(this.#parts.troubleMsMax), () => redis.heal(host))
+    scheduler.after(forMs, () => redis.heal(host))
   }
 
   /** Between the coordinator of the machine's group and hosts, in one direction or both. */
-  #cut({ group }: GroupMachine, hosts: readonly string[]): void {
+  #cut({ group }: GroupMachine, hosts: readonly string[], forMs = this.#ms(this.#parts.troubleMsMax)): void {
     const { network, oracle, random, scheduler } = this.#parts
     const coordinator = oracle.groups.get(group.name)?.coordinator
     if (coordinator === undefined) return
@@ -139,7 +141,7 @@ export class GroupNemesis {
       if (way !== 1) network.cut(host, coordinator)
       if (way !== 0) network.cut(coordinator, host)
     }
-    scheduler.after(this.#ms(this.#parts.troubleMsMax), () => {
+    scheduler.after(forMs, () => {
       for (const host of hosts) {
         network.heal(host, coordinator)
         network.heal(coordinator, host)
