@@ -23,6 +23,8 @@ export const ARRAY_LENGTH_MAX = 10_000
 export const STRING_BYTES_MAX = 64 * 1024
 /** Values of all kinds in the body of one request, at most: what a broker decodes in one go takes a few milliseconds. */
 export const REQUEST_VALUES_MAX = 128 * 1024
+/** What a request counts for in its connection's window when nobody knows how long its answer will be: few begin at once. */
+export const TOLD_BYTES = 4 * 1024 * 1024
 /** Values of all kinds in the body of one response, at most. */
 export const RESPONSE_VALUES_MAX = 1024 * 1024
 /** How deep arrays may be nested in a native message. */

@@ -161,9 +161,10 @@ export class Group implements Delayed {
   /** Forgets the group and all its offsets, unless it has members; resolves when that is written down. */
   delete(): Promise<GroupRefusal | undefined> {
     return new Promise((resolve) => {
-      this.#onForgotten = resolve
       this.ask({ kind: 'delete' }, 'answer-delete', ({ refusal }) => {
-        if (refusal !== undefined) resolve(refusal)
+        if (refusal !== undefined) return resolve(refusal)
+        // Only whoever is granted it waits: a second one must not take its place.
+        this.#onForgotten = resolve
       })
     })
   }

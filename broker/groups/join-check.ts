@@ -15,6 +15,8 @@ export interface JoinLimits {
 }
 
 const NAME_BYTES_MAX = 256
+/** Ways to share out that one member may name: each is looked for among those of all others. */
+const PROTOCOLS_MAX = 100
 const REASON_LENGTH_MAX = 200
 
 /** `former`: the member that it is, or whose place it takes; `protocolType`: of the group. */
@@ -53,6 +55,9 @@ function whyInconsistent(
   const error = 'INCONSISTENT_GROUP_PROTOCOL'
   if (join.protocolType === '') return { error, message: 'a member must name the type of its protocols' }
   if (join.protocols.length === 0) return { error, message: 'a member must name at least one protocol' }
+  if (join.protocols.length > PROTOCOLS_MAX) {
+    return { error, message: `a member may name ${PROTOCOLS_MAX} protocols, not ${join.protocols.length}` }
+  }
   if (members.size === (former === undefined ? 0 : 1)) return undefined
   if (join.protocolType !== protocolType) {
     return { error, message: `the group is one of type '${protocolType ?? ''}', not '${join.protocolType}'` }

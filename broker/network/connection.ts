@@ -70,6 +70,8 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   /** Bytes that the budget has granted ahead of the decoder's asking. */
   #grantedAhead = 0
   #isWaitingForBudget = false
+  /** Charged for the requests that are under way. */
+  #requestBytes = 0
   /** Charged for the frame that is being gathered. */
   #gatheringBytes = 0
   /** Written to the socket and not taken by the system yet; in order, with what to release then. */
@@ -120,7 +122,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
 
   /** Bytes of requests and answers that are held for this connection. */
   get heldBytes(): number {
-    return this.#window.bytes + this.#gatheringBytes + this.#outputBytes()
+    return this.#requestBytes + this.#gatheringBytes + this.#outputBytes()
   }
 
   get isQuiet(): boolean {
@@ -139,14 +141,16 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     this.#isShaken = true
   }
 
-  onRequestBegun(bytes: number): void {
-    this.#window.enter(bytes)
+  onRequestBegun(bytes: number, toldBytes = 0): void {
+    this.#window.enter(bytes + toldBytes)
+    this.#requestBytes += bytes
     this.#host.budget.charge(bytes)
   }
 
-  onRequestDone(bytes: number): void {
+  onRequestDone(bytes: number, toldBytes = 0): void {
     if (this.#state === 'closed') return
-    this.#window.leave(bytes)
+    this.#window.leave(bytes + toldBytes)
+    this.#requestBytes -= bytes
     this.#host.budget.release(bytes)
     if (this.#throttle !== undefined || this.#isDraining) this.#joinTurn()
   }
@@ -422,7 +426,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     this.#decoder.close()
     this.#giveUpThrottle()
     this.#session?.onClose()
-    this.#host.budget.release(this.#window.bytes)
+    this.#host.budget.release(this.#requestBytes)
     for (const { releases } of this.#written) for (const release of releases) release()
     this.#written.length = 0
     for (const release of this.output.take().releases) release()

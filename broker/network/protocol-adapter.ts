@@ -39,10 +39,13 @@ export interface ProtocolConnection {
   flushLater(): void
   /** The peer has said who it is. */
   onHandshakeDone(): void
-  /** A request is under way: the broker may stop reading when there are too many of them. */
-  onRequestBegun(bytes: number): void
-  /** The same request has been answered, or nobody waits for an answer. */
-  onRequestDone(bytes: number): void
+  /**
+   * A request is under way: the broker may stop reading when there are too many of them. `toldBytes`: what it counts for
+   * on this connection besides, for an answer of which nobody knows how long it will be.
+   */
+  onRequestBegun(bytes: number, toldBytes?: number): void
+  /** The same request, of the same bytes, has been answered, or nobody waits for an answer. */
+  onRequestDone(bytes: number, toldBytes?: number): void
   /** How many bytes an answer may have, of those wanted; to be settled with the same number when it comes. */
   grantOutput(bytesWanted: number): number
   settleOutput(granted: number): void

@@ -23,7 +23,8 @@ export function describeTopics(
     return { topics: all.sort((a, b) => (a.topic < b.topic ? -1 : 1)) }
   }
   return {
-    topics: request.topics.map((name) => {
+    // Each once, however often it is asked for.
+    topics: [...new Set(request.topics)].map((name) => {
       const topic = topics.byName(name)
       return topic === undefined ? unknown(name) : describe(services, topic, live)
     }),

@@ -5,13 +5,22 @@ import type { RequestServices } from './request-services.ts'
 import { NO_ERROR } from './outcome.ts'
 
 export function describeLogDirectory(services: RequestServices, request: LogDirectoryRequest): LogDirectoryContents {
-  const isWanted = (topic: string, partition: number): boolean => {
-    return request.topics?.some((one) => one.topic === topic && one.partitions.includes(partition)) ?? true
-  }
+  const isWanted = wantedOf(request)
   const partitions = []
   for (const { topic, partition, bytes, log, highWatermark } of services.partitions.all()) {
     if (!isWanted(topic, partition)) continue
     partitions.push({ topic, partition, bytes, offsetLag: Math.max(0, highWatermark - log.logEndOffset) })
   }
   return { ...NO_ERROR, ...services.partitions.directory, partitions }
+}
+
+function wantedOf({ topics }: LogDirectoryRequest): (topic: string, partition: number) => boolean {
+  if (topics === undefined) return () => true
+  const wanted = new Map<string, Set<number>>()
+  for (const { topic, partitions } of topics) {
+    const known = wanted.get(topic) ?? new Set()
+    wanted.set(topic, known)
+    for (const partition of partitions) known.add(partition)
+  }
+  return (topic, partition) => wanted.get(topic)?.has(partition) === true
 }

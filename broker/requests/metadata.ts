@@ -29,7 +29,8 @@ export async function metadata(
     for (const topic of coordinator.topics.list()) topics.push(describe(services, topic, live))
     topics.sort((a, b) => (a.topic < b.topic ? -1 : 1))
   } else {
-    for (const name of request.topics) {
+    // Each once, however often it is asked for: an answer must not be many times as long as all topics together.
+    for (const name of new Set(request.topics)) {
       const topic = coordinator.topics.byName(name)
       if (topic !== undefined) topics.push(describe(services, topic, live))
       else topics.push(await missing(services, administration, name, request.createMissing))

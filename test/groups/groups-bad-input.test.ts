@@ -170,6 +170,21 @@ describe('a coordinator', () => {
   })
 })
 
+it('answers for a group that is to be deleted twice at once, each time', async () => {
+  const broker = await aBroker()
+  const admin = await aMember(broker)
+  await admin.commit('t', 1)
+  const other = await aMember(broker)
+  const [both, third] = await Promise.all([
+    admin.ask('deleteGroups', { groups: ['g', 'g'] }),
+    other.ask('deleteGroups', { groups: ['g'] }),
+  ])
+  const codes = [...both.groups, ...third.groups].map(codeOf)
+  expect(codes.filter((code) => code === undefined)).toHaveLength(1)
+  expect(codes.filter((code) => code === 'COORDINATOR_NOT_AVAILABLE' || code === 'GROUP_ID_NOT_FOUND')).toHaveLength(2)
+  expect(await admin.committed()).toEqual({})
+})
+
 describe('the topic of groups', () => {
   it('cannot be written, made, deleted, grown or trimmed by clients', async () => {
     const broker = await aBroker()

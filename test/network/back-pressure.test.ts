@@ -2,9 +2,11 @@
 // within its bounds.
 
 import { describe, expect, it } from 'vitest'
-import { APIS } from '../../shared/protocol/api.ts'
+import { APIS, type RequestOf, type ResponseOf } from '../../shared/protocol/api.ts'
+import type { PlainRequest } from '../../broker/requests/requests.ts'
 import { startNativeServer } from './native-server.ts'
 import { eventually, fetchOf, produceOf, RawClient, requestFrame } from './raw-client.ts'
+import { StubRequests } from './stub-requests.ts'
 
 const MIB = 1024 * 1024
 
@@ -122,6 +124,36 @@ describe('producers', () => {
       for (const respond of server.requests.held.splice(0)) respond()
       return server.listener.connections === 0
     })
+    expect(server.listener.requestBytes).toBe(0)
+  })
+})
+
+/** Whoever asks for metadata waits until it is let go. */
+class SlowRequests extends StubRequests {
+  readonly asking: (() => void)[] = []
+
+  override async ask<Name extends PlainRequest>(name: Name, request: RequestOf<Name>): Promise<ResponseOf<Name>> {
+    await new Promise<void>((resolve) => {
+      this.asking.push(resolve)
+    })
+    return super.ask(name, request)
+  }
+}
+
+describe('questions', () => {
+  it('whose answers may be of any length are begun a few at a time, however many come at once', async () => {
+    const limits = { inFlightMax: 1_000, inFlightBytesMax: 16 * MIB }
+    await using server = await startNativeServer({ limits, requests: new SlowRequests() })
+    const client = await RawClient.greet(server.port)
+    const all = { topics: undefined, createMissing: false }
+    client.send(Buffer.concat(Array.from({ length: 100 }, (_, at) => requestFrame('metadata', 100 + at, all))))
+    const { asking } = server.requests
+    for (let begun = 0; begun < 100; begun += 4) {
+      await eventually(() => asking.length === 4)
+      expect(server.listener.requestBytes).toBeLessThan(10_000)
+      for (const resolve of asking.splice(0)) resolve()
+    }
+    for (let at = 0; at < 100; at += 1) expect((await client.answer(100 + at)).kind).toBe('error')
     expect(server.listener.requestBytes).toBe(0)
   })
 })

@@ -10,6 +10,8 @@ export interface Exchange {
   readonly correlationId: number
   /** Of the request's frame. */
   readonly bytes: number
+  /** What it counts for besides, for an answer of which nobody knows how long it will be. */
+  readonly toldBytes: number
   /** On the monotonic clock, milliseconds. */
   readonly receivedAt: number
   /** Writes the answer, or does nothing where none is wanted. Set when the answer is ready. */

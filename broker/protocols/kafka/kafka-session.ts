@@ -12,10 +12,18 @@ import type { AnyApi, ResponseOf } from './api.ts'
 import type { AnyHandler, Call, Refusal } from './handlers/handler.ts'
 import type { KafkaHost } from './kafka-host.ts'
 import { type ErrorCode, TidemarkError } from '../../../shared/errors.ts'
-import { CLIENT_ID_BYTES_MAX } from '../../../shared/limits.ts'
+import { CLIENT_ID_BYTES_MAX, TOLD_BYTES } from '../../../shared/limits.ts'
 import { fetch as fetchApi } from './01-fetch.ts'
 import { produce } from './00-produce.ts'
+import { metadata } from './03-metadata.ts'
+import { offsetFetch } from './09-offset-fetch.ts'
+import { describeGroups } from './15-describe-groups.ts'
+import { listGroups } from './16-list-groups.ts'
 import { apiVersions } from './18-api-versions.ts'
+import { describeConfigs } from './32-describe-configs.ts'
+import { describeLogDirs } from './35-describe-log-dirs.ts'
+import { describeProducers } from './61-describe-producers.ts'
+import { describeTopicPartitions } from './75-describe-topic-partitions.ts'
 import { AnswersInOrder, type Exchange } from './answers-in-order.ts'
 import { apiOf } from './api-table.ts'
 import { kafkaCode } from './error-mapping.ts'
@@ -27,6 +35,18 @@ import { hasRefusal, produceAnswer, produceQuestion } from './produce-translatio
 
 /** The smallest request: api key, version, correlation id, and the length of no client id. */
 export const REQUEST_BYTES_MIN = 10
+
+/** Their answers may be a thousand times as long as they are, and nobody has said how long they may be. */
+const TELLING = new Set<AnyApi>([
+  metadata,
+  offsetFetch,
+  describeGroups,
+  listGroups,
+  describeConfigs,
+  describeLogDirs,
+  describeProducers,
+  describeTopicPartitions,
+])
 
 // Requests are read one at a time, to the end.
 const reader = new KafkaReader()
@@ -199,21 +219,24 @@ export class KafkaSession implements ProtocolSession {
     })
   }
 
-  #begin({ name }: AnyApi, start: RequestStart, bytes: number): Exchange {
+  #begin(api: AnyApi, start: RequestStart, bytes: number): Exchange {
+    const { name } = api
     const { apiVersion, correlationId } = start
+    const toldBytes = TELLING.has(api) ? TOLD_BYTES : 0
     const { receivedAt } = this.#connection
     const exchange: Exchange = {
       name,
       version: apiVersion,
       correlationId,
       bytes,
+      toldBytes,
       receivedAt,
       answer: undefined,
       drop: undefined,
       next: undefined,
     }
     this.#host.counted(name).requests.add(1)
-    this.#connection.onRequestBegun(bytes)
+    this.#connection.onRequestBegun(bytes, toldBytes)
     this.#answers.enter(exchange)
     return exchange
   }
@@ -231,7 +254,7 @@ export class KafkaSession implements ProtocolSession {
         this.#fail(error, ready.name)
       }
       this.#host.counted(ready.name).duration.observe((now - ready.receivedAt) / 1_000)
-      this.#connection.onRequestDone(ready.bytes)
+      this.#connection.onRequestDone(ready.bytes, ready.toldBytes)
     }
     this.#connection.flushLater()
   }

@@ -15,7 +15,7 @@ import type {
 import type { ProtocolConnection, ProtocolSession } from '../../network/protocol-adapter.ts'
 import type { NativeHost } from './native-host.ts'
 import { type ErrorCode, errorCodeOf, ERRORS, TidemarkError } from '../../../shared/errors.ts'
-import { CLIENT_ID_BYTES_MAX, REQUEST_VALUES_MAX } from '../../../shared/limits.ts'
+import { CLIENT_ID_BYTES_MAX, REQUEST_VALUES_MAX, TOLD_BYTES } from '../../../shared/limits.ts'
 import {
   type ApiName,
   apiNameOf,
@@ -45,6 +45,16 @@ const WRITES_ELSEWHERE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'UNKNOWN_LEADER_EPOCH',
   'STORAGE_ERROR',
   'SHUTTING_DOWN',
+])
+
+/** Their answers may be a thousand times as long as they are. */
+const TELLING: ReadonlySet<ApiName> = new Set<ApiName>([
+  'metadata',
+  'describeTopics',
+  'clusterInfo',
+  'listGroups',
+  'describeGroups',
+  'fetchOffsets',
 ])
 
 // Requests are read one at a time, to the end.
@@ -363,13 +373,13 @@ export class NativeSession implements ProtocolSession {
 
   #begin(exchange: Exchange): void {
     this.#host.counted[exchange.api].requests.add(1)
-    this.#connection.onRequestBegun(exchange.bytes)
+    this.#connection.onRequestBegun(exchange.bytes, toldBytesOf(exchange.api))
   }
 
   #end(exchange: Exchange): void {
     const seconds = (this.#connection.now() - exchange.receivedAt) / 1_000
     this.#host.counted[exchange.api].duration.observe(seconds)
-    this.#connection.onRequestDone(exchange.bytes)
+    this.#connection.onRequestDone(exchange.bytes, toldBytesOf(exchange.api))
   }
 
   #fail(exchange: Exchange, error: unknown): void {
@@ -443,4 +453,8 @@ function fetchedOf(outcome: FetchOutcome): ResponseOf<'fetch'>['partitions'][num
 
 function replicatedOf({ answer, records }: ReplicaFetchOutcome): ResponseOf<'replicaFetch'>['partitions'][number] {
   return { ...answer, bytes: records?.bytes.length ?? 0 }
+}
+
+function toldBytesOf(api: ApiName): number {
+  return TELLING.has(api) ? TOLD_BYTES : 0
 }

@@ -12,7 +12,7 @@ import { describeTopicPartitions } from '../75-describe-topic-partitions.ts'
 import { KAFKA_APIS } from '../api-table.ts'
 import { groupCode, kafkaCode, kafkaCodeOf } from '../error-mapping.ts'
 import { NO_UUID } from '../primitives.ts'
-import { type AnyHandler, type Call, handler } from './handler.ts'
+import { type AnyHandler, type Call, distinct, handler } from './handler.ts'
 
 type Metadata = Answer<'metadata'>
 type MetadataTopic = Metadata['topics'][number]
@@ -121,14 +121,16 @@ async function answerMetadata(
   request: RequestOf<typeof metadata>,
   { version, context }: Call,
 ): Promise<ResponseOf<typeof metadata>> {
-  const { topics: asked, allowAutoTopicCreation: createMissing } = request
-  const isAll = asked === undefined || (version === 0 && asked.length === 0)
+  const { topics: wanted, allowAutoTopicCreation: createMissing } = request
+  const isAll = wanted === undefined || (version === 0 && wanted.length === 0)
+  // Each once, however often it is asked for, as Kafka does.
+  const asked = distinct(wanted ?? [], (topic) => nameOf(requests, topic) ?? `id ${topic.topicId}`)
   const named = isAll ? undefined : asked.map((topic) => nameOf(requests, topic))
   const topics = named?.filter((name) => name !== undefined)
   const found = await requests.ask('metadata', { topics, createMissing }, context)
   const live = new Set(found.brokers.map(({ brokerId }) => brokerId))
   const described = found.topics.map((topic) => topicOf(topic, live))
-  const answers = named === undefined ? described : inOrder(asked ?? [], named, described, version)
+  const answers = named === undefined ? described : inOrder(asked, named, described, version)
   return {
     brokers: found.brokers.map(({ brokerId, ...rest }) => ({ nodeId: brokerId, ...rest })),
     errorCode: 0,

@@ -19,6 +19,8 @@ const KNOWS_NO_PROTOCOL = 7
 const KNOWS_SKIPPING = 9
 const LEAVES_MANY = 3
 const FETCHES_MANY = 8
+/** Offsets in one answer, beyond which no other group is told of. */
+const FETCHED_MAX = 250_000
 
 export function groupHandlers(requests: AllRequests): readonly AnyHandler[] {
   return [
@@ -113,7 +115,13 @@ function offsetFetchHandler(requests: AllRequests): AnyHandler {
     async answer(request, { version, context }) {
       const { groupId, topics, groups } = request
       const asked = version < FETCHES_MANY ? [{ groupId, topics }] : groups
-      const found = await Promise.all(asked.map((one) => fetchOffsets(requests, one, context)))
+      const found: FetchedGroup[] = []
+      let left = FETCHED_MAX
+      for (const one of asked) {
+        const group = left > 0 ? await fetchOffsets(requests, one, context) : noRoomFor(one)
+        for (const { partitions } of group.topics) left -= partitions.length
+        found.push(group)
+      }
       const [only] = found
       if (version >= FETCHES_MANY || only === undefined) return { groups: found }
       return { topics: withErrors(only, version), errorCode: only.errorCode }
@@ -213,13 +221,20 @@ async function fetchOffsets(
       metadata,
       errorCode: 0,
     }
-    byTopic.set(topic, [...(byTopic.get(topic) ?? []), row])
+    const known = byTopic.get(topic)
+    if (known === undefined) byTopic.set(topic, [row])
+    else known.push(row)
   }
   return {
     groupId,
     topics: [...byTopic].map(([name, partitions]) => ({ name, partitions })),
     errorCode: kafkaCodeOf(found.error),
   }
+}
+
+/** The same group may be asked for a hundred thousand times. */
+function noRoomFor({ groupId }: { readonly groupId: string }): FetchedGroup {
+  return { groupId, topics: [], errorCode: kafkaCode('INVALID_REQUEST') }
 }
 
 function notFound({ topic, partition }: { readonly topic: string; readonly partition: number }) {

@@ -42,6 +42,16 @@ export function handler<A extends AnyApi>(one: Handler<A>): AnyHandler {
   }
 }
 
+/** The first of each key: what is told of once costs once, however often it was asked for. */
+export function distinct<Row>(rows: readonly Row[], keyOf: (row: Row) => string | number): readonly Row[] {
+  const first = new Map<string | number, Row>()
+  for (const row of rows) {
+    const key = keyOf(row)
+    if (!first.has(key)) first.set(key, row)
+  }
+  return first.size === rows.length ? rows : [...first.values()]
+}
+
 /** Rows by the name in them, in the order in which the names first come. */
 export function byName<Row extends { readonly topic: string }>(
   rows: readonly Row[],

@@ -8,7 +8,7 @@ import { offsetForLeaderEpoch } from '../23-offset-for-leader-epoch.ts'
 import { describeProducers } from '../61-describe-producers.ts'
 import { OFFSET_AT } from '../../../../shared/protocol/offsets.ts'
 import { kafkaCode, kafkaCodeOf } from '../error-mapping.ts'
-import { type AnyHandler, handler } from './handler.ts'
+import { type AnyHandler, distinct, handler } from './handler.ts'
 
 /** Times that stand for something else, besides those of OFFSET_AT. */
 const EARLIEST_LOCAL = -4
@@ -136,7 +136,9 @@ function describeProducersHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: describeProducers,
     answer: ({ topics }) => ({
-      topics: topics.map(({ name, partitionIndexes }) => {
+      // Each once: a partition may have thousands of them.
+      topics: distinct(topics, ({ name }) => name).map(({ name, partitionIndexes: some }) => {
+        const partitionIndexes = distinct(some, (partition) => partition)
         const asked = partitionIndexes.map((partition) => ({ topic: name, partition }))
         const described = requests.other.describeProducers({ partitions: asked })
         return {
