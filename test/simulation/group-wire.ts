@@ -100,7 +100,7 @@ function hear(listener: GroupListener, name: Heard | undefined, body: unknown, h
       const onAnswer = listener.fetchOffsets(APIS.fetchOffsets.request.decode(body, name), host)
       return (answer) => onAnswer(APIS.fetchOffsets.response.decode(answer, name))
     }
-    case undefined:
+    default:
       return () => undefined
   }
 }
