@@ -3,7 +3,7 @@
 import type { Client } from '../../client/index.ts'
 import type { MirrorOptions, MirrorReport } from '../../broker/mirror/mirror-options.ts'
 import type { Address } from '../../client/transport.ts'
-import { systemEnvironment } from '../../client/environment.ts'
+import { type ClientEnvironment, systemEnvironment } from '../../client/environment.ts'
 import { mirror } from '../../broker/mirror/mirror.ts'
 import { startBroker, type TestBroker } from '../../broker/testing.ts'
 
@@ -17,10 +17,15 @@ export function addressOf(brokers: string): Address {
   return { host: brokers.slice(0, at), port: Number(brokers.slice(at + 1)) }
 }
 
-export async function runMirror(from: string, to: string, options: Partial<MirrorOptions> = {}): Promise<Run> {
+export async function runMirror(
+  from: string,
+  to: string,
+  options: Partial<MirrorOptions> = {},
+  environment: ClientEnvironment = systemEnvironment,
+): Promise<Run> {
   const notes: string[] = []
   const report = await mirror(
-    systemEnvironment,
+    environment,
     {
       from: [addressOf(from)],
       to: [addressOf(to)],

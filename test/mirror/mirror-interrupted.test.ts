@@ -4,10 +4,13 @@
 import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { connect } from '../../client/client.ts'
+import { systemEnvironment } from '../../client/environment.ts'
+import { seededRandom } from '../../shared/random.ts'
 import { Tidemark } from '../cli/tidemark-process.ts'
 import { leaderOf } from '../setup/cluster-state.ts'
 import { onStage } from '../setup/cluster-stage.ts'
 import { describeWithRedis } from '../setup/redis.ts'
+import { flakyTransport } from './flaky-transport.ts'
 import { endsBehind, fill, makeTopic, memoryBroker, recordsOf, runMirror } from './mirror-fixture.ts'
 
 const RECORDS = 1_200
@@ -46,6 +49,22 @@ describe.each([
     expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ offsets: 'equal' }] })
     expect(report.topics[0]?.partitions[0]?.records).toBeLessThanOrEqual(500)
     expect(await recordsOf(target.client(), 'orders')).toEqual(await recordsOf(source.client(), 'orders'))
+  })
+
+  it.each([1, 2])('copies every record once although answers are lost on the way (seed %i)', async (seed) => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders', {}, 2)
+    await fill(source.client(), 'orders', 30, 20, 2)
+    const transport = flakyTransport(seededRandom(seed), 0.06)
+    const environment = { ...systemEnvironment, transport }
+    const { report } = await runMirror(source.brokers, target.brokers, { keepsOffsets }, environment)
+    expect(transport.broken).toBeGreaterThan(1)
+    expect(report.topics[0]).toMatchObject({ outcome: 'verified' })
+    for (const partition of [0, 1]) {
+      const records = await recordsOf(source.client(), 'orders', partition)
+      expect(await recordsOf(target.client(), 'orders', partition)).toEqual(records)
+    }
   })
 
   it('waits for a target that crashes and comes back, and goes on by itself', async () => {
