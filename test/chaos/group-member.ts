@@ -36,7 +36,7 @@ const FAILED = 3
 const MAX_POLL_MS = 15_000
 const COMMIT_EVERY_MS = 250
 /** Records after which a member that commits by itself does, and those that are told together of a batch. */
-const MANUAL_RECORDS = 20
+const MANUAL_RECORDS = 100
 const CHUNK_RECORDS = 10
 /** A handler takes so long now and then, so that there is a time between handling and commit to be killed in. */
 const SLOW_EVERY = 40

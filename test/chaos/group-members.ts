@@ -249,7 +249,13 @@ export class GroupMembers {
     const { history, plan } = this.#options
     const deadline = performance.now() + timeoutMs
     for (this.gather(); !isAllHandled(plan.name, history.events); this.gather()) {
-      if (performance.now() > deadline) throw new Error(`group ${plan.name} is not done after ${timeoutMs} ms`)
+      if (performance.now() > deadline) {
+        // Nothing is seen of what is not gathered any more.
+        this.#isOver.abort()
+        await this.#looking
+        this.gather()
+        throw new Error(`group ${plan.name} is not done after ${timeoutMs} ms`)
+      }
       await pause(300)
     }
     await Promise.all([...this.#members.values()].filter(({ child }) => child).map(({ slot }) => this.leave(slot)))
