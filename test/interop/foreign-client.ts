@@ -54,6 +54,9 @@ interface OfGroup {
 
 type Pairs = Readonly<Record<string, string>>
 
+/** The offset of a record of which the client does not say where it is. */
+export const UNTOLD = -1
+
 /** What came of a producer under load: values with their offsets, and those that failed with why. */
 export interface LoadOutcome {
   readonly acknowledged: readonly (readonly [value: string, offset: number])[]

@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { pause } from '../setup/cluster-load.ts'
 import { kcat } from './clients.ts'
-import { type ForeignClient, LocalClient, type PlacedRecord } from './foreign-client.ts'
+import { type ForeignClient, LocalClient, type PlacedRecord, UNTOLD } from './foreign-client.ts'
 import { MemberQueue, memberOf } from './member-queue.ts'
 import { textOf } from './samples.ts'
 import { Waiters } from './waiters.ts'
@@ -92,8 +92,9 @@ class LineLoad {
     this.#child.stdin?.end()
     const [code] = (await once(this.#child, 'close')) as [number | null]
     if (code !== 0) throw new Error(`kcat ended with ${code}: ${this.#complaints()}`)
-    // It ends well when all are acknowledged, and nobody else writes to its topic.
-    const acknowledged = Array.from({ length: this.#count }, (_, at): [string, number] => [`${this.#name}:${at}`, at])
+    // It ends well when all are acknowledged.
+    const numbers = Array.from({ length: this.#count }, (_, at) => at)
+    const acknowledged = numbers.map((at): [string, number] => [`${this.#name}:${at}`, UNTOLD])
     return { acknowledged, failed: [] }
   }
 

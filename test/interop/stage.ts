@@ -1,5 +1,8 @@
 // One broker in the process of the test, with a foreign client and one of ours beside it. Judges nothing.
 
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll } from 'vitest'
 import type { Client, Message } from '../../client/index.ts'
 import { startBroker, type TestBroker } from '../../broker/testing.ts'
@@ -13,6 +16,7 @@ export class Stage {
   #broker: TestBroker | undefined
   #foreign: ForeignClient | undefined
   #native: Client | undefined
+  #folder: string | undefined
   #names = 0
 
   constructor(start: (brokers: string) => ForeignClient | Promise<ForeignClient>) {
@@ -45,6 +49,7 @@ export class Stage {
     await this.#foreign?.[Symbol.asyncDispose]()
     await this.#native?.close()
     await this.#broker?.stop()
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true })
   }
 
   /** A name that nobody else has. */
@@ -63,6 +68,14 @@ export class Stage {
     const found: Message[] = []
     for await (const message of this.native.read(topic, { from: 'start', to: 'end' })) found.push(message)
     return found
+  }
+
+  /** A file with this in it, for tools that want one; it goes with the stage. */
+  async fileWith(content: string): Promise<string> {
+    this.#folder ??= await mkdtemp(join(tmpdir(), 'tidemark-interop-'))
+    const file = join(this.#folder, this.newName('file'))
+    await writeFile(file, content)
+    return file
   }
 
   /** The headers of the batches of partition 0, as they lie in the log. */

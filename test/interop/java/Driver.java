@@ -537,23 +537,19 @@ public class Driver {
 
   // ---- console tools
 
-  static final class Exited extends RuntimeException {
-    final int code;
-
-    Exited(int code) {
-      this.code = code;
-    }
-  }
+  static final class Exited extends RuntimeException {}
 
   /** One at a time, because they have the standard streams of the process. */
   static synchronized Object tool(JsonNode ask) throws Exception {
     java.io.InputStream in = System.in;
+    // Some catch what leaves them, and leave again with an error.
+    List<Integer> codes = new ArrayList<>();
     Exit.Procedure leave = (code, message) -> {
-      throw new Exited(code);
+      codes.add(code);
+      throw new Exited();
     };
     SAID.reset();
     COMPLAINED.reset();
-    int exit = 0;
     try {
       String input = ask.has("input") ? ask.get("input").asText() : "";
       System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
@@ -562,13 +558,13 @@ public class Driver {
       String[] words = strings(ask.get("args")).toArray(new String[0]);
       Class.forName(ask.get("main").asText()).getMethod("main", String[].class).invoke(null, (Object) words);
     } catch (java.lang.reflect.InvocationTargetException thrown) {
-      if (!(thrown.getCause() instanceof Exited exited)) throw thrown;
-      exit = exited.code;
+      if (!(thrown.getCause() instanceof Exited)) throw thrown;
     } finally {
       Exit.resetExitProcedure();
       Exit.resetHaltProcedure();
       System.setIn(in);
     }
+    int exit = codes.isEmpty() ? 0 : codes.get(0);
     return Map.of("exit", exit, "out", SAID.toString(StandardCharsets.UTF_8), "err",
         COMPLAINED.toString(StandardCharsets.UTF_8));
   }

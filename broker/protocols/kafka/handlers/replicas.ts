@@ -92,8 +92,14 @@ function alterPartitionReassignmentsHandler(requests: AllRequests): AnyHandler {
         })),
       }
     },
-    refuse: (_request, { code, message }) => {
-      return { errorCode: kafkaCode(code), errorMessage: message, responses: [] }
+    // With each partition too: Kafka's client looks for one error for each that it asked for.
+    refuse: ({ topics }, { code, message }) => {
+      const error = { errorCode: kafkaCode(code), errorMessage: message }
+      const responses = topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex }) => Object.assign({ partitionIndex }, error)),
+      }))
+      return { ...error, responses }
     },
   })
 }
