@@ -14,7 +14,7 @@ import type { Codec } from '../../shared/record-batch/format.ts'
 import { prepareCodec } from '../../shared/compression/codec.ts'
 import { must } from '../../shared/assert.ts'
 import type { KeyValue } from './compaction-fixture.ts'
-import { batchesOf, COMPACT, compact, keyed, later, recordsOf, tableOf } from './compaction-fixture.ts'
+import { batchesOf, COMPACT, compact, keyed, later, meansOf, recordsOf, tableOf } from './compaction-fixture.ts'
 import type { Bench } from './log-fixture.ts'
 import { at, batch, DIRECTORY, epoch, EPOCH, newLog, NOW, put, time } from './log-fixture.ts'
 
@@ -322,6 +322,25 @@ describe('a tombstone', () => {
     expect(log.compaction.compacted.droppedTo).toBe(3)
   })
 
+  it('stays while somebody who reads along has not come to it, and its going is counted', async () => {
+    const { log } = compacted({ 'delete.retention.ms': '0' })
+    put(log, keyed([['a', '1']]))
+    put(log, keyed([['a', null]]))
+    put(log, keyed([['b', null]]))
+    seal(log)
+    await compact(log)
+    seal(log)
+    await compact(log, { now: later(1), droppableEnd: at(2) })
+    expect((await recordsOf(log))[0]).toBe('2 b=null')
+    expect(log.compaction.compacted.droppedTo).toBe(2)
+    expect(log.compaction.drops).toBe(1)
+    seal(log)
+    await compact(log, { now: later(2), droppableEnd: at(3) })
+    expect((await recordsOf(log))[0]).toMatch(/^3 seal/)
+    expect([0, 1, 2].map((drops) => log.compaction.droppedSince(drops))).toEqual([3, 3, 0])
+    expect(log.compaction.droppedSince()).toBe(3)
+  })
+
   it('stays as long as something below could not be looked at', async () => {
     const { log, disk, context } = compacted({ 'delete.retention.ms': '0' })
     put(
@@ -562,6 +581,65 @@ describe('a compacted log', () => {
     expect((await compact(log)).isDone).toBe(true)
     expect(segmentsOf(log)).toContain(second)
     expect((await lastValuesFrom(log, log.quarantined[0]?.endOffset ?? 0)).get('key 0')).toBe('27'.padEnd(90))
+  })
+})
+
+describe('what a log remembers of its compaction', () => {
+  async function compactedOnce(entries: Record<string, string> = {}): Promise<Bench> {
+    const bench = compacted({ 'delete.retention.ms': '0', ...entries })
+    put(bench.log, keyed([['a', '1']]))
+    put(bench.log, keyed([['a', null]]))
+    seal(bench.log)
+    for (const pass of [0, 1]) {
+      await compact(bench.log, { now: later(pass) })
+      seal(bench.log)
+    }
+    return bench
+  }
+
+  it('tells how far records may be gone, also when a pass was broken off', async () => {
+    const { log } = compacted()
+    put(log, keyed([['a', '1']]))
+    put(log, keyed([['a', '2']]))
+    for (let count = 0; count < 4; count += 1) seal(log)
+    await log.sync()
+    const plan = must(await log.compaction.plan(NOW), 'there is something to compact')
+    const { bytes } = log
+    // Until the first segment is replaced.
+    const pause = (): Promise<boolean> => Promise.resolve(log.bytes === bytes)
+    const result = await log.compaction.run(plan, meansOf({ isSliceOver: () => true, pause }))
+    expect(result).toMatchObject({ isDone: false, cleanedTo: 0 })
+    expect(await recordsOf(log)).not.toContain('0 a=1')
+    expect(log.compaction.touchedTo).toBe(plan.endOffset)
+  })
+
+  it('is over a restart what it was before', async () => {
+    for (const how of ['clean', 'kill'] as const) {
+      const bench = await compactedOnce()
+      const { compacted: before } = bench.log.compaction
+      expect(before).toMatchObject({ droppedTo: 2 })
+      const again = await reopened(bench, how)
+      expect(again.compaction.compacted).toEqual(before)
+    }
+  })
+
+  it('is nothing of a log that was emptied, but for the floor that was noted before', async () => {
+    const { log } = await compactedOnce()
+    const floor = { latestEpoch: EPOCH, logEndOffset: log.writtenEndOffset }
+    await log.compaction.beforeBeginningAnew(floor)
+    await log.truncateTo(at(0), NOW, () => Promise.resolve())
+    expect(log.compaction.compacted).toEqual({ cleanedTo: 0, droppedTo: 0, touchedTo: 0, floor })
+    await log.compaction.onBegunAnew(at(7))
+    expect(log.compaction.compacted).toMatchObject({ droppedTo: 7, touchedTo: 7, floor })
+  })
+
+  it('has no floor any more when the log has passed it and is cut', async () => {
+    const { log } = await compactedOnce()
+    await log.compaction.beforeBeginningAnew({ latestEpoch: EPOCH, logEndOffset: at(1) })
+    const { touchedTo } = log.compaction
+    await log.truncateTo(touchedTo, NOW, () => Promise.resolve())
+    expect(log.compaction.floor).toBeUndefined()
+    expect(log.compaction.touchedTo).toBe(touchedTo)
   })
 })
 
