@@ -21,7 +21,7 @@ function run(words: readonly string[]): Promise<{ readonly code: number | string
 }
 
 describeWithRedis('a cluster shows its clients no anomaly', () => {
-  it.each(['kill-majority', 'cut-one-way', 'group-kill-coordinator'])('%s', { timeout: 90_000 }, async (scenario) => {
+  it.each(['kill-majority', 'cut-one-way', 'group-kill-coordinator'])('%s', { timeout: 180_000 }, async (scenario) => {
     expect(existsSync(SCRIPT), 'the script is built').toBe(true)
     const out = await mkdtemp(join(tmpdir(), 'tidemark-chaos-'))
     try {
