@@ -1,7 +1,7 @@
 // `tidemark mirror`: topics of one cluster copied to another, and told what came of it. What is copied and how is mirror/.
 
 import type { Address } from '../../client/transport.ts'
-import type { MirrorReport, PartitionReport, TopicReport } from '../mirror/mirror-options.ts'
+import type { MirrorReport, PartitionReport, TopicReport, Verification } from '../mirror/mirror-options.ts'
 import type { CommandContext } from './command.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { systemClock } from '../../shared/time.ts'
@@ -10,6 +10,7 @@ import { UsageError } from './command.ts'
 import { printValue } from './output.ts'
 import { type Progress, startProgress } from './progress.ts'
 
+const VERIFICATIONS: Readonly<Record<string, Verification>> = { all: 'all', new: 'new', none: 'none' }
 const DEFAULT_PORT = 9092
 /** Where no terminal shows a bar, a line is written every so often. */
 const LINE_MS = 10_000
@@ -25,7 +26,7 @@ export async function mirrorTopics(context: CommandContext): Promise<number> {
       to: addresses(args.text('to'), '--to'),
       topics: args.list('topics').flatMap((list) => list.split(',').filter((name) => name !== '')),
       copiesGroups: args.isOn('groups'),
-      verifies: !args.isOn('skip-verification'),
+      verification: VERIFICATIONS[args.required('verify')] ?? 'all',
       isDryRun,
       parallel: args.number('parallel'),
       bytesPerSecond: args.integer('rate'),

@@ -4,13 +4,16 @@ import type { Address } from '../../client/transport.ts'
 import type { GroupOutcome } from './group-offsets.ts'
 import type { RefusedSetting } from './topic-settings.ts'
 
+export type Verification = 'all' | 'new' | 'none'
+
 export interface MirrorOptions {
   readonly from: readonly Address[]
   readonly to: readonly Address[]
   /** Names, and names with * in them; all but internal ones when there are none. */
   readonly topics: readonly string[]
   readonly copiesGroups: boolean
-  readonly verifies: boolean
+  /** What is compared in the end: everything, what was copied now, or nothing. */
+  readonly verification: Verification
   readonly isDryRun: boolean
   /** Partitions at a time. */
   readonly parallel: number

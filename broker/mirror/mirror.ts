@@ -26,6 +26,7 @@ import { offsetAt } from './partition-offsets.ts'
 import { RateLimit } from './rate-limit.ts'
 import { chosenTopics } from './topic-choice.ts'
 import {
+  addPartitions,
   createHeld,
   differingSettings,
   isCompacted,
@@ -160,7 +161,9 @@ class Mirror {
     const { source, target } = this.#clusters
     const { name, partitionCount } = topic
     const settings = await topicSettings(source, name)
-    if (found !== undefined && found.partitionCount !== partitionCount) {
+    if (found !== undefined && found.partitionCount < partitionCount) {
+      await addPartitions(target, name, partitionCount)
+    } else if (found !== undefined && found.partitionCount > partitionCount) {
       const what = `${name} has ${partitionCount} partitions at the source and ${found.partitionCount} at the target`
       throw new TidemarkError('INVALID_PARTITIONS', `${what}: keys would be in other partitions`, { topic: name })
     }
@@ -224,19 +227,26 @@ class Mirror {
 
   async #compareAll(works: readonly Work[], committed: readonly CommittedOffset[]): Promise<void> {
     const all = works.flatMap(({ partitions }) => partitions).filter(({ copied }) => copied !== undefined)
-    const progress = await this.#progressOver('verifying', this.#options.verifies ? all : [])
+    const { verification } = this.#options
+    const progress = await this.#progressOver('verifying', verification === 'all' ? all : [])
     await this.#inLanes(all, async (part, lane) => {
       const { work, partition, copied } = part
       if (copied === undefined) return
       const { topic } = work
       const mine = committed.filter((one) => one.topic === topic.name && one.partition === partition)
       const wanted = [...new Set(mine.map(({ offset }) => offset))].toSorted((a, b) => a - b)
-      if (!this.#options.verifies && wanted.length === 0) {
+      if (verification === 'none' && wanted.length === 0) {
         part.report = reportOf(partition, copied)
         return
       }
       const compare = new PartitionCompare(this.#clusters, { topic: topic.name, partition, lane })
-      const ranges = { source: copied.source, target: copied.target }
+      const { begun } = copied
+      // An offset is found by the record that has it, which may be one that was copied long ago.
+      const isNewEnough = verification === 'new' && wanted.every((offset) => offset >= begun.source)
+      const ranges = {
+        source: isNewEnough ? ([begun.source, copied.source[1]] as const) : copied.source,
+        target: isNewEnough ? ([begun.target, copied.target[1]] as const) : copied.target,
+      }
       const result = await compare.either({
         ranges,
         // A target that is held cleans nothing up; the source goes on doing so.
@@ -271,7 +281,7 @@ class Mirror {
       }
       refusedSettings.push(...late)
     }
-    const outcome = !isSame ? 'failed' : this.#options.verifies ? 'verified' : 'copied'
+    const outcome = !isSame ? 'failed' : this.#options.verification === 'none' ? 'copied' : 'verified'
     return { topic: topic.name, outcome, partitions: reports, refusedSettings }
   }
 
@@ -364,7 +374,7 @@ const NOTHING_DONE = {
 } as const
 
 function reportOf(partition: number, copied: PartitionCopied): PartitionReport {
-  const { source, target, ...counts } = copied
+  const { source, target, begun: _begun, ...counts } = copied
   return { ...NOTHING_DONE, ...counts, partition, source: sideOf(source), target: sideOf(target) }
 }
 

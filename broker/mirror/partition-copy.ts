@@ -38,6 +38,8 @@ export interface PartitionCopyOptions {
 export interface PartitionCopied {
   readonly source: Range
   readonly target: Range
+  /** Where this run has begun, at both sides. */
+  readonly begun: { readonly source: number; readonly target: number }
   readonly records: number
   readonly bytes: number
   /** Records of transactions that were given up, which are no data. */
@@ -80,12 +82,14 @@ export class PartitionCopy {
       await offsetAt(clusters.source, name, 'earliest'),
       await offsetAt(clusters.source, name, 'latest'),
     ]
+    let begun: Position | undefined
     let furthest = -1
     let giveUpAt = environment.clock.monotonic() + patienceMs
     for (let failures = 1; ; failures += 1) {
       signal.throwIfAborted()
       const target = await this.#targetRange()
       const position = await findPosition({ ...this.#options, source, target })
+      begun ??= position
       if (position.source > furthest) {
         furthest = position.source
         giveUpAt = environment.clock.monotonic() + patienceMs
@@ -93,7 +97,7 @@ export class PartitionCopy {
       }
       try {
         await this.#copy(position, source)
-        return this.#copied(source, target[0])
+        return this.#copied(source, target[0], begun)
       } catch (thrown) {
         const error = toTidemarkError(thrown, 'UNKNOWN_SERVER_ERROR', `${name.topic}-${name.partition}`)
         const mayPass = error.retriable || PASSING.has(error.code)
@@ -103,8 +107,9 @@ export class PartitionCopy {
     }
   }
 
-  #copied(source: Range, targetStart: number): PartitionCopied {
+  #copied(source: Range, targetStart: number, begun: Position): PartitionCopied {
     return {
+      begun: { source: begun.source, target: begun.target },
       source,
       target: [targetStart, this.#targetEnd],
       records: this.#records,

@@ -9,6 +9,7 @@ import { TidemarkError } from '../../shared/errors.ts'
 import { createTopics } from '../protocols/kafka/19-create-topics.ts'
 import { deleteRecords } from '../protocols/kafka/21-delete-records.ts'
 import { describeConfigs } from '../protocols/kafka/32-describe-configs.ts'
+import { createPartitions } from '../protocols/kafka/37-create-partitions.ts'
 import { incrementalAlterConfigs } from '../protocols/kafka/44-incremental-alter-configs.ts'
 import { checkCode } from './kafka-cluster.ts'
 
@@ -91,6 +92,20 @@ export async function createHeld(cluster: KafkaCluster, topic: KnownTopic, repli
 }
 
 const ALREADY_EXISTS = 36
+
+/** The source has got more partitions since the last run. @throws TidemarkError */
+export async function addPartitions(cluster: KafkaCluster, topic: string, count: number): Promise<void> {
+  const what = `the partitions of ${topic}`
+  await cluster.persist(what, async () => {
+    const question = {
+      topics: [{ name: topic, count, assignments: undefined }],
+      timeoutMs: 30_000,
+      validateOnly: false,
+    }
+    const answer = await cluster.askOnce('controller', createPartitions, question)
+    checkCode(answer.results[0]?.errorCode ?? 0, what, answer.results[0]?.errorMessage)
+  })
+}
 
 /** What can be set before anything is copied. */
 export async function setAtFirst(

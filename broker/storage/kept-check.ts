@@ -27,7 +27,7 @@ import { GAP_BYTES, GAP_OFFSETS_MAX, writeGap } from './gap-batch.ts'
 import type { LogConfig } from './log-config.ts'
 
 /** Offsets in front of a copy, at most: what is more was not meant. */
-const SKIPPED_OFFSETS_MAX = 2 ** 48
+const SKIPPED_OFFSETS_MAX = 2 ** 44
 const FORBIDDEN_BITS = CONTROL_BIT | TRANSACTIONAL_BIT | DELETE_HORIZON_BIT
 const MAY_BE_COMPACTED = { mayBeCompacted: true }
 

@@ -31,7 +31,7 @@ export async function runMirror(
       to: [addressOf(to)],
       topics: [],
       copiesGroups: false,
-      verifies: true,
+      verification: 'all',
       isDryRun: false,
       parallel: 3,
       bytesPerSecond: undefined,

@@ -40,6 +40,38 @@ describe('a mirror', () => {
     expect(await recordsOf(target.client(), 'orders')).toEqual(await recordsOf(source.client(), 'orders'))
   })
 
+  it('compares only what is new when it is told to', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await fill(source.client(), 'orders', 5)
+    await runMirror(source.brokers, target.brokers)
+    await fill(source.client(), 'orders', 2)
+    const { report } = await runMirror(source.brokers, target.brokers, { verification: 'new' })
+    const sides = { source: { records: 40 }, target: { records: 40 } }
+    expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: 40, ...sides }] })
+    const nothing = await runMirror(source.brokers, target.brokers, { verification: 'none' })
+    expect(nothing.report.topics[0]).toMatchObject({
+      outcome: 'copied',
+      partitions: [{ source: { records: undefined } }],
+    })
+  })
+
+  it('adds the partitions that the source has got since', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    await makeTopic(source, 'orders')
+    await fill(source.client(), 'orders', 1)
+    await runMirror(source.brokers, target.brokers)
+    await source.client().admin().addPartitions({ topic: 'orders', partitions: 3 })
+    await fill(source.client(), 'orders', 3, 20, 3)
+    const { report } = await runMirror(source.brokers, target.brokers)
+    const partitions = [{ records: 20 }, { records: 20 }, { records: 20 }]
+    expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions })
+    const back = await runMirror(target.brokers, source.brokers)
+    expect(back.report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: 0 }, {}, {}] })
+  })
+
   it('begins where the source begins now, with the same offsets', async () => {
     await using source = await memoryBroker()
     await using target = await memoryBroker()
