@@ -43,8 +43,8 @@ const MUTANTS: readonly Mutant[] = [
     },
     faults: [],
     groupFaults: ['member-paused', 'member-cut'],
-    firstSeed: 6,
-    says: /had begun|is acknowledged when|goes back from/,
+    firstSeed: 7,
+    says: /had begun|is acknowledged when|is told that|goes back from/,
   },
   {
     name: 'a record that counts as done when it is handed out',
@@ -57,7 +57,7 @@ const MUTANTS: readonly Mutant[] = [
     faults: [],
     groupFaults: ['member-killed', 'dies-handling'],
     firstSeed: 5,
-    says: /was handled by nobody|was handled after/,
+    says: /was handled by nobody|was handled after|again: \d+ was committed/,
   },
   {
     name: 'a coordinator that answers before it has read what there is',
