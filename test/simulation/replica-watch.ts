@@ -59,6 +59,8 @@ interface FreshBatch {
 interface Watched {
   readonly replica: Replica
   readonly broker: SimBroker
+  /** Of the broker, the replica's: what is known of it says nothing of the disk of a later one. */
+  readonly life: number
   readonly history: PartitionHistory
   readonly directory: string
   highWatermark: number
@@ -114,6 +116,7 @@ export class ReplicaWatch {
     watched.push({
       replica,
       broker,
+      life: broker.lives,
       history,
       directory,
       highWatermark: 0,
@@ -290,6 +293,7 @@ export class ReplicaWatch {
     for (const watched of [...this.#watched.values()].flat()) {
       const { replica, broker, history, checkedEnd } = watched
       if (history.keys === undefined || checkedEnd < history.committedEnd || !broker.process.isAlive) continue
+      if (watched.life !== broker.lives) continue
       if (replica.role !== 'offline' && !isBeingReplaced(replica)) this.#checkKeys(watched)
     }
   }
