@@ -20,9 +20,9 @@ import { CODECS } from '../../shared/record-batch/format.ts'
 import { KEPT_OFFSETS } from '../protocols/kafka/18-api-versions.ts'
 import { commitAtTarget, committedOffsets, groupNames } from './group-offsets.ts'
 import { KafkaCluster } from './kafka-cluster.ts'
-import { PartitionCompare } from './partition-compare.ts'
 import { PartitionCopy, type PartitionCopied } from './partition-copy.ts'
 import { offsetAt } from './partition-offsets.ts'
+import { verifyPartition } from './partition-verification.ts'
 import { RateLimit } from './rate-limit.ts'
 import { chosenTopics } from './topic-choice.ts'
 import {
@@ -239,16 +239,13 @@ class Mirror {
         part.report = reportOf(partition, copied)
         return
       }
-      const compare = new PartitionCompare(this.#clusters, { topic: topic.name, partition, lane })
       const { begun } = copied
-      // An offset is found by the record that has it, which may be one that was copied long ago.
-      const isNewEnough = verification === 'new' && wanted.every((offset) => offset >= begun.source)
-      const ranges = {
-        source: isNewEnough ? ([begun.source, copied.source[1]] as const) : copied.source,
-        target: isNewEnough ? ([begun.target, copied.target[1]] as const) : copied.target,
-      }
-      const result = await compare.either({
-        ranges,
+      const result = await verifyPartition({
+        clusters: this.#clusters,
+        name: { topic: topic.name, partition, lane },
+        copied,
+        // An offset is found by the record that has it, which may be one that was copied long ago.
+        isNewOnly: verification === 'new' && wanted.every((offset) => offset >= begun.source),
         // A target that is held cleans nothing up; the source goes on doing so.
         mayLack: !work.isCompacted ? [] : work.isHeld ? ['source'] : ['source', 'target'],
         wanted,

@@ -49,7 +49,8 @@ export async function startKafka(settings: Readonly<Record<string, string>> = {}
   })
   await writeFile(file, lines.map(([name, value]) => `${name}=${value}\n`).join(''))
   const classes = ['-cp', `${java.jars}/*`]
-  const id = randomBytes(16).toString('base64url')
+  // One that began with a dash would be taken for a flag.
+  const id = Buffer.concat([Buffer.of(0x10), randomBytes(15)]).toString('base64url')
   const format = ['kafka.tools.StorageTool', 'format', '-t', id, '-c', file]
   await promisify(execFile)(java.bin, [...JAVA_OPTIONS, ...classes, ...format])
   const log = openSync(join(directory, 'log'), 'a')

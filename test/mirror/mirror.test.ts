@@ -89,6 +89,26 @@ describe('a mirror', () => {
     expect(await target.client().admin().offsets('orders', { at: 'start' })).toMatchObject([{ offset: 73 }])
   })
 
+  it.each([true, false])(
+    'finds no difference in what the source has dropped since (keeping offsets: %s)',
+    async (keeps) => {
+      await using source = await memoryBroker()
+      await using target = await memoryBroker()
+      await makeTopic(source, 'orders')
+      await fill(source.client(), 'orders', 5)
+      await runMirror(source.brokers, target.brokers, { keepsOffsets: keeps })
+      await source
+        .client()
+        .admin()
+        .trim({ topic: 'orders', partitions: [{ partition: 0, beforeOffset: 33 }] })
+      await fill(source.client(), 'orders', 1)
+      const { report } = await runMirror(source.brokers, target.brokers, { keepsOffsets: keeps })
+      const sides = { source: { records: 87 }, target: { records: 87 } }
+      expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: 20, ...sides }] })
+      expect(await recordsOf(target.client(), 'orders')).toHaveLength(120)
+    },
+  )
+
   it('refuses a target with records that the source does not have, and says where', async () => {
     await using source = await memoryBroker()
     await using target = await memoryBroker()
