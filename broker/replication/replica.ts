@@ -238,6 +238,13 @@ export class Replica implements PartitionReplica {
     return this.state.leaderEpoch
   }
 
+  /** Of its log, or of what that was before it was begun anew. */
+  get latestEpochToTell(): LeaderEpoch | undefined {
+    const { latestEpoch, compaction } = this.#log
+    const before = compaction?.floor?.latestEpoch
+    return before !== undefined && before > (latestEpoch ?? -1) ? before : latestEpoch
+  }
+
   /** Whether its disk has lost records that others may still have. */
   get hasHoles(): boolean {
     return this.#log.hasHoles && this.voters.length > 1

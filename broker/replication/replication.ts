@@ -509,7 +509,7 @@ export class Replication implements ReplicaHost {
   async #askToGo(replica: Replica, leader: BrokerId): Promise<boolean> {
     const { brokerId, peers, logger } = this.#options
     const { topic, topicId, partition, directoryId } = replica.identity
-    const partitions = [{ topicId, partition, latestEpoch: replica.partition.log.latestEpoch }]
+    const partitions = [{ topicId, partition, latestEpoch: replica.latestEpochToTell }]
     try {
       const { body } = await peers.ask(leader, 'dismissReplicas', { brokerId, directoryId, partitions })
       return body.isDismissed[0] === true

@@ -212,7 +212,8 @@ export class ClusterModel {
       node.highWatermark = replica.highWatermark
     }
     node.leaving = this.#lastLeaving += 1
-    const { latestEpoch } = log
+    const before = log.compaction?.floor?.latestEpoch
+    const latestEpoch = before !== undefined && before > (log.latestEpoch ?? -1) ? before : log.latestEpoch
     const event = { kind: 'dismissal-asked', from: brokerId(node.id), directoryId, latestEpoch, now: 0 } as const
     this.messages.push({ from: node.id, to, event, entries: NOBODY, leaving: node.leaving })
   }
