@@ -4,6 +4,7 @@ import { describeWithClient, hasPython, startPython } from './clients.ts'
 import { groupsSuite } from './groups-suite.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
+import { LACKS } from './abilities.ts'
 import { adminSuite } from './admin-suite.ts'
 
 describeWithClient('aiokafka', hasPython, () => {
@@ -11,15 +12,7 @@ describeWithClient('aiokafka', hasPython, () => {
   recordsSuite(stage)
   groupsSuite(stage)
   adminSuite(stage, {
-    lacks: [
-      'alterConfigs',
-      'alterGroupOffsets',
-      'deleteGroupOffsets',
-      'deleteGroups',
-      'logDirs',
-      'producers',
-      'electLeaders',
-    ],
+    lacks: LACKS.aiokafka,
     readsShares: false,
     findsMaxTimestamp: false,
   })

@@ -10,6 +10,7 @@ import { inSync, leaderOf } from '../setup/cluster-state.ts'
 import { ProcessCluster } from '../setup/cluster.ts'
 import type { PrivateRedis } from '../setup/private-redis.ts'
 import { describeWithRedis, startRedis } from '../setup/redis.ts'
+import { LACKS } from './abilities.ts'
 import { canRun, describeWithClient, hasJava, hasPython, kcat, startJava, startPython } from './clients.ts'
 import { type ForeignClient, type ForeignVerb, type LoadOutcome, UNTOLD } from './foreign-client.ts'
 import { startKafkajs } from './kafkajs-driver.ts'
@@ -31,33 +32,33 @@ const CANDIDATES: readonly Candidate[] = [
     name: `Java ${version}`,
     isThere: hasJava(version),
     start: (brokers: string) => startJava(version, brokers),
-    lacks: [],
+    lacks: LACKS.Java,
   })),
   {
     name: 'confluent-kafka',
     isThere: hasPython,
     start: (brokers) => startPython('confluent_driver', brokers),
-    lacks: ['reassign', 'reassignments'],
+    lacks: LACKS['confluent-kafka'],
   },
   {
     name: 'aiokafka',
     isThere: hasPython,
     start: (brokers) => startPython('aiokafka_driver', brokers),
-    lacks: ['reassign', 'reassignments', 'electLeaders'],
+    lacks: LACKS.aiokafka,
   },
-  { name: 'kafkajs', isThere: true, start: startKafkajs, lacks: ['reassignments', 'electLeaders'] },
+  { name: 'kafkajs', isThere: true, start: startKafkajs, lacks: LACKS.kafkajs },
   {
     name: '@platformatic/kafka',
     isThere: true,
     start: startPlatformatic,
-    lacks: ['reassign', 'reassignments', 'electLeaders'],
+    lacks: LACKS['@platformatic/kafka'],
     needsItsCoordinator: true,
   },
   {
     name: 'kcat',
     isThere: kcat !== undefined,
     start: startKcat,
-    lacks: ['createTopics', 'reassign', 'reassignments', 'electLeaders'],
+    lacks: LACKS.kcat,
   },
 ]
 

@@ -124,6 +124,10 @@ export interface ForeignVerbs {
   /** Which brokers are added, by TOPIC-PARTITION. */
   reassignments(): Readonly<Record<string, readonly number[]>>
   producers(ask: Spot): readonly { id: number; epoch: number; lastSequence: number }[]
+  /** Makes ready for transactions. */
+  transact(): null | undefined | void
+  /** Joins by the group protocol of Kafka 4. */
+  joinNewer(ask: OfGroup & { topic: string }): null | undefined | void
   /** A console tool by its main class. */
   tool(ask: { main: string; args: readonly string[]; input?: string }): { exit: number; out: string; err: string }
 }

@@ -232,6 +232,16 @@ class KafkajsDriver {
         await this.#admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: `${before}` }] })
         return before
       },
+      reassignments: async () => {
+        const { topics } = await this.#admin.listPartitionReassignments({})
+        // Its types call the partition otherwise than it does.
+        const rows = topics.flatMap(({ topic, partitions }) =>
+          partitions.map((row): [string, number[]] => {
+            return [`${topic}-${String(Reflect.get(row, 'partition'))}`, row.addingReplicas ?? []]
+          }),
+        )
+        return Object.fromEntries(rows)
+      },
       reassign: ({ topic, partition, replicas }) => {
         const partitionAssignment = [{ partition, replicas: [...(replicas ?? [])] }]
         return this.#admin.alterPartitionReassignments({ topics: [{ topic, partitionAssignment }] })

@@ -5,6 +5,7 @@ import { groupsSuite } from './groups-suite.ts'
 import { startKafkajs } from './kafkajs-driver.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
+import { LACKS } from './abilities.ts'
 import { adminSuite } from './admin-suite.ts'
 
 describe('kafkajs', () => {
@@ -12,7 +13,7 @@ describe('kafkajs', () => {
   recordsSuite(stage, { hasNoNullHeaders: true })
   groupsSuite(stage)
   adminSuite(stage, {
-    lacks: ['alterConfigs', 'deleteGroupOffsets', 'logDirs', 'producers', 'electLeaders'],
+    lacks: LACKS.kafkajs,
     findsMaxTimestamp: false,
   })
 })

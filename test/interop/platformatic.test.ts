@@ -8,6 +8,7 @@ import { groupsSuite } from './groups-suite.ts'
 import { startPlatformatic } from './platformatic-driver.ts'
 import { recordsSuite } from './records-suite.ts'
 import { stageFor } from './stage.ts'
+import { LACKS } from './abilities.ts'
 import { adminSuite } from './admin-suite.ts'
 
 /** Only where Node has it. */
@@ -22,7 +23,7 @@ describe('@platformatic/kafka', () => {
   })
   groupsSuite(stage)
   adminSuite(stage, {
-    lacks: ['producers', 'electLeaders'],
+    lacks: LACKS['@platformatic/kafka'],
     // It stumbles over shares without user data, which is how all others write them.
     describesOurs: false,
   })

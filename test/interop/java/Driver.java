@@ -120,6 +120,8 @@ public class Driver {
       case "loaded": return loads.get(ask.get("name").asText()).more(ask.get("count").asInt());
       case "endLoad": return loads.remove(ask.get("name").asText()).end();
       case "tool": return tool(ask);
+      case "transact": return transact();
+      case "joinNewer": return joinNewer(ask);
       default: return administer(ask);
     }
   }
@@ -234,6 +236,27 @@ public class Driver {
             : at.asText().equals("earliest") ? OffsetSpec.earliest()
             : at.asText().equals("latest") ? OffsetSpec.latest() : OffsetSpec.maxTimestamp();
     return admin.listOffsets(Map.of(partitionOf(ask), spec)).partitionResult(partitionOf(ask)).get().offset();
+  }
+
+  static Object transact() {
+    Map<String, Object> config = new HashMap<>();
+    config.put("bootstrap.servers", brokers);
+    config.put("transactional.id", "transactions");
+    try (var producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
+      producer.initTransactions();
+    }
+    return null;
+  }
+
+  static Object joinNewer(JsonNode ask) {
+    Map<String, Object> config = consumerConfig(groupOf(ask));
+    config.put("group.protocol", "consumer");
+    try (var consumer = new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+      consumer.subscribe(List.of(topicOf(ask)));
+      long deadline = System.currentTimeMillis() + WAIT_MS;
+      while (System.currentTimeMillis() < deadline) consumer.poll(Duration.ofMillis(200));
+    }
+    return null;
   }
 
   static Map<String, Object> consumerConfig(String group) {

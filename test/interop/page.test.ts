@@ -1,0 +1,102 @@
+// The page about clients says what is so: the versions that are run, tests that there are, and calls that clients have.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { JAVA_CLIENT_VERSIONS } from '../../scripts/ensure-clients.ts'
+import { LACKS } from './abilities.ts'
+import { kcat } from './clients.ts'
+import type { ForeignVerb } from './foreign-client.ts'
+
+const page = textOf('../../docs/kafka-clients.md')
+const tests = readdirSync(new URL('.', import.meta.url))
+  .filter((name) => name.endsWith('.test.ts') || name.endsWith('-suite.ts'))
+  .filter((name) => name !== 'page.test.ts')
+  .map((name) => textOf(name))
+  .join('\n')
+
+/** Tests that stand for a call which not every client has. */
+const CALLS: Readonly<Record<string, ForeignVerb>> = {
+  'changes single settings of a topic': 'alterConfigs',
+  'replaces all settings of a topic': 'replaceConfigs',
+  'sets what a group has committed': 'alterGroupOffsets',
+  'deletes what a group has committed': 'deleteGroupOffsets',
+  'deletes groups': 'deleteGroups',
+  'sees how much is stored': 'logDirs',
+  'sees who writes': 'producers',
+  'asks for the preferred leader, who leads already': 'electLeaders',
+  'gives the preferred leader its place back': 'electLeaders',
+  'moves replicas to other brokers': 'reassign',
+  'sees no replicas move when they have arrived': 'reassignments',
+}
+
+interface Table {
+  readonly head: readonly string[]
+  readonly rows: readonly (readonly string[])[]
+}
+
+function textOf(path: string): string {
+  return readFileSync(new URL(path, import.meta.url), 'utf8')
+}
+
+function tables(): Table[] {
+  return [...page.matchAll(/(?:^\|.*\n)+/gm)].map(([text]) => {
+    const lines = text.trim().split('\n')
+    const cells = lines.map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    )
+    return { head: cells[0] ?? [], rows: cells.slice(2) }
+  })
+}
+
+function versionOf(name: string): string {
+  return (JSON.parse(textOf(`../../node_modules/${name}/package.json`)) as { readonly version: string }).version
+}
+
+describe('the page about clients', () => {
+  it('names the versions that are run', () => {
+    const [versions] = tables()
+    const pinned = [...textOf('python/requirements.txt').matchAll(/^(\S+)==(\S+)$/gm)].map(([, name, version]) => {
+      return [name, version]
+    })
+    const python = new Map(pinned.map(([name = '', version = '']) => [name, version]))
+    const expected = [
+      ...JAVA_CLIENT_VERSIONS.map((version) => ['Java', version]),
+      ['console tools', JAVA_CLIENT_VERSIONS[0]],
+      ['confluent-kafka', python.get('confluent-kafka')],
+      ['aiokafka', python.get('aiokafka')],
+      ['kafkajs', versionOf('kafkajs')],
+      ['@platformatic/kafka', versionOf('@platformatic/kafka')],
+      ['kcat', kcat?.version.split(',')[0] ?? '1.7.1'],
+    ]
+    expect(versions?.rows.map(([name, version]) => [name, version])).toEqual(expected)
+    expect(page).toContain(`cramjam ${python.get('cramjam')}`)
+  })
+
+  it('has a test for every line', () => {
+    const named = tables()
+      .filter(({ head }) => head.at(-1) === 'test')
+      .flatMap(({ rows }) => rows.map((row) => row.at(-1) ?? ''))
+    const quoted = [...page.matchAll(/"([a-z][^"]{20,})"/gis)].map(([, text = '']) => text.replaceAll(/\s+/g, ' '))
+    expect(named.length).toBeGreaterThan(40)
+    expect([...named, ...quoted].filter((name) => !tests.includes(`'${name}'`))).toEqual([])
+  })
+
+  it('says yes where a client has a call, and no call where it has none', () => {
+    const wrong: string[] = []
+    for (const { head, rows } of tables()) {
+      for (const row of rows) {
+        const verb = CALLS[row.at(-1) ?? '']
+        if (verb === undefined) continue
+        for (const [client, lacks] of Object.entries<readonly ForeignVerb[]>(LACKS)) {
+          const column = head.indexOf(client)
+          const said = row[column]
+          if (column > 0 && (said === 'no call') !== lacks.includes(verb)) wrong.push(`${client}: ${row[0]}: ${said}`)
+        }
+      }
+    }
+    expect(wrong).toEqual([])
+  })
+})
