@@ -38,7 +38,7 @@ export const hasPython = found.python !== undefined
 export function startPython(driver: string, brokers: string): ForeignClient {
   if (found.python === undefined) throw new Error('the Python clients are not there: see `npm run clients`')
   const { bin, env } = found.python
-  return new ForeignProcess({ bin, args: ['-u', pathOf(`python/${driver}.py`), brokers], env })
+  return new ForeignProcess({ bin, args: ['-u', '-B', pathOf(`python/${driver}.py`), brokers], env })
 }
 
 export function hasJava(version: string): boolean {
