@@ -6,6 +6,7 @@ import { type Client, connect } from '../../client/client.ts'
 import { systemEnvironment } from '../../client/environment.ts'
 import { string } from '../../client/serializers.ts'
 import { systemTransport, type Transport } from '../../client/transport.ts'
+import { systemTimers, type Timer, type Timers } from '../../shared/time.ts'
 import { encodeBatch } from '../../shared/record-batch/encode.ts'
 import { eventOf, FAST, gate, type TextConsumer } from './consumer-stage.ts'
 import { FakeBroker, FakeCluster } from './fake-broker.ts'
@@ -151,6 +152,69 @@ describe('a member that is given a partition which it has not heard of', () => {
     topic.leaderEpochs.push(undefined)
     expect(await assigned).toMatchObject({ partitions: [{ topic: 't', offset: 0 }] })
     await Promise.all(clients.map((client) => client.close()))
+    await broker.stop()
+  })
+})
+
+describe('a static member that closes while the group rebalances', () => {
+  it('leaves no timer behind', async () => {
+    const cluster = new FakeCluster()
+    const broker = await FakeBroker.start(cluster, 0)
+    cluster.addTopic('t', 1)
+    append(cluster, 'a')
+    const pending = new Set<Timer>()
+    const timers: Timers = {
+      ...systemTimers,
+      after: (delayMs, callback, options) => {
+        const run = (): void => {
+          pending.delete(timer)
+          callback()
+        }
+        const own = systemTimers.after(delayMs, run, options)
+        const timer: Timer = {
+          cancel: () => {
+            pending.delete(timer)
+            own.cancel()
+          },
+        }
+        pending.add(timer)
+        return timer
+      },
+    }
+    const client = connect({ brokers: [broker.address], ...FAST }, { ...systemEnvironment, timers })
+    const others = connect({ brokers: [broker.address], ...FAST })
+    const options = {
+      groupId: 'g',
+      topics: 't',
+      fromBeginning: true,
+      assignors: 'range',
+      sessionTimeoutMs: 300,
+    } as const
+    const consumer = client.consumer({ ...options, instanceId: 'a' })
+    const { promise: begun, open: begin } = gate()
+    const { promise: hold, open: release } = gate()
+    await consumer.run({
+      eachMessage: async () => {
+        begin()
+        await hold
+      },
+    })
+    await begun
+    const closed = consumer.close()
+    others
+      .consumer(options)
+      .run({ eachMessage: () => undefined })
+      .catch(() => undefined)
+    // The member that closes hears of the round, and is to give up what its handler is at.
+    while (cluster.groups.stateOf('g').phase !== 'PreparingRebalance') await new Promise(setImmediate)
+    const beats = broker.countOf('heartbeat')
+    while (broker.countOf('heartbeat') < beats + 2) await new Promise(setImmediate)
+    release()
+    await closed
+    await client.close()
+    await new Promise(setImmediate)
+    expect(pending.size).toBe(0)
+    await others.close()
     await broker.stop()
   })
 })
