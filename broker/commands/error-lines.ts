@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from '../../shared/errors.ts'
 import { TidemarkError } from '../../shared/errors.ts'
+import { printable } from './printable.ts'
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
   CONNECTION_FAILED: 'is a broker running there? `tidemark start` runs one, --brokers HOST:PORT names another',
@@ -25,5 +26,5 @@ export function describeError(error: unknown): { readonly line: string; readonly
 }
 
 function oneLine(text: string): string {
-  return text.replace(/\s*\n\s*/g, ' ')
+  return printable(text.replace(/\s*\n\s*/g, ' '))
 }

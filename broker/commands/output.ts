@@ -3,6 +3,7 @@
 
 import { write } from 'node:fs'
 import { systemTimers } from '../../shared/time.ts'
+import { printable } from './printable.ts'
 
 /** Whoever read our output has closed it, as `head` does. Exit code 0: it has what it wanted. */
 export class OutputClosed extends Error {
@@ -115,5 +116,5 @@ function cell(value: unknown): string {
       .map(([name, one]) => `${name}=${cell(one)}`)
       .join(' ')
   }
-  return typeof value === 'string' ? value : JSON.stringify(value)
+  return typeof value === 'string' ? printable(value) : JSON.stringify(value)
 }
