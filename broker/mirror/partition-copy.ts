@@ -68,6 +68,8 @@ export class PartitionCopy {
   #producer: ProducerStamp | undefined
   /** Where the target ends, as far as it is known. */
   #targetEnd = 0
+  /** Up to where this run knows both sides to be the same. */
+  #acknowledged: { readonly source: number; readonly target: number } | undefined
   /** Offsets of the source that were told as progress. */
   #told: number | undefined
 
@@ -88,7 +90,7 @@ export class PartitionCopy {
     for (let failures = 1; ; failures += 1) {
       signal.throwIfAborted()
       const target = await this.#targetRange()
-      const position = await findPosition({ ...this.#options, source, target })
+      const position = await this.#position(source, target)
       begun ??= position
       if (position.source > furthest) {
         furthest = position.source
@@ -105,6 +107,18 @@ export class PartitionCopy {
         await sleep(environment.timers, backoffMs(failures, RETRY, environment.random), signal)
       }
     }
+  }
+
+  /** What this run has seen acknowledged is not looked at again, unless the target has lost it. */
+  async #position(source: Range, target: Range): Promise<Position> {
+    const sure = this.#acknowledged
+    const isThere = sure !== undefined && sure.target >= target[0] && sure.target <= target[1]
+    const rest = isThere
+      ? { source: [Math.max(sure.source, source[0]), source[1]] as const, target: [sure.target, target[1]] as const }
+      : { source, target }
+    const position = await findPosition({ ...this.#options, ...rest })
+    this.#acknowledged = { source: position.source, target: position.target }
+    return position
   }
 
   #copied(source: Range, targetStart: number, begun: Position): PartitionCopied {
@@ -135,6 +149,7 @@ export class PartitionCopy {
       for (const batches of inRequests(part.batches, this.#options.keepsOffsets)) {
         await this.#send(batches, position.source)
         at = batches.at(-1)?.endOffset ?? at
+        this.#acknowledged = { source: at, target: this.#targetEnd }
         this.#tell(Math.min(at, end), start)
       }
       this.#abortedRecords += part.abortedRecords
