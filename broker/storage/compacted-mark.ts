@@ -26,7 +26,7 @@ export interface LogFloor {
   readonly logEndOffset: Offset
 }
 
-export const NOTHING_COMPACTED: CompactedTo = {
+const NOTHING_COMPACTED: CompactedTo = {
   cleanedTo: 0 as Offset,
   droppedTo: 0 as Offset,
   touchedTo: 0 as Offset,

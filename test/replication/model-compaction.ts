@@ -11,11 +11,11 @@ import type { Entry } from './model-log.ts'
 const KEYS = 3
 
 /** Undefined for what the replicas have written for themselves. */
-export function keyOf({ value, voters }: Entry): number | undefined {
+function keyOf({ value, voters }: Entry): number | undefined {
   return value === 0 || voters !== undefined ? undefined : value % KEYS
 }
 
-export function isTombstone({ value }: Entry): boolean {
+function isTombstone({ value }: Entry): boolean {
   return Math.floor(value / KEYS) % 3 === 2
 }
 

@@ -53,7 +53,7 @@ export function* compactedBatches(disk: SimDisk, directory: string, from = 0): I
 }
 
 /** Those with keys, of a whole batch. */
-export function recordsAt(bytes: Uint8Array, at: number): KeyedRecord[] {
+function recordsAt(bytes: Uint8Array, at: number): KeyedRecord[] {
   const records: KeyedRecord[] = []
   if ((attributesAt(bytes, at) & CONTROL_BIT) !== 0) return records
   const epoch = leaderEpochAt(bytes, at)
