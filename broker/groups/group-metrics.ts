@@ -7,7 +7,7 @@ import type { Group } from './group.ts'
 import type { GroupPhase } from './group-events.ts'
 import { type GroupLag, type PartitionLag, topicLags } from './group-lag.ts'
 
-/** Groups whose lag is told, and offsets of them: a scrape must not grow with what clients think of. */
+/** Groups that are told of, and offsets of them whose lag is: a scrape must not grow with what clients think of. */
 const GROUPS_MAX = 2_000
 const OFFSETS_MAX = 20_000
 
@@ -69,6 +69,7 @@ export class GroupMetrics {
   }
 
   #onGroup(group: Group): void {
+    if (this.#series.size >= GROUPS_MAX) return
     const labels = { group: group.name }
     this.#series.set(group, [
       this.#meter.gauge('tidemark_group_members', labels, () => group.state.memberCount),

@@ -37,6 +37,17 @@ async function aConsumer(broker: TestBroker): Promise<WireMember> {
   return member
 }
 
+/** Commits of nobody for so many groups. */
+async function makeGroups(broker: TestBroker, count: number): Promise<void> {
+  const admin = await WireMember.connect(broker.brokers, 'g')
+  await admin.findCoordinator()
+  const where = { topic: 't', partition: 0, offset: 1, leaderEpoch: undefined, metadata: '' }
+  const nobody = { member: '', instance: undefined, generation: -1, partitions: [where] }
+  const groups = Array.from({ length: count }, (_, at) => `many-${at}`)
+  const answers = await Promise.all(groups.map((group) => admin.ask('commitOffsets', { group, ...nobody })))
+  expect(new Set(answers.map(({ partitions }) => partitions[0]?.error))).toEqual(new Set([0]))
+}
+
 /** Ten records in each partition, of an hour ago but for the last, of now. */
 async function fill(broker: TestBroker): Promise<void> {
   const producer = broker.client().producer()
@@ -70,6 +81,14 @@ describe('a broker', () => {
     ])
     const [seconds = ''] = await scrape(broker, /^tidemark_group_lag_seconds/)
     expect(seconds).toMatch(/^tidemark_group_lag_seconds\{group="g",topic="t"\} 36\d\d/)
+  })
+
+  it('tells of 2,000 groups, however many clients think of', async () => {
+    const broker = await aBroker({ dataDir: 'memory' })
+    await makeGroups(broker, 2_100)
+    const members = await scrape(broker, /^tidemark_group_members/)
+    expect(members).toHaveLength(2_000)
+    expect(await scrape(broker, /^tidemark_group_rebalances_total/)).toHaveLength(2_000)
   })
 
   it('tells no lag in seconds that is not there: nothing is old once all is worked off', async () => {
