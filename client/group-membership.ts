@@ -21,7 +21,7 @@ import {
   MembershipState,
 } from './membership-state.ts'
 import { inScope, Scope } from './scope.ts'
-import type { TopicPartition } from './topic-partitions.ts'
+import { type TopicPartition, TopicPartitionMap } from './topic-partitions.ts'
 import { TopicWatch } from './topic-watch.ts'
 import type { Address } from './transport.ts'
 
@@ -265,6 +265,7 @@ export class GroupMembership {
     const answer = await this.#askProbing('syncGroup', request, scope, timeoutMs)
     if (answer.error !== 0) return { kind: 'refused', attempt, error: this.#errorOf(answer) }
     if (!this.#state.isLeader) this.#topics.follow([])
+    else if (members === undefined) this.#followShared()
     return { kind: 'synced', attempt, assignment: decodeAssignment(answer.assignment) }
   }
 
@@ -286,6 +287,37 @@ export class GroupMembership {
     return members.map(({ memberId }) => {
       return { member: memberId, assignment: encodeAssignment(shares.get(memberId) ?? []) }
     })
+  }
+
+  /**
+   * A static member that comes back to lead is spared sharing out, and knows neither what was shared out nor whether partitions
+   * have come since: it looks.
+   */
+  #followShared(): void {
+    const { environment, closing } = this.#cluster
+    const { groupId, topics } = this.#settings
+    const options = { signal: this.#stopping.signal, closing, what: `what group ${groupId} has shared out` }
+    inScope(environment, options, (scope) => this.#compareShared(scope)).catch((error: unknown) => {
+      this.#cluster.logger.debug({ group: groupId, reason: String(error) }, 'could not see what was shared out')
+      if (!this.#stopping.signal.aborted) this.#topics.follow(topics)
+    })
+  }
+
+  async #compareShared(scope: Scope): Promise<void> {
+    const { groupId } = this.#settings
+    const { groups } = await this.ask('describeGroups', { groups: [groupId] }, scope, this.#silenceMs)
+    const members = groups[0]?.members ?? []
+    const shared = new TopicPartitionMap<true>()
+    for (const { assignment } of members) {
+      for (const { topic, partition } of decodeAssignment(assignment)) shared.set(topic, partition, true)
+    }
+    const wanted = new Set(members.flatMap(({ metadata }) => decodeSubscription(metadata).topics))
+    for (const [topic, count] of await this.#topics.look([...wanted], scope)) {
+      for (let partition = 0; partition < count; partition += 1) {
+        if (shared.has(topic, partition)) continue
+        return this.#step({ kind: 'rejoin', reason: `nobody has ${topic}-${partition}` })
+      }
+    }
   }
 
   async #heartbeat(
