@@ -12,7 +12,6 @@ const COMMAND = 'node dist/scripts/simulate.js --compaction --seeds 1 --trace'
 /** In which replicas come back behind tombstones that are gone. */
 const FAULTS: readonly ClusterFault[] = ['isolate', 'cut-pair', 'kill']
 const HISTORIES: readonly { readonly seed: number; readonly onlyFaults?: readonly ClusterFault[] }[] = [
-  { seed: 1 },
   { seed: 5 },
   { seed: 4, onlyFaults: FAULTS },
   { seed: 8, onlyFaults: FAULTS },
@@ -42,7 +41,7 @@ describe('a cluster whose topics are compacted while everything goes wrong', () 
     expect(totals.acknowledged).toBeGreaterThan(HISTORIES.length * 50)
     expect(totals.compactedBytes).toBeGreaterThan(HISTORIES.length * 10_000)
     expect(totals.begunAnew).toBeGreaterThan(0)
-  }, 120_000)
+  }, 300_000)
 })
 
 describe('the simulation of compacted topics notices', () => {
@@ -55,12 +54,12 @@ describe('the simulation of compacted topics notices', () => {
     })
     const fault = await firstFault({ seed: 1, onlyFaults: FAULTS })
     expect(fault).toMatch(/is compacted up to \d+, and nobody knows of more than \d+ committed/)
-  }, 120_000)
+  }, 300_000)
 
   it('tombstones that go before everybody has seen them', async () => {
     vi.spyOn(Leadership.prototype, 'readAlongEnd').mockReturnValue(undefined)
     const rules = { ...REPLICA_RULES, mustBeginAnew: () => false }
     const fault = await firstFault({ seed: 8, rules, onlyFaults: ['isolate', 'kill', 'pause'] })
     expect(fault).toMatch(/a tombstone of k\d+ was committed at \d+, and the one at \d+ is the last/)
-  }, 120_000)
+  }, 300_000)
 })
