@@ -2,6 +2,9 @@
 // broker that leads all their partitions and coordinates all their groups is killed and comes back. What became of each
 // client is judged by itself. Needs the built command.
 
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { connect, type Client } from '../../client/index.ts'
 import { JAVA_CLIENT_VERSIONS } from '../../scripts/ensure-clients.ts'
@@ -65,6 +68,8 @@ const CANDIDATES: readonly Candidate[] = [
 /** Leads everything and coordinates all groups, until it is killed. */
 const VICTIM = 1
 const SURVIVOR = 2
+/** The client that the console tools come with. */
+const TOOLS = `Java ${JAVA_CLIENT_VERSIONS[0]}`
 const OFFSETS_TOPIC = '__consumer_offsets'
 
 /** One client through all that happens. What fails is kept, and told by its test. */
@@ -268,6 +273,26 @@ describeWithRedis('a cluster of three brokers', () => {
         await expect.poll(replicas, { timeout: 15_000 }).toEqual([3, 2])
       })
 
+      it.runIf(name === TOOLS)('moves replicas by kafka-reassign-partitions, which sees them arrive', async () => {
+        const { client } = runOf(name)
+        const topic = 'moved-by-a-tool'
+        await client.ask('createTopics', { topics: [{ topic, assignments: [[2, 3]] }] })
+        await inSync(native.admin(), topic, 2)
+        await using folder = await temporaryFolder()
+        const plan = join(folder.path, 'plan.json')
+        const partitions = [{ topic, partition: 0, replicas: [1, 3], log_dirs: ['any', 'any'] }]
+        await writeFile(plan, JSON.stringify({ version: 1, partitions }))
+        const run = async (...args: readonly string[]): Promise<string> => {
+          const main = 'org.apache.kafka.tools.reassign.ReassignPartitionsCommand'
+          const words = ['--bootstrap-server', cluster.address(SURVIVOR), '--reassignment-json-file', plan, ...args]
+          const { out, err } = await client.ask('tool', { main, args: words })
+          return `${out}${err}`
+        }
+        expect(await run('--execute')).toContain(`Successfully started partition reassignment for ${topic}-0`)
+        const state = (): Promise<string> => run('--verify', '--preserve-throttles')
+        await expect.poll(state, { timeout: 15_000 }).toContain(`Reassignment of partition ${topic}-0 is completed.`)
+      })
+
       it.runIf(has('reassign', 'reassignments'))('sees no replicas move when they have arrived', async () => {
         const { client } = runOf(name)
         await expect.poll(() => client.ask('reassignments'), { timeout: 15_000 }).toEqual({})
@@ -275,6 +300,11 @@ describeWithRedis('a cluster of three brokers', () => {
     })
   }
 })
+
+async function temporaryFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'tidemark-interop-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
 
 /** Of NAME:NUMBER. */
 function numberOf(value: string): number {
