@@ -80,10 +80,14 @@ export class ConsumerWatch {
     const now = this.#cluster.environment.clock.monotonic()
     for (const { cursor, topic, partition } of this.#of.assigned.current()) {
       if (cursor === undefined) continue
-      const { failures, answeredAt, lastFailure: cause } = cursor
-      if (failures === 0) this.#toldUnreadable.delete(cursor)
-      const silentMs = Math.round(now - answeredAt)
-      if (failures === 0 || silentMs < TROUBLE_MS || this.#toldUnreadable.has(cursor)) continue
+      const { failingSince, lastFailure: cause } = cursor
+      if (failingSince === undefined) {
+        this.#toldUnreadable.delete(cursor)
+        continue
+      }
+      // Since the trouble began, not since there was news last: there may be none for hours.
+      const silentMs = Math.round(now - failingSince)
+      if (silentMs < TROUBLE_MS || this.#toldUnreadable.has(cursor)) continue
       this.#toldUnreadable.add(cursor)
       const text = `${topic}-${partition} could not be read for ${silentMs} ms: ${cause?.message ?? 'no answer'}`
       this.#of.events.error(errorOf('TIMEOUT', text, { topic, partition, cause }))

@@ -34,6 +34,8 @@ export class PartitionCursor {
   notBefore = 0
   /** Failures since something came. */
   failures = 0
+  /** When the first of them was, by the monotonic clock. */
+  failingSince: number | undefined
   /** When the partition last answered without an error, by the monotonic clock. */
   answeredAt: number
   /** As last heard. */
@@ -217,13 +219,15 @@ export class FetchPlanner {
   onAnswered(cursor: PartitionCursor, now: number): void {
     cursor.answeredAt = now
     cursor.failures = 0
+    cursor.failingSince = undefined
     cursor.lastFailure = undefined
   }
 
-  onFailed(cursor: PartitionCursor, notBefore: number, failure?: Error): void {
+  onFailed(cursor: PartitionCursor, now: number, pauseMs: number, failure?: Error): void {
     cursor.failures += 1
+    cursor.failingSince ??= now
     cursor.lastFailure = failure
-    cursor.notBefore = notBefore
+    cursor.notBefore = now + pauseMs
   }
 
   /** The application has used up what was buffered. */

@@ -354,12 +354,12 @@ export class FetchPump {
   #postpone(cursor: PartitionCursor, error: TidemarkError): void {
     const { environment, settings } = this.#cluster
     const pauseMs = backoffMs(cursor.failures + 1, settings.retry, environment.random)
-    this.#planner.onFailed(cursor, this.#now() + pauseMs, error)
+    this.#planner.onFailed(cursor, this.#now(), pauseMs, error)
   }
 
   #giveUp(cursor: PartitionCursor, error: TidemarkError): void {
     if (this.#isOver || cursor.isRemoved) return
-    this.#planner.onFailed(cursor, this.#now() + this.#cluster.settings.retry.maxMs, error)
+    this.#planner.onFailed(cursor, this.#now(), this.#cluster.settings.retry.maxMs, error)
     this.#owner.onFailed(cursor, error)
   }
 

@@ -253,7 +253,9 @@ export class MembershipState {
     if (this.#mayBeat && this.#now >= this.#beatAt) {
       const attempt = this.#nextAttempt()
       this.#beat = { attempt, sentAt: this.#now }
-      const maxWaitMs = this.#phase === 'stable' && !this.#isBlocked ? this.#options.heartbeatIntervalMs : 0
+      // After a failure the answer is to tell at once that all is well again.
+      const mayWait = this.#phase === 'stable' && !this.#isBlocked && this.#failingSince === undefined
+      const maxWaitMs = mayWait ? this.#options.heartbeatIntervalMs : 0
       this.#effects.push({ kind: 'heartbeat', attempt, maxWaitMs })
     }
   }
@@ -330,7 +332,9 @@ export class MembershipState {
 
   #onHeard(attempt: number): void {
     if (this.#beat?.attempt !== attempt) return
-    this.#beatAt = this.#beat.sentAt + this.#options.heartbeatIntervalMs
+    // That one has not waited for news: another one does from now on.
+    const wasFailing = this.#failingSince !== undefined
+    this.#beatAt = wasFailing ? this.#now : this.#beat.sentAt + this.#options.heartbeatIntervalMs
     this.#beat = undefined
     this.#onWell()
   }

@@ -37,7 +37,7 @@ describe('a fetch planner', () => {
       throw new Error('four')
     const planner = new FetchPlanner(OPTIONS, [done, paused, unled, ready])
     planner.onRecords(done, 0, 10)
-    planner.onFailed(paused, 50)
+    planner.onFailed(paused, 0, 50)
     const leaderOf = ({ partition }: PartitionCursor): number | undefined => (partition === 2 ? undefined : 0)
     expect(numbers(planner.plan(0, leaderOf))).toEqual([[3]])
     expect(planner.wakeAt).toBe(50)
@@ -93,7 +93,7 @@ describe('a fetch planner', () => {
               asked -= fetch.maxBytes
               const [cursor] = fetch.cursors
               if (cursor === undefined || step === undefined) continue
-              if (step.isFailed && now % 2 === 0) planner.onFailed(cursor, now + 3)
+              if (step.isFailed && now % 2 === 0) planner.onFailed(cursor, now, 3)
               else {
                 const bytes = Math.min(step.bytes, fetch.partitionBytes)
                 planner.onRecords(cursor, bytes, cursor.position + 1)

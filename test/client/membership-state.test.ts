@@ -98,6 +98,19 @@ describe('a member', () => {
     expect(member.step({ kind: 'tick' })).toEqual(['heartbeat'])
   })
 
+  it('is well again as soon as its new coordinator has answered, and then lets its heartbeat wait again', () => {
+    const member = stable(parts(0))
+    member.now = 50
+    expect(member.refuse('heartbeat', 'NOT_COORDINATOR')).toEqual(['find'])
+    expect(member.state.failingSince).toBe(50)
+    member.now = 60
+    expect(member.answer('find', { kind: 'found' })).toEqual(['heartbeat'])
+    expect(member.effects[0]).toMatchObject({ maxWaitMs: 0 })
+    expect(member.answer('heartbeat', { kind: 'heard' })).toEqual(['heartbeat'])
+    expect(member.effects[0]).toMatchObject({ maxWaitMs: 100 })
+    expect(member.state.failingSince).toBeUndefined()
+  })
+
   it('keeps what it has while it joins again, and gives up only what it is not given again, before it joins once more', () => {
     const member = stable(parts(0, 1, 2))
     expect(member.refuse('heartbeat', 'REBALANCE_IN_PROGRESS')).toEqual(['join'])
