@@ -258,6 +258,8 @@ describe('a record whose handler fails', () => {
     const startedAt = performance.now()
     const { promise: long, open } = gate()
     await consumer.run({
+      // One that waits to be tried again is still being worked on.
+      concurrency: 2,
       onError: { action: 'retry', minMs: 10, maxMs: 40 },
       eachMessage: ({ partition, message }) => {
         if (partition === 0 && message.offset === 1) {
