@@ -70,6 +70,7 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
   /** Bytes that the budget has granted ahead of the decoder's asking. */
   #grantedAhead = 0
   #isWaitingForBudget = false
+  #isGivingWay = false
   /** Charged for the requests that are under way. */
   #requestBytes = 0
   /** Charged for the frame that is being gathered. */
@@ -152,7 +153,8 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     this.#window.leave(bytes + toldBytes)
     this.#requestBytes -= bytes
     this.#host.budget.release(bytes)
-    if (this.#throttle !== undefined || this.#isDraining) this.#joinTurn()
+    if (toldBytes > 0 && this.#throttle !== undefined) this.#giveWay()
+    else if (this.#throttle !== undefined || this.#isDraining) this.#joinTurn()
   }
 
   grantOutput(bytesWanted: number): number {
@@ -326,7 +328,18 @@ export class Connection implements ProtocolConnection, FrameSink, TurnMember, Bu
     return bytes > LARGE_FRAME_BYTES ? this.#host.largeFrameBudget : this.#host.budget
   }
 
+  /** What takes long goes on when others have had their turn: it would go from one to the next for ever. */
+  #giveWay(): void {
+    if (this.#isGivingWay) return
+    this.#isGivingWay = true
+    this.#host.turn.afterOthers(() => {
+      this.#isGivingWay = false
+      this.#joinTurn()
+    })
+  }
+
   #maybeResume(): void {
+    if (this.#isGivingWay) return
     const { outputShare, throttled } = this.#host
     const reason = must(this.#throttle, 'only what is throttled goes on')
     if (reason === 'in-flight' && !this.#window.hasRoom) return

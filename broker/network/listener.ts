@@ -85,7 +85,7 @@ export class Listener {
       }),
       largeFrameBudget: this.#largeFrameBudget,
       buffers: new FrameBufferPool(),
-      turn: new Turn(clock),
+      turn: new Turn(clock, timers),
       throttled: {
         'in-flight': meter.counter('tidemark_throttle_seconds_total', { reason: 'in-flight' }),
         memory: meter.counter('tidemark_throttle_seconds_total', { reason: 'memory' }),

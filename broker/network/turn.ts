@@ -2,7 +2,7 @@
 // running has ended: the code that answers a request is never re-entered by the next one, and all that one callback
 // answers goes out together. Also keeps the time of the turn, so that many requests read the clock once.
 
-import type { Clock } from '../../shared/time.ts'
+import type { Clock, Timers } from '../../shared/time.ts'
 
 export interface TurnMember {
   onTurnEnd(): void
@@ -10,11 +10,13 @@ export interface TurnMember {
 
 export class Turn {
   readonly #clock: Clock
+  readonly #timers: Timers
   #members: TurnMember[] = []
   #now = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, timers: Timers) {
     this.#clock = clock
+    this.#timers = timers
   }
 
   /** On the monotonic clock, read once a turn. */
@@ -30,6 +32,11 @@ export class Turn {
   join(member: TurnMember): void {
     if (this.#members.length === 0 && this.#now === 0) this.#runLater()
     this.#members.push(member)
+  }
+
+  /** When what else has come in meanwhile has been looked at. */
+  afterOthers(work: () => void): void {
+    this.#timers.atEndOfTurn(work)
   }
 
   #runLater(): void {

@@ -156,6 +156,17 @@ describe('questions', () => {
     for (let at = 0; at < 100; at += 1) expect((await client.answer(100 + at)).kind).toBe('error')
     expect(server.listener.requestBytes).toBe(0)
   })
+
+  it('that somebody asks many of at once are not all answered before anybody else is heard', async () => {
+    await using server = await startNativeServer()
+    const [many, other] = [await RawClient.greet(server.port), await RawClient.greet(server.port)]
+    const all = { topics: undefined, createMissing: false }
+    many.send(Buffer.concat(Array.from({ length: 900 }, (_, at) => requestFrame('metadata', 100 + at, all))))
+    await eventually(() => server.requests.askedFor.length > 0)
+    await other.ask('initProducerId', {})
+    expect(server.requests.askedFor.length).toBeLessThan(900)
+    for (let at = 0; at < 900; at += 1) expect((await many.answer(100 + at)).kind).toBe('error')
+  })
 })
 
 describe('a consumer that does not read', () => {
