@@ -9,17 +9,15 @@
 import { assert } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import type { LeaderEpoch, Offset, TimestampMs } from '../../shared/ids.ts'
-import type { AppendResult, RefusedAppend } from './append-check.ts'
-import { refusal } from './append-check.ts'
+import { refusal, type AppendResult, type RefusedAppend } from './append-check.ts'
 import { BatchHistory } from './batch-history.ts'
 import { writeCheckpoint } from './checkpoint-file.ts'
 import { DiskError } from './disk.ts'
+import { Exclusive } from './exclusive.ts'
 import { DirectorySyncError, noteFailedSync, syncNames } from './failed-sync.ts'
 import { LOG_START_FILE, QUARANTINE_FILE } from './file-names.ts'
-import type { ReadSlice } from './hot-tail.ts'
-import { EmptySlice } from './hot-tail.ts'
-import type { ControlRecord } from './log-appender.ts'
-import { LogAppender } from './log-appender.ts'
+import { EmptySlice, type ReadSlice } from './hot-tail.ts'
+import { LogAppender, type ControlRecord } from './log-appender.ts'
 import { expireKept } from './kept-files.ts'
 import { type CompactedParts, LogCompaction } from './log-compaction.ts'
 import type { LogConfig } from './log-config.ts'
@@ -32,10 +30,8 @@ import { LogStanding } from './log-standing.ts'
 import { LogWriter, type WriteMark } from './log-writer.ts'
 import { type RepairParts, repairRange } from './log-repair.ts'
 import { forgetIndexes, scrubSealed, scrubSegment } from './log-scrub.ts'
-import type { Quarantine, QuarantinedRange } from './quarantine.ts'
-import { QuarantinedError } from './quarantine.ts'
-import type { ReplicatedAppendOptions, ReplicatedAppendResult } from './replica-check.ts'
-import { unavailable } from './replica-check.ts'
+import { QuarantinedError, type Quarantine, type QuarantinedRange } from './quarantine.ts'
+import { unavailable, type ReplicatedAppendOptions, type ReplicatedAppendResult } from './replica-check.ts'
 import type { DescribedProducer } from './producer-state.ts'
 import { Retention } from './retention.ts'
 import type { Segment } from './segment.ts'
@@ -72,7 +68,8 @@ export class PartitionLog {
   #truncations = 0
   /** Cuts that were asked for and are not durable yet. */
   #cuts = 0
-  #exclusive: Promise<void> = IDLE
+  /** For what must not be interleaved with its like: syncs, trims, cuts, closing. */
+  readonly #alone = new Exclusive()
   #nextSync: Promise<void> | undefined
 
   constructor(parts: LogParts) {
@@ -243,7 +240,7 @@ export class PartitionLog {
       const { state } = this.#standing
       return state.kind === 'read-only' ? Promise.reject(state.reason) : IDLE
     }
-    this.#nextSync ??= this.#alone(() => {
+    this.#nextSync ??= this.#alone.run(() => {
       this.#nextSync = undefined
       return this.#syncNow()
     })
@@ -318,7 +315,7 @@ export class PartitionLog {
    * @throws OFFSET_OUT_OF_RANGE when it lies past what is written, STORAGE_ERROR
    */
   advanceLogStartOffset(to: Offset): Promise<void> {
-    return this.#alone(async () => {
+    return this.#alone.run(async () => {
       if (to <= this.#logStartOffset) return
       if (to > this.#writtenEndOffset) {
         throw new TidemarkError('OFFSET_OUT_OF_RANGE', `offset ${to} is past the end, ${this.#writtenEndOffset}`)
@@ -335,7 +332,7 @@ export class PartitionLog {
     now: TimestampMs,
     committedEnd?: Offset,
   ): Promise<{ readonly segments: number; readonly bytes: number }> {
-    return this.#alone(async () => {
+    return this.#alone.run(async () => {
       this.#history.loadedProducers?.expire(now, this.#context.producerExpirationMs)
       if (this.#mayHaveKept) this.#mayHaveKept = expireKept(this.#context.disk, this.directory, now)
       const to = await this.#reading(this.#retainedFrom(now, committedEnd))
@@ -407,7 +404,7 @@ export class PartitionLog {
       writtenPlace: () => this.#writtenPlace(),
       truncations: () => this.#truncations,
       isClosed: () => this.#isClosed,
-      alone: (work) => this.#alone(work),
+      alone: (work) => this.#alone.run(work),
       scrub: (segment) => this.#scrubSegment(segment),
       appender: this.#appender,
       quarantine: this.#quarantine,
@@ -440,7 +437,7 @@ export class PartitionLog {
       return undefined
     }
     await this.sync()
-    return this.#alone(async () => {
+    return this.#alone.run(async () => {
       if (!this.#isUntouched) {
         await this.#history.save().catch((error: unknown) => {
           throw this.#standing.failureOf(error, 'cannot be closed in order')
@@ -491,7 +488,7 @@ export class PartitionLog {
       this.#appender.continueInActive()
       // Before anything else is written: a power loss could bring back what was undone, at offsets where another batch of the
       // same epoch has been given to followers.
-      this.sync().catch(ignore)
+      this.sync().catch(() => undefined)
     } catch (error) {
       if (!(error instanceof DiskError)) throw error
       this.#appender.settle()
@@ -585,7 +582,7 @@ export class PartitionLog {
   }
 
   #scrubSegment(segment: Segment): Promise<readonly QuarantinedRange[]> {
-    return this.#alone(async () => {
+    return this.#alone.run(async () => {
       if (this.#segments.floor(segment.baseOffset) !== segment) return []
       const next = this.#segments.after(segment.baseOffset)
       const endOffset = next?.baseOffset ?? this.#writtenEndOffset
@@ -684,7 +681,7 @@ export class PartitionLog {
   async #cutting<T>(what: string, work: () => Promise<T>): Promise<T> {
     this.#cuts++
     try {
-      return await this.#alone(async () => {
+      return await this.#alone.run(async () => {
         assert(this.#writtenEndOffset === this.logEndOffset, 'nothing is staged when a log is cut')
         this.#standing.requireOnline()
         const truncations = this.#truncations
@@ -738,13 +735,4 @@ export class PartitionLog {
   #saveQuarantine(): Promise<void> {
     return writeCheckpoint(this.#context.disk, `${this.directory}/${QUARANTINE_FILE}`, this.#quarantine.snapshot())
   }
-
-  /** Runs what must not be interleaved with its like: syncs, trims, cuts, closing. */
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#exclusive.then(work)
-    this.#exclusive = result.then(ignore, ignore)
-    return result
-  }
 }
-
-function ignore(): void {}

@@ -262,7 +262,15 @@ describeWithRedis('topics of a cluster', () => {
     const voters = row.map((one) => ({ brokerId: one, directoryId: directories[one] ?? '' }))
     const facts = { logStartOffset: offset(0), highWatermark: offset(0), logEndOffset: offset(0) }
     const is = (isLeading: boolean, isLeaderless: boolean): void => {
-      const replica = { isOpen: true, isLeading, isLeaderless, isSuspect: false, ...facts, handOver: () => undefined, recover: () => false }
+      const replica = {
+        isOpen: true,
+        isLeading,
+        isLeaderless,
+        isSuspect: false,
+        ...facts,
+        handOver: () => undefined,
+        recover: () => false,
+      }
       cluster.replicas.set(`${id}:0`, { ...replica, voterSets: [{ voters, minInSyncReplicas: 2 }] })
     }
     const leaders = async () => (await cluster.ask('clusterInfo', {})).checks.find(({ name }) => name === 'leaders')

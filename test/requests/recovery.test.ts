@@ -30,7 +30,7 @@ function replicaOf(cluster: Cluster, options: Partial<LocalReplica> = {}): Local
     isSuspect: false,
     ...facts,
     handOver: () => undefined,
-      recover: () => false,
+    recover: () => false,
     ...options,
   }
   cluster.replicas.set(`${id}:0`, replica)
