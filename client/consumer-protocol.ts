@@ -16,6 +16,9 @@ export interface Subscription {
 const VERSION = 3
 const NO_GENERATION = -1
 
+/** Of a member that wants nothing. */
+export const NO_SUBSCRIPTION: Subscription = { topics: [], owned: [], generation: NO_GENERATION }
+
 /** The generation stands in the user data too: where Kafka's cooperative members looked for it before version 2. */
 export function encodeSubscription({ topics, owned, generation }: Subscription): Uint8Array {
   const userData = new Writer().int32(generation).done()

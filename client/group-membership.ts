@@ -9,7 +9,14 @@ import type { ApiName, RequestOf, ResponseOf } from '../shared/protocol/api.ts'
 import type { Timer } from '../shared/time.ts'
 import { type Assignor, type GroupMember, type PartitionCounts } from './assignors.ts'
 import type { Cluster } from './cluster.ts'
-import { decodeAssignment, decodeSubscription, encodeAssignment, encodeSubscription } from './consumer-protocol.ts'
+import {
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+  encodeSubscription,
+  NO_SUBSCRIPTION,
+  type Subscription,
+} from './consumer-protocol.ts'
 import { findCoordinator } from './coordinator-search.ts'
 import { errorFromWire, errorOf, toTidemarkError } from './errors.ts'
 import {
@@ -279,7 +286,7 @@ export class GroupMembership {
       throw errorOf('INCONSISTENT_GROUP_PROTOCOL', `the group shares out by ${protocol}, which was not offered`)
     }
     const members: GroupMember[] = joined.map(({ member, instance, metadata }) => {
-      return { memberId: member, instanceId: instance, ...decodeSubscription(metadata) }
+      return { memberId: member, instanceId: instance, ...this.#subscriptionOf(member, metadata) }
     })
     const wanted = [...new Set(members.flatMap(({ topics }) => topics))]
     const counts: PartitionCounts = await this.#topics.look(wanted, scope)
@@ -287,6 +294,20 @@ export class GroupMembership {
     return members.map(({ memberId }) => {
       return { member: memberId, assignment: encodeAssignment(shares.get(memberId) ?? []) }
     })
+  }
+
+  /** A member that nobody understands gets nothing; it must not keep the others from their work. */
+  #subscriptionOf(member: string, metadata: Uint8Array): Subscription {
+    try {
+      return decodeSubscription(metadata)
+    } catch (error) {
+      const { groupId: group } = this.#settings
+      this.#cluster.logger.warn(
+        { group, member, reason: String(error) },
+        'a member gets nothing: what it wants cannot be read',
+      )
+      return NO_SUBSCRIPTION
+    }
   }
 
   /**
@@ -311,7 +332,7 @@ export class GroupMembership {
     for (const { assignment } of members) {
       for (const { topic, partition } of decodeAssignment(assignment)) shared.set(topic, partition, true)
     }
-    const wanted = new Set(members.flatMap(({ metadata }) => decodeSubscription(metadata).topics))
+    const wanted = new Set(members.flatMap(({ member, metadata }) => this.#subscriptionOf(member, metadata).topics))
     for (const [topic, count] of await this.#topics.look([...wanted], scope)) {
       for (let partition = 0; partition < count; partition += 1) {
         if (shared.has(topic, partition)) continue
