@@ -22,7 +22,7 @@ const KEY_BYTES_DEFAULT = 128 * 1024 * 1024
 const BACKOFF_MS_DEFAULT = 15_000
 /** Between two tries of a log that fails, at most. */
 const RETRY_MS_MAX = 3_600_000
-const SLICE_MS = 0.5
+const SLICE_MS = 0.3
 /** A turn of the event loop in which nobody else had anything to do takes less. */
 const IDLE_TURN_MS = 0.1
 /** Sleeps shorter than this are saved up. */
