@@ -226,6 +226,8 @@ class Bench {
     // Leaders of a new topic are there a moment later.
     await sleep(systemTimers, 500)
     if (work.before !== undefined) await this.#load(side, topic, work.before)
+    // What others have written before is on the disk by now, and does not hold this one up.
+    await run('sync')
     return this.#load(side, topic, work.load)
   }
 
