@@ -77,7 +77,9 @@ export function checkChosen(
   chosen: readonly (readonly number[])[],
   replicationFactor: number,
 ): Assignment {
-  const brokers = new Map(candidates(coordinator).map(({ brokerId }) => [Number(brokerId), brokerId]))
+  const drainedBrokers = drained(coordinator)
+  const there = coordinator.brokers().filter(({ brokerId }) => !drainedBrokers.includes(brokerId))
+  const brokers = new Map(there.map(({ brokerId }) => [Number(brokerId), brokerId]))
   return chosen.map((row, at) => {
     if (row.length !== replicationFactor || row.length === 0) {
       throw illegal(`partition ${at} of those named is given ${row.length} brokers, not ${replicationFactor}`)

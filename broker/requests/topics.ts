@@ -14,7 +14,7 @@ import type { Replicas } from './assignment.ts'
 import { assign, assignMore, candidates, checkChosen, drained } from './assignment.ts'
 import { whenLed, within } from './bounded-wait.ts'
 import type { AskedAlteration, AskedPartitions, AskedTopic } from './other-requests.ts'
-import { checkReplicationFactor } from './placement.ts'
+import { type Assignment, checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
 import { isInternalTopic } from '../groups/offsets-topic.ts'
 import { topicNameFault } from './topic-name.ts'
@@ -191,6 +191,7 @@ export class TopicRequests {
       Math.min(limits.defaultReplicationFactor, Math.max(1, brokers))
     checkPartitions(partitions)
     checkReplicationFactor(replicationFactor, brokers, isCluster ? drained(coordinator) : [])
+    const chosen = replicas && checkChosen(coordinator, replicas, replicationFactor)
     const config: Record<string, string> = {}
     for (const [key, value] of topic.config) {
       if (Object.hasOwn(config, key)) throw new TidemarkError('INVALID_CONFIG', `${key} is there twice`)
@@ -203,16 +204,15 @@ export class TopicRequests {
       ? {
           ...basis,
           config: this.#withMinInSync(replicationFactor, config),
-          ...this.#assign(partitions, replicationFactor, replicas),
+          ...this.#assign(partitions, replicationFactor, chosen),
         }
       : { ...basis, config }
     this.#checkRoom(definition, undefined)
     return definition
   }
 
-  #assign(partitions: number, replicationFactor: number, replicas: AskedTopic['replicas']): Replicas {
+  #assign(partitions: number, replicationFactor: number, chosen: Assignment | undefined): Replicas {
     const { coordinator, random } = this.#services
-    const chosen = replicas && checkChosen(coordinator, replicas, replicationFactor)
     return assign(coordinator, { partitions, replicationFactor }, random.integer(START_AT_END), chosen)
   }
 
@@ -223,10 +223,10 @@ export class TopicRequests {
     replicas: AskedPartitions['replicas'],
   ): Partial<Replicas> & Pick<TopicChange, 'origins'> {
     const { assignment, directories = {} } = topic
-    if (assignment === undefined) return {}
     const { coordinator, random } = this.#services
-    const before = { assignment, directories }
     const chosen = replicas && checkChosen(coordinator, replicas, topic.replicationFactor)
+    if (assignment === undefined) return {}
+    const before = { assignment, directories }
     const startAt = random.integer(START_AT_END)
     return assignMore(coordinator, topic, before, { partitions, startAt, chosen })
   }

@@ -335,6 +335,34 @@ describe('topics that a Kafka client makes', () => {
     expect(again.topics).toMatchObject([{ errorCode: 36, errorMessage: 'topic made exists already', configs: [] }])
   })
 
+  it('are refused brokers that are not there, where a broker is alone as well', async () => {
+    const { broker } = await aBroker()
+    const client = await aClient(broker)
+    const on = (name: string, ...brokerIds: number[]) => {
+      return {
+        name,
+        numPartitions: -1,
+        replicationFactor: -1,
+        assignments: [{ partitionIndex: 0, brokerIds }],
+        configs: [],
+      }
+    }
+    const request = { topics: [on('here', 1), on('there', 5)], timeoutMs: 5_000, validateOnly: false }
+    const { topics } = await client.ask(createTopics, 7, request)
+    expect(topics).toMatchObject([{ errorCode: 0 }, { errorCode: ERRORS.INVALID_REPLICA_ASSIGNMENT.number }])
+    expect(topics[1]?.errorMessage).toBe('broker 5 is not there, or is drained')
+  })
+
+  it('are told once, by name or by id, however often they are asked for', async () => {
+    const { broker } = await aBroker()
+    const client = await aClient(broker)
+    const named = { topicId: NO_UUID, name: 'a' }
+    const [first] = (await client.ask(metadata, 12, { ...NO_TOPICS, topics: [named] })).topics
+    const byId = { topicId: first?.topicId ?? '', name: undefined }
+    const { topics } = await client.ask(metadata, 12, { ...NO_TOPICS, topics: [named, byId, named] })
+    expect(topics).toEqual([first])
+  })
+
   it('are made by asking for them only where the broker allows it and the client wants it', async () => {
     for (const [autoCreateTopics, allowAutoTopicCreation, errorCode] of [
       [true, true, 0],
