@@ -39,8 +39,8 @@ export function fetchQuestion(requests: AllRequests, request: Request, maxBytes:
     const id = topic.topicId === NO_UUID ? undefined : topicId(topic.topicId)
     for (const { partition, currentLeaderEpoch, fetchOffset, partitionMaxBytes } of topic.partitions) {
       const leaderEpoch = currentLeaderEpoch < 0 ? undefined : currentLeaderEpoch
-      const part = { topic: name, topicId: id, partition, leaderEpoch, fetchOffset }
-      partitions.push({ ...part, maxBytes: Math.max(0, partitionMaxBytes) })
+      const maxBytesHere = Math.max(0, partitionMaxBytes)
+      partitions.push({ topic: name, topicId: id, partition, leaderEpoch, fetchOffset, maxBytes: maxBytesHere })
     }
   }
   return { tellsAll: true, maxWaitMs: Math.max(0, maxWaitMs), minBytes: Math.max(0, minBytes), maxBytes, partitions }

@@ -15,15 +15,7 @@ import { type ErrorCode, TidemarkError } from '../../../shared/errors.ts'
 import { CLIENT_ID_BYTES_MAX, TOLD_BYTES } from '../../../shared/limits.ts'
 import { fetch as fetchApi } from './01-fetch.ts'
 import { produce } from './00-produce.ts'
-import { metadata } from './03-metadata.ts'
-import { offsetFetch } from './09-offset-fetch.ts'
-import { describeGroups } from './15-describe-groups.ts'
-import { listGroups } from './16-list-groups.ts'
 import { apiVersions } from './18-api-versions.ts'
-import { describeConfigs } from './32-describe-configs.ts'
-import { describeLogDirs } from './35-describe-log-dirs.ts'
-import { describeProducers } from './61-describe-producers.ts'
-import { describeTopicPartitions } from './75-describe-topic-partitions.ts'
 import { AnswersInOrder, type Exchange } from './answers-in-order.ts'
 import { apiOf } from './api-table.ts'
 import { kafkaCode } from './error-mapping.ts'
@@ -31,22 +23,10 @@ import { fetchAnswer, type FetchAnswer, fetchQuestion, sessionRefusal } from './
 import { encodeResponse, readClientId, readRequestStart, type RequestStart } from './frames.ts'
 import { spokenVersions } from './handlers/cluster.ts'
 import { KafkaReader } from './primitives.ts'
-import { hasRefusal, produceAnswer, produceQuestion } from './produce-translation.ts'
+import { firstRefusal, produceAnswer, produceQuestion } from './produce-translation.ts'
 
 /** The smallest request: api key, version, correlation id, and the length of no client id. */
 export const REQUEST_BYTES_MIN = 10
-
-/** Their answers may be a thousand times as long as they are, and nobody has said how long they may be. */
-const TELLING = new Set<AnyApi>([
-  metadata,
-  offsetFetch,
-  describeGroups,
-  listGroups,
-  describeConfigs,
-  describeLogDirs,
-  describeProducers,
-  describeTopicPartitions,
-])
 
 // Requests are read one at a time, to the end.
 const reader = new KafkaReader()
@@ -136,7 +116,7 @@ export class KafkaSession implements ProtocolSession {
     if (handler === undefined) return this.#close('unsupported', `${api.name} is not served`)
     // Bytes behind the message are left alone, as Kafka does: librdkafka sends three of them with Metadata v13.
     const request = api.request.read(reader, start.apiVersion)
-    const exchange = this.#begin(api, start, bytes)
+    const exchange = this.#begin(api, start, bytes, handler.isLong ? TOLD_BYTES : 0)
     this.#ask(handler, request, exchange).catch((error: unknown) => this.#fail(error, api.name))
   }
 
@@ -162,9 +142,9 @@ export class KafkaSession implements ProtocolSession {
       if (acks !== 0) {
         return this.#settle(exchange, () => this.#send(produce, exchange, produceAnswer(request, outcomes)))
       }
-      const refusal = hasRefusal(outcomes)
+      const refusal = firstRefusal(outcomes)
       if (refusal === undefined) return this.#settle(exchange, () => undefined)
-      this.#closeLater(exchange, 'write-refused', refusal.message)
+      this.#closeLater(exchange, 'write-refused', refusal)
     })
   }
 
@@ -219,10 +199,8 @@ export class KafkaSession implements ProtocolSession {
     })
   }
 
-  #begin(api: AnyApi, start: RequestStart, bytes: number): Exchange {
-    const { name } = api
+  #begin({ name }: AnyApi, start: RequestStart, bytes: number, toldBytes = 0): Exchange {
     const { apiVersion, correlationId } = start
-    const toldBytes = TELLING.has(api) ? TOLD_BYTES : 0
     const { receivedAt } = this.#connection
     const exchange: Exchange = {
       name,

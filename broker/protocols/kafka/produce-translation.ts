@@ -43,10 +43,10 @@ export function produceAnswer({ topicData }: Request, outcomes: readonly Produce
   }
 }
 
-/** Of a write that nobody waits for: the first refusal of its partitions. */
-export function hasRefusal(outcomes: readonly ProduceOutcome[]): { readonly message: string } | undefined {
-  const refused = outcomes.find(({ refusal }) => refusal !== undefined)?.refusal
-  return refused === undefined ? undefined : { message: refused.message ?? refused.error }
+/** Why the first of the partitions that were refused was; undefined where none was. */
+export function firstRefusal(outcomes: readonly ProduceOutcome[]): string | undefined {
+  const refusal = outcomes.find((outcome) => outcome.refusal !== undefined)?.refusal
+  return refusal?.message ?? refusal?.error
 }
 
 const NO_OUTCOME: Partial<ProduceOutcome> & { readonly refusal: Refusal | undefined } = { refusal: undefined }

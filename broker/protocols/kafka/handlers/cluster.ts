@@ -51,6 +51,7 @@ function apiVersionsHandler(): AnyHandler {
 function metadataHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: metadata,
+    isLong: true,
     answer: (request, call) => answerMetadata(requests, request, call),
     // The message has no place for it before version 13: whoever asks goes to another broker.
     refuse: () => undefined,
@@ -97,6 +98,7 @@ function findCoordinatorHandler(requests: AllRequests): AnyHandler {
 function describeTopicPartitionsHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: describeTopicPartitions,
+    isLong: true,
     answer: (request, call) => answerTopicPartitions(requests, request, call),
     refuse: ({ topics }, { code }) => ({
       topics: topics.map(({ name }) => ({ errorCode: kafkaCode(code), name, topicId: NO_UUID, partitions: [] })),

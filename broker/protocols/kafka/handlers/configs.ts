@@ -46,6 +46,7 @@ export function configHandlers(requests: AllRequests): readonly AnyHandler[] {
 function describeConfigsHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: describeConfigs,
+    isLong: true,
     answer: ({ resources, includeSynonyms, includeDocumentation }) => ({
       // Each once: what it says of one is a hundred times as long as the question.
       results: distinct(resources, keyOfResource).map(({ resourceType, resourceName, configurationKeys }) => {

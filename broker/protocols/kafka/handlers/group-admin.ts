@@ -23,6 +23,7 @@ export function groupAdminHandlers(requests: AllRequests): readonly AnyHandler[]
 function describeGroupsHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: describeGroups,
+    isLong: true,
     async answer({ groups }, { context }) {
       const described = await requests.ask('describeGroups', { groups }, context)
       return {
@@ -55,6 +56,7 @@ function describeGroupsHandler(requests: AllRequests): AnyHandler {
 function listGroupsHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: listGroups,
+    isLong: true,
     async answer({ statesFilter, typesFilter }, { context }) {
       const isNone = typesFilter.length > 0 && !typesFilter.some((type) => type.toLowerCase() === CLASSIC)
       if (isNone) return { errorCode: 0, groups: [] }

@@ -112,6 +112,7 @@ function offsetCommitHandler(requests: AllRequests): AnyHandler {
 function offsetFetchHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: offsetFetch,
+    isLong: true,
     async answer(request, { version, context }) {
       const { groupId, topics, groups } = request
       const asked = version < FETCHES_MANY ? [{ groupId, topics }] : groups

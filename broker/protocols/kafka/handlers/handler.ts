@@ -18,6 +18,8 @@ export interface Refusal {
 
 export interface Handler<A extends AnyApi> {
   readonly api: A
+  /** Its answers may be a thousand times as long as its requests, and nobody has said how long they may be. */
+  readonly isLong?: true
   answer(request: RequestOf<A>, call: Call): ResponseOf<A> | Promise<ResponseOf<A>>
   /**
    * What is answered when the request as a whole is refused; undefined where the message has no place for it: the connection
@@ -29,6 +31,7 @@ export interface Handler<A extends AnyApi> {
 /** A handler of whatever API. */
 export interface AnyHandler {
   readonly api: AnyApi
+  readonly isLong: boolean
   answer(request: unknown, call: Call): unknown
   refuse(request: unknown, refusal: Refusal, call: Call): unknown
 }
@@ -37,6 +40,7 @@ export interface AnyHandler {
 export function handler<A extends AnyApi>(one: Handler<A>): AnyHandler {
   return {
     api: one.api,
+    isLong: one.isLong === true,
     answer: (request, call) => one.answer(request as RequestOf<A>, call),
     refuse: (request, refusal, call) => one.refuse(request as RequestOf<A>, refusal, call),
   }

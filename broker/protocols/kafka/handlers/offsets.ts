@@ -135,6 +135,7 @@ function deleteRecordsHandler(requests: AllRequests): AnyHandler {
 function describeProducersHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: describeProducers,
+    isLong: true,
     answer: ({ topics }) => ({
       // Each once: a partition may have thousands of them.
       topics: distinct(topics, ({ name }) => name).map(({ name, partitionIndexes: some }) => {

@@ -23,6 +23,7 @@ export function replicaHandlers(requests: AllRequests): readonly AnyHandler[] {
 function describeLogDirsHandler(requests: AllRequests): AnyHandler {
   return handler({
     api: describeLogDirs,
+    isLong: true,
     answer({ topics }) {
       const contents = requests.other.describeLogDirectory({ topics })
       const { error, path, totalBytes, freeBytes, partitions } = contents
