@@ -10,6 +10,8 @@ import { GroupLag } from './group-lag.ts'
 import { type GroupFigures, GroupMetrics } from './group-metrics.ts'
 import { groupDetails, groupSummary } from './group-view.ts'
 import { type GroupsCheck, groupsCheck } from './groups-check.ts'
+import type { Coordinator } from '../coordination/coordinator.ts'
+import type { BrokerId } from '../../shared/ids.ts'
 import { OtherEnds } from './other-ends.ts'
 
 type Parts = Pick<
@@ -64,7 +66,16 @@ export class Groups {
       offsetsRetentionCheckMs: settings.offsetsRetentionCheckIntervalMs,
     })
     const { coordinator, peers, clock, timers, partitions, meter } = parts
-    const others = peers === undefined ? undefined : new OtherEnds({ coordinator, peers, clock, timers })
+    const others =
+      peers === undefined
+        ? undefined
+        : new OtherEnds({
+            leaderOf: (topic, partition) => leaderOf(coordinator, topic, partition),
+            isConnected: (to) => peers.isConnected(to),
+            listOffsets: async (to, asked) => (await peers.ask(to, 'listOffsets', { partitions: asked })).body.partitions,
+            clock,
+            timers,
+          })
     this.#metrics = new GroupMetrics(this.groups, new GroupLag(partitions, clock, others), meter)
   }
 
@@ -104,4 +115,9 @@ export class Groups {
     if ('error' in group) return { error: group.message, code: group.error }
     return groupDetails(group, await this.#metrics.refreshOne(group), this.#parts.clock)
   }
+}
+
+function leaderOf(coordinator: Coordinator, topic: string, partition: number): BrokerId | undefined {
+  const id = coordinator.topics.byName(topic)?.topicId
+  return id === undefined ? undefined : coordinator.leaderships.of(id, partition)?.leader
 }

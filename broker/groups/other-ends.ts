@@ -4,11 +4,13 @@
 // Invariants: one request to a broker at a time; what has not been answered since the last look is not known.
 
 import type { BrokerId } from '../../shared/ids.ts'
-import type { RequestOf } from '../../shared/protocol/api.ts'
-import type { Coordinator } from '../coordination/coordinator.ts'
-import type { Peers } from '../replication/peers.ts'
+import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import { OFFSET_AT } from '../../shared/protocol/offsets.ts'
 import { type Clock, sleep, type Timers } from '../../shared/time.ts'
+
+type Question = RequestOf<'listOffsets'>['partitions'][number]
+/** What is read of an answer. */
+type Ending = Pick<ResponseOf<'listOffsets'>['partitions'][number], 'error' | 'offset'>
 
 export interface PartitionName {
   readonly topic: string
@@ -16,8 +18,11 @@ export interface PartitionName {
 }
 
 export interface OtherEndsOptions {
-  readonly coordinator: Pick<Coordinator, 'topics' | 'leaderships'>
-  readonly peers: Pick<Peers, 'ask' | 'isConnected'>
+  /** Who leads the partition, as far as the brokers have agreed; undefined where nobody does, or there is no such partition. */
+  readonly leaderOf: (topic: string, partition: number) => BrokerId | undefined
+  /** Whether it can be asked now. */
+  readonly isConnected: (to: BrokerId) => boolean
+  readonly listOffsets: (to: BrokerId, partitions: readonly Question[]) => Promise<readonly Ending[]>
   readonly clock: Clock
   readonly timers: Timers
 }
@@ -26,8 +31,6 @@ export interface OtherEndsOptions {
 const PARTITIONS_MAX = 10_000
 const REQUEST_PARTITIONS_MAX = 1_000
 const LOOK_MS_MAX = 1_000
-
-type Question = RequestOf<'listOffsets'>['partitions'][number]
 
 export class OtherEnds {
   readonly #options: OtherEndsOptions
@@ -58,7 +61,7 @@ export class OtherEnds {
   }
 
   #byLeader(wanted: Iterable<PartitionName>): Map<BrokerId, Question[]> {
-    const { coordinator, peers } = this.#options
+    const { leaderOf, isConnected } = this.#options
     const questions = new Map<BrokerId, Question[]>()
     const seen = new Set<string>()
     for (const { topic, partition } of wanted) {
@@ -66,9 +69,8 @@ export class OtherEnds {
       if (seen.size >= PARTITIONS_MAX) break
       if (seen.has(key)) continue
       seen.add(key)
-      const id = coordinator.topics.byName(topic)?.topicId
-      const leader = id === undefined ? undefined : coordinator.leaderships.of(id, partition)?.leader
-      if (leader === undefined || !peers.isConnected(leader) || this.#asking.has(leader)) continue
+      const leader = leaderOf(topic, partition)
+      if (leader === undefined || !isConnected(leader) || this.#asking.has(leader)) continue
       const list = questions.get(leader) ?? []
       questions.set(leader, list)
       list.push({ topic, partition, leaderEpoch: undefined, at: OFFSET_AT.latest })
@@ -78,14 +80,14 @@ export class OtherEnds {
 
   /** One request after the other, while there is time. */
   async #ask(broker: BrokerId, questions: readonly Question[], deadlineMs: number): Promise<void> {
-    const { peers, clock } = this.#options
+    const { listOffsets, clock } = this.#options
     const ends = this.#ends
     this.#asking.add(broker)
     try {
       for (let at = 0; at < questions.length && clock.monotonic() < deadlineMs; at += REQUEST_PARTITIONS_MAX) {
         const partitions = questions.slice(at, at + REQUEST_PARTITIONS_MAX)
-        const { body } = await peers.ask(broker, 'listOffsets', { partitions })
-        for (const [index, { error, offset }] of body.partitions.entries()) {
+        const endings = await listOffsets(broker, partitions)
+        for (const [index, { error, offset }] of endings.entries()) {
           const question = partitions[index]
           if (error !== 0 || offset === undefined || question === undefined) continue
           ends.set(keyOf(question.topic, question.partition), offset)

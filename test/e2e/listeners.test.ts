@@ -7,27 +7,8 @@ import { describeCluster } from '../../broker/protocols/kafka/60-describe-cluste
 import { createBroker } from '../../broker/index.ts'
 import { systemEnvironment } from '../../broker/environment.ts'
 import { connect } from '../../client/index.ts'
-import { KafkaSocket } from '../kafka/kafka-socket.ts'
-import { createServer } from 'node:net'
-
-const NO_TOPICS = {
-  topics: [],
-  allowAutoTopicCreation: false,
-  includeClusterAuthorizedOperations: false,
-  includeTopicAuthorizedOperations: false,
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve)
-  })
-  const address = server.address()
-  await new Promise((resolve) => {
-    server.close(resolve)
-  })
-  return typeof address === 'object' && address !== null ? address.port : 0
-}
+import { KafkaSocket, NO_TOPICS } from '../kafka/kafka-socket.ts'
+import { freePort } from '../setup/free-port.ts'
 
 async function aBrokerWith(listeners: string, advertisedListeners?: string) {
   const settings = { dataDir: 'memory', http: 'off', listen: '127.0.0.1:0', listeners, advertisedListeners }

@@ -1,9 +1,9 @@
 // Where partitions of other brokers end: who is asked, for how much at a time, for how long, and what is known afterwards.
 
 import { describe, expect, it } from 'vitest'
-import { OtherEnds, type OtherEndsOptions } from '../../broker/groups/other-ends.ts'
+import { OtherEnds } from '../../broker/groups/other-ends.ts'
 import { ERRORS } from '../../shared/errors.ts'
-import { brokerId, topicId } from '../../shared/ids.ts'
+import { brokerId } from '../../shared/ids.ts'
 import type { RequestOf } from '../../shared/protocol/api.ts'
 import { systemClock } from '../../shared/time.ts'
 import { gate } from '../client/consumer-stage.ts'
@@ -11,7 +11,6 @@ import { gate } from '../client/consumer-stage.ts'
 type Asked = RequestOf<'listOffsets'>['partitions']
 type Answers = { partitions: { error: number; message: undefined; offset: number | undefined }[] }
 
-const TOPIC = topicId('00000000-0000-4000-a000-000000000001')
 const ok = (offset: number) => ({ error: 0, message: undefined, offset })
 const refused = { error: ERRORS.NOT_LEADER_OR_FOLLOWER.number, message: undefined, offset: undefined }
 
@@ -27,33 +26,25 @@ class Stage {
 
   constructor() {
     const leader = (partition: number) => (partition === 0 ? 1 : partition === 3 ? undefined : partition === 9 ? 9 : 2)
-    const options = {
-      coordinator: {
-        topics: { byName: (name: string) => (name === 't' ? { topicId: TOPIC } : undefined) },
-        leaderships: {
-          of: (_: unknown, partition: number) => {
-            const id = leader(partition)
-            return { leader: id === undefined ? undefined : brokerId(id) }
-          },
-        },
+    this.ends = new OtherEnds({
+      leaderOf: (topic, partition) => {
+        const id = topic === 't' ? leader(partition) : undefined
+        return id === undefined ? undefined : brokerId(id)
       },
-      peers: {
-        isConnected: (to: number) => to !== 9,
-        ask: async (to: number, _: string, { partitions }: { partitions: Asked }) => {
-          this.asked.push({ to, partitions })
-          return { body: await this.answer(to, partitions), tail: new Uint8Array(0) }
-        },
+      isConnected: (to) => to !== 9,
+      listOffsets: async (to, partitions) => {
+        this.asked.push({ to, partitions })
+        return (await this.answer(to, partitions)).partitions
       },
       clock: systemClock,
       timers: {
-        after: (_: number, callback: () => void) => {
+        after: (_, callback) => {
           this.onLate = callback
           return { cancel: () => undefined }
         },
         atEndOfTurn: () => undefined,
       },
-    }
-    this.ends = new OtherEnds(options as unknown as OtherEndsOptions)
+    })
   }
 
   of(...partitions: number[]): (number | undefined)[] {

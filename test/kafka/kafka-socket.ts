@@ -7,6 +7,14 @@ import type { AnyApi, RequestOf } from '../../broker/protocols/kafka/api.ts'
 import { API_VERSIONS_KEY } from '../../broker/protocols/kafka/frames.ts'
 import { KafkaReader, KafkaWriter } from '../../broker/protocols/kafka/primitives.ts'
 
+/** Asks metadata for the brokers alone. */
+export const NO_TOPICS = {
+  topics: [],
+  allowAutoTopicCreation: false,
+  includeClusterAuthorizedOperations: false,
+  includeTopicAuthorizedOperations: false,
+}
+
 type AnswerOf<A extends AnyApi> = ReturnType<A['response']['read']>
 
 export class KafkaSocket {

@@ -6,14 +6,8 @@ import { metadata } from '../../broker/protocols/kafka/03-metadata.ts'
 import { startBroker } from '../../broker/testing.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { APIS, GOLDEN_FILES, type GoldenCase, readGolden } from './golden.ts'
-import { framed, KafkaSocket } from './kafka-socket.ts'
+import { framed, KafkaSocket, NO_TOPICS } from './kafka-socket.ts'
 
-const NO_TOPICS = {
-  topics: [],
-  allowAutoTopicCreation: false,
-  includeClusterAuthorizedOperations: false,
-  includeTopicAuthorizedOperations: false,
-}
 /** Of each request of each version. */
 const CHANGED = 12
 /** Below what anybody is asked to wait for. */

@@ -15,16 +15,9 @@ import { startBroker, type TestBroker, type TestBrokerOptions } from '../../brok
 import { ERRORS } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/logger.ts'
 import { batch } from '../storage/log-fixture.ts'
-import { framed, KafkaSocket, readAnswer, requestBytes } from './kafka-socket.ts'
+import { framed, KafkaSocket, NO_TOPICS, readAnswer, requestBytes } from './kafka-socket.ts'
 
 const NOBODY = { clientSoftwareName: 'a-test', clientSoftwareVersion: '1' }
-const NO_TOPICS = {
-  topics: [],
-  allowAutoTopicCreation: false,
-  includeClusterAuthorizedOperations: false,
-  includeTopicAuthorizedOperations: false,
-}
-
 interface Warning {
   readonly reason?: string
   readonly detail?: string

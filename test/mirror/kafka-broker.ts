@@ -6,11 +6,11 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, openSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { findClients } from '../../scripts/ensure-clients.ts'
+import { freePort } from '../setup/free-port.ts'
 
 export const KAFKA_VERSION = '4.1.1'
 
@@ -89,15 +89,4 @@ class RunningKafka implements KafkaBroker {
   readonly #kill = (): void => {
     this.#child.kill('SIGKILL')
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('a socket that listens has a port')
-  return address.port
 }

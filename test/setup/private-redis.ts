@@ -2,13 +2,12 @@
 // nothing of how the program was found. Invariant: a server never outlives the test process that started it.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { RedisServer } from '../../scripts/ensure-redis.ts'
+import { freePort } from './free-port.ts'
 
 export interface PrivateRedisOptions {
   /** To start again where an earlier server stood; a free one if absent. */
@@ -102,14 +101,4 @@ async function untilReady(child: ChildProcess): Promise<string | undefined> {
     child.once('error', (error) => resolve(error.message))
     child.once('close', (code) => resolve(`exit code ${code}\n${said.join('\n')}`))
   })
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1')
-  await once(listener, 'listening')
-  const address = listener.address()
-  listener.close()
-  await once(listener, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port was given')
-  return address.port
 }
