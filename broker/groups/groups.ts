@@ -72,7 +72,8 @@ export class Groups {
         : new OtherEnds({
             leaderOf: (topic, partition) => leaderOf(coordinator, topic, partition),
             isConnected: (to) => peers.isConnected(to),
-            listOffsets: async (to, asked) => (await peers.ask(to, 'listOffsets', { partitions: asked })).body.partitions,
+            listOffsets: async (to, asked) =>
+              (await peers.ask(to, 'listOffsets', { partitions: asked })).body.partitions,
             clock,
             timers,
           })
