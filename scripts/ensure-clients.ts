@@ -3,7 +3,7 @@
 // else from npm. Owns: which versions, where they lie, how to fetch them and how to say what is missing. Knows nothing of
 // the tests. Invariant: nothing is installed into the system, and each folder in .cache is either whole or absent.
 //
-// As a program: `ensure-clients`. Exit 0: all are there, or none is required; 3: one is missing where all are required
+// As a program: `ensure-clients [--if-required]`. Exit 0: all are there, or none is required; 3: one is missing where all are required
 // (CI=true or REQUIRE_CLIENTS=1).
 
 import { execFile } from 'node:child_process'
@@ -222,6 +222,8 @@ function say(line: string): void {
 }
 
 async function main(): Promise<number> {
+  // Before the tests: who has not asked for them is not made to fetch them.
+  if (process.argv.includes('--if-required') && !areClientsRequired()) return 0
   const clients = await ensureClients()
   const { kcat, python, java } = clients
   if (kcat !== undefined) say(`kcat ${kcat.version}`)
