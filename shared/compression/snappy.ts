@@ -1,6 +1,7 @@
-// snappy in the framing of xerial's Java library, which Kafka's own clients write: a magic of 8 bytes, two versions, then
-// blocks of 32 KiB, each behind its length. Some clients write one bare block instead; both are read. The native package
-// does the work, the one in JavaScript when it is missing.
+// snappy. One bare block is written, which every client of Kafka's reads. The framing of xerial's Java library, which Kafka's
+// own client writes, is read as well: a magic of 8 bytes, two versions, then blocks, each behind its length. No bare block
+// begins with the magic: it would copy from before its beginning. The native package does the work, the one in JavaScript
+// when it is missing.
 
 import { createRequire } from 'node:module'
 import { corrupt, tooLarge, unavailable } from './errors.ts'
@@ -11,38 +12,27 @@ export interface SnappyBlocks {
   decompress(bytes: Uint8Array, bytesMax: number): Uint8Array
 }
 
-const XERIAL_HEADER = Uint8Array.of(0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1)
-/** The versions that follow the magic are not compared: some writers have them in the wrong byte order. */
-const XERIAL_MAGIC_BYTES = 8
-const XERIAL_BLOCK_BYTES = 32 * 1024
+const XERIAL_MAGIC = Uint8Array.of(0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0)
+/** With the versions, which are not looked at: some writers have them in the wrong byte order. */
+const XERIAL_HEADER_BYTES = 16
 /** A copy of 64 bytes takes 3, so no block grows more than this. A length field that claims more is a lie. */
 const RATIO_MAX = 22
 
 let selected: SnappyBlocks | undefined
 
 export function compressSnappy(bytes: Uint8Array): Uint8Array {
-  return encodeXerial(bytes, snappyBlocks())
+  return snappyBlocks().compress(bytes)
 }
 
 export function decompressSnappy(bytes: Uint8Array, bytesMax: number): Uint8Array {
   return decodeSnappy(bytes, bytesMax, snappyBlocks())
 }
 
-export function encodeXerial(bytes: Uint8Array, blocks: SnappyBlocks): Uint8Array {
-  const parts: Uint8Array[] = [XERIAL_HEADER]
-  for (let at = 0; at < bytes.length; at += XERIAL_BLOCK_BYTES) {
-    const block = blocks.compress(bytes.subarray(at, at + XERIAL_BLOCK_BYTES))
-    const length = block.length
-    parts.push(Uint8Array.of(length >>> 24, length >>> 16, length >>> 8, length), block)
-  }
-  return Buffer.concat(parts)
-}
-
 export function decodeSnappy(bytes: Uint8Array, bytesMax: number, blocks: SnappyBlocks): Uint8Array {
   if (!isXerial(bytes)) return decodeBlock(bytes, 0, bytesMax, blocks)
   const parts: Uint8Array[] = []
   let total = 0
-  for (let at = XERIAL_HEADER.length; at < bytes.length;) {
+  for (let at = XERIAL_HEADER_BYTES; at < bytes.length;) {
     const start = at + 4
     const end = start + readUint32(bytes, at)
     if (start > bytes.length || end > bytes.length) throw corrupt('snappy', `the block at byte ${at} is cut`)
@@ -82,9 +72,7 @@ function uncompressedLength(block: Uint8Array): number {
 }
 
 function isXerial(bytes: Uint8Array): boolean {
-  if (bytes.length < XERIAL_HEADER.length) return false
-  for (let index = 0; index < XERIAL_MAGIC_BYTES; index++) if (bytes[index] !== XERIAL_HEADER[index]) return false
-  return true
+  return bytes.length >= XERIAL_HEADER_BYTES && XERIAL_MAGIC.every((byte, index) => bytes[index] === byte)
 }
 
 function readUint32(bytes: Uint8Array, at: number): number {

@@ -6,7 +6,7 @@ import type { SnappyBlocks } from '../../shared/compression/snappy.ts'
 import type { Codec } from '../../shared/record-batch/format.ts'
 import { compress, decompress, prepareCodec } from '../../shared/compression/codec.ts'
 import { decodeLz4Frame, encodeLz4FrameStored } from '../../shared/compression/lz4-frame.ts'
-import { decodeSnappy, encodeXerial, javascriptSnappy, nativeSnappy } from '../../shared/compression/snappy.ts'
+import { decodeSnappy, javascriptSnappy, nativeSnappy } from '../../shared/compression/snappy.ts'
 import { must } from '../../shared/assert.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { CODECS } from '../../shared/record-batch/format.ts'
@@ -25,6 +25,18 @@ function repeated([pattern, count]: [Uint8Array, number]): Uint8Array {
 
 function same(left: Uint8Array, right: Uint8Array): boolean {
   return Buffer.compare(left, right) === 0
+}
+
+/** Blocks of 32 KiB in xerial's framing, as Kafka's own client writes them. */
+function framedSnappy(bytes: Uint8Array, pack = (part: Uint8Array) => compress('snappy', part)): Uint8Array {
+  const parts: Uint8Array[] = [Buffer.from('82534e41505059000000000100000001', 'hex')]
+  for (let at = 0; at < bytes.length; at += 32_768) {
+    const block = pack(bytes.subarray(at, at + 32_768))
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(block.length)
+    parts.push(length, block)
+  }
+  return Buffer.concat(parts)
 }
 
 function codeOf(run: () => unknown): string | undefined {
@@ -111,7 +123,7 @@ describe('a bomb of a gigabyte', () => {
   /** Made of equal pieces, so that making them takes no gigabyte either. */
   const bombs: Readonly<Record<Exclude<Codec, 'none'>, () => Uint8Array>> = {
     gzip: () => Buffer.concat(parts(256, compress('gzip', zeros))),
-    snappy: () => Buffer.concat([compress('snappy', zeros), ...parts(255, compress('snappy', zeros).subarray(16))]),
+    snappy: () => Buffer.concat([framedSnappy(zeros), ...parts(255, framedSnappy(zeros).subarray(16))]),
     lz4: () => {
       const frame = compress('lz4', zeros)
       return Buffer.concat([frame.subarray(0, 7), ...parts(256, frame.subarray(7, -4)), new Uint8Array(4)])
@@ -153,32 +165,39 @@ describe('snappy', () => {
 
   it('reads natively what JavaScript wrote, and the other way round', () => {
     fc.assert(
-      fc.property(someBytes, fc.constantFrom('native', 'javascript'), (bytes, writer) => {
-        const reader = writer === 'native' ? 'javascript' : 'native'
-        const packed = encodeXerial(bytes, must(blocks[writer], 'known'))
-        return same(decodeSnappy(packed, bytes.length, must(blocks[reader], 'known')), bytes)
+      fc.property(someBytes, fc.constantFrom('native', 'javascript'), fc.boolean(), (bytes, writer, isFramed) => {
+        const reader = must(blocks[writer === 'native' ? 'javascript' : 'native'], 'known')
+        const { compress: pack } = must(blocks[writer], 'known')
+        const packed = isFramed ? framedSnappy(bytes, pack) : pack(bytes)
+        return same(decodeSnappy(packed, bytes.length, reader), bytes)
       }),
       { numRuns: 100 },
     )
   })
 
-  it('writes the framing that Java clients expect: magic, versions, blocks of 32 KiB behind their lengths', () => {
-    const packed = compress('snappy', new Uint8Array(40_000))
-    expect(Buffer.from(packed.subarray(0, 16)).toString('hex')).toBe('82534e41505059000000000100000001')
-    const firstBlock = Buffer.from(packed).readUInt32BE(16)
-    const second = 16 + 4 + firstBlock
-    expect(must(nativeSnappy(), 'native').decompress(packed.subarray(20, second), 40_000).length).toBe(32_768)
-    expect(Buffer.from(packed).readUInt32BE(second)).toBe(packed.length - second - 4)
+  it('writes one bare block, which clients read that do not know the framing of Java', () => {
+    for (const bytes of [new Uint8Array(0), Uint8Array.of(7), new Uint8Array(100_000).fill(7)]) {
+      const packed = compress('snappy', bytes)
+      for (const block of Object.values(blocks)) {
+        expect(same(block.decompress(packed, bytes.length), bytes)).toBe(true)
+      }
+    }
   })
 
-  it('reads a bare block, as librdkafka and kafkajs write it, and frames whose versions are in the wrong byte order', () => {
-    const bytes = Buffer.from('bare and plain '.repeat(10))
-    for (const { compress: pack } of Object.values(blocks)) {
-      expect(same(decompress('snappy', pack(bytes), 1_000), bytes)).toBe(true)
-    }
-    const framed = Uint8Array.from(compress('snappy', bytes))
+  it('reads the framing of Java, also with its versions in the wrong byte order', () => {
+    const bytes = Buffer.from('framed and plain '.repeat(10_000))
+    const framed = Uint8Array.from(framedSnappy(bytes))
+    expect(same(decompress('snappy', framed, bytes.length), bytes)).toBe(true)
     framed.set([1, 0, 0, 0, 1, 0, 0, 0], 8)
-    expect(same(decompress('snappy', framed, 1_000), bytes)).toBe(true)
+    expect(same(decompress('snappy', framed, bytes.length), bytes)).toBe(true)
+    expect(codeOf(() => decompress('snappy', framed, bytes.length - 1))).toBe('CORRUPT_MESSAGE')
+  })
+
+  it('refuses the framing wherever it breaks off within a block', () => {
+    const framed = framedSnappy(Buffer.from('framed and plain '.repeat(10)))
+    for (let length = 17; length < framed.length; length += 1) {
+      expect(codeOf(() => decompress('snappy', framed.subarray(0, length), 1_000))).toBe('CORRUPT_MESSAGE')
+    }
   })
 
   it('refuses a length that its few bytes cannot become, before it allocates', () => {
