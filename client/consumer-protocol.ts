@@ -40,8 +40,9 @@ export function decodeSubscription(bytes: Uint8Array): Subscription {
   return { topics, owned, generation: isTold ? generation : new Reader(userData, 'user data').int32() }
 }
 
+/** With user data of no bytes rather than none: not all who describe groups can read none. */
 export function encodeAssignment(partitions: readonly TopicPartition[]): Uint8Array {
-  return writePartitions(new Writer().int16(VERSION), partitions).int32(-1).done()
+  return writePartitions(new Writer().int16(VERSION), partitions).int32(0).done()
 }
 
 /** No bytes at all are an assignment of nothing. @throws INVALID_REQUEST when the bytes are no assignment. */

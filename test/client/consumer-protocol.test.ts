@@ -23,7 +23,7 @@ const SUBSCRIPTION = hex(`
 const ASSIGNMENT = hex(`
   0003
   00000002 0001 61 00000002 00000000 00000005 0002 6262 00000001 00000001
-  ffffffff`)
+  00000000`)
 
 describe('the subscription of a member', () => {
   const subscription = {
@@ -101,6 +101,10 @@ describe('an assignment', () => {
       userData: Buffer.alloc(0),
     })
     expect(decodeAssignment(theirs)).toEqual(partitions)
+  })
+
+  it('is read as well where it has no user data, which is how Kafka writes it', () => {
+    expect(decodeAssignment(hex('0000 00000001 0002 6262 00000001 00000001 ffffffff'))).toEqual(partitions.slice(2))
   })
 
   it('of no bytes is nothing', () => {

@@ -11,14 +11,12 @@ export interface AdminSuite {
   readonly lacks?: readonly ForeignVerb[]
   /** Whether it reads what shares the members of a group have. Default true. */
   readonly readsShares?: boolean
-  /** Whether it can describe groups that others are in. Default true. */
-  readonly describesOurs?: boolean
   /** Whether it can ask for the record with the highest timestamp. Default true. */
   readonly findsMaxTimestamp?: boolean
 }
 
 export function adminSuite(stage: Stage, suite: AdminSuite = {}): void {
-  const { lacks = [], readsShares = true, describesOurs = true, findsMaxTimestamp = true } = suite
+  const { lacks = [], readsShares = true, findsMaxTimestamp = true } = suite
   const has = (...verbs: readonly ForeignVerb[]): boolean => !verbs.some((verb) => lacks.includes(verb))
   const settingOf = async (topic: string, name: string): Promise<string | undefined> => {
     const { config } = await stage.native.admin().describeTopic(topic)
@@ -106,7 +104,7 @@ export function adminSuite(stage: Stage, suite: AdminSuite = {}): void {
       await stage.ask('leave', { member })
     })
 
-    it.runIf(describesOurs)('describes groups of our members', async () => {
+    it('describes groups of our members', async () => {
       const topic = await filled(5)
       const group = stage.newName('seen')
       await using ours = nativeDriver(stage.native)
