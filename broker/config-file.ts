@@ -4,7 +4,7 @@
 import type { ResolvedOptions } from './config.ts'
 import { readFileSync } from 'node:fs'
 import { TidemarkError } from '../shared/errors.ts'
-import { environmentName, OPTIONS, resolveOptions } from './config.ts'
+import { checkOption, environmentName, OPTIONS, resolveOptions } from './config.ts'
 
 export interface SettingSources {
   /** By any name of a setting, as they came from the command line. */
@@ -62,8 +62,7 @@ export async function gatherSettings(sources: SettingSources): Promise<GatheredS
 /** The name of the setting. Each is checked for itself, so that the error can say where it stands. */
 function checkAlone(found: FoundSetting): string {
   try {
-    const [name] = resolveOptions({ [found.key]: found.value ?? '' }).given
-    return name ?? found.key
+    return checkOption(found.key, found.value ?? '')
   } catch (error) {
     if (!(error instanceof TidemarkError)) throw error
     throw new TidemarkError(error.code, `${at(found)}${error.message}`, { cause: error })
@@ -95,7 +94,7 @@ function readEnvironment(
 
 function hint(variable: string): string {
   try {
-    resolveOptions({ [variable.slice(PREFIX.length)]: '' })
+    checkOption(variable.slice(PREFIX.length), '')
     return ''
   } catch (error) {
     const meant = error instanceof Error ? /did you mean ([\w-]+)/.exec(error.message)?.[1] : undefined

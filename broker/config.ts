@@ -63,14 +63,27 @@ export function resolveOptions(raw: Readonly<Record<string, unknown>>): Resolved
   for (const row of OPTIONS) values[propertyName(row.name)] = row.default
   for (const [key, value] of Object.entries(raw)) {
     if (value === undefined) continue
-    const row = ROW_BY_NAME.get(canonicalName(key))
-    if (row === undefined) throw unknownOption(key)
+    const row = rowOf(key)
     if (given.has(row.name)) throw new TidemarkError('INVALID_OPTION', `${row.name} is given twice, once as ${key}`)
     given.add(row.name)
     values[propertyName(row.name)] = checkValue(row, value)
   }
   checkTogether(values)
   return { options: Object.freeze(values) as BrokerOptions, given }
+}
+
+/** The name of the setting, as a flag, that may have this value as far as no other setting forbids it. @throws INVALID_OPTION */
+export function checkOption(key: string, value: unknown): string {
+  const row = rowOf(key)
+  checkValue(row, value)
+  return row.name
+}
+
+/** @throws INVALID_OPTION */
+function rowOf(key: string): OptionRow {
+  const row = ROW_BY_NAME.get(canonicalName(key))
+  if (row === undefined) throw unknownOption(key)
+  return row
 }
 
 /** What each for itself is legal, and is not with the others. */

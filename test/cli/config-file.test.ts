@@ -56,6 +56,33 @@ describe('settings', () => {
     expect((await gather({ environment: { TIDEMARK_REDIS_FILE: path } })).options.redis).toBe('redis://u:p@h/0')
   })
 
+  it.each([
+    ['flags', { flags: { 'advertised-listeners': 'OUT://h.example.com:1', listeners: 'OUT://127.0.0.1:0' } }],
+    [
+      'variables',
+      {
+        environment: {
+          TIDEMARK_ADVERTISED_LISTENERS: 'OUT://h.example.com:1',
+          TIDEMARK_LISTENERS: 'OUT://127.0.0.1:0',
+        },
+      },
+    ],
+    [
+      'both',
+      {
+        flags: { 'advertised-listeners': 'OUT://h.example.com:1' },
+        environment: { TIDEMARK_LISTENERS: 'OUT://127.0.0.1:0' },
+      },
+    ],
+  ])('that are legal only together are taken from %s', async (_, sources) => {
+    expect((await gather(sources)).options.advertisedListeners).toBe('OUT://h.example.com:1')
+  })
+
+  it('that are not legal together are refused', async () => {
+    const flags = { 'advertised-listeners': 'IN://h.example.com:1', listeners: 'OUT://127.0.0.1:0' }
+    await expect(gather({ flags })).rejects.toThrow('advertised-listeners names IN, which is none of listeners')
+  })
+
   it('may be written with sections in the environment', async () => {
     expect((await gather({ environment: { TIDEMARK_LOG__LEVEL: 'warn' } })).options.logLevel).toBe('warn')
   })
