@@ -20,6 +20,8 @@ export class PooledFile implements Linked<PooledFile> {
   path: string
   isWritable: boolean
   file: File | undefined
+  /** Was open for reading when the file became writable; whoever had it then still does. */
+  formerFile: File | undefined
   users = 0
   /** Set by the owner: bytes have been appended that no sync has covered. */
   hasUnsyncedBytes = false
@@ -62,6 +64,8 @@ export class FilePool {
   release(entry: PooledFile): void {
     entry.users--
     if (entry.users > 0) return
+    entry.formerFile?.close()
+    entry.formerFile = undefined
     // When more files were in use at once than are allowed, the first that is free makes good for it.
     if (entry.isDropped || this.#open.count > this.#openFilesMax) this.#close(entry)
   }
@@ -71,6 +75,19 @@ export class FilePool {
     this.#makeRoom()
     entry.file = file
     this.#open.touch(entry)
+  }
+
+  /** Whoever acquires the file from now on may write, although others may still read what was opened for reading only. */
+  makeWritable(entry: PooledFile): void {
+    if (entry.isWritable) return
+    if (entry.users > 0) {
+      const opened = this.#disk.open(entry.path, 'read-write')
+      entry.formerFile = entry.file
+      entry.file = opened
+    } else {
+      this.#close(entry)
+    }
+    entry.isWritable = true
   }
 
   /** Closes the file, as soon as nobody uses it. It can be acquired again. */

@@ -225,8 +225,8 @@ export class LogCompaction {
     try {
       await pass.run()
     } catch (error) {
-      // What a log that is gone cannot do is no failure.
-      if (!(error instanceof Stopped) && !this.#parts.isClosed()) throw await this.#failureOf(error, pass.segment)
+      // What a log that is gone cannot do is no failure, and neither is what was read of one while it was cut.
+      if (!(error instanceof Stopped) && !pass.isOutrun) throw await this.#failureOf(error, pass.segment)
     }
     return pass.result()
   }
@@ -397,12 +397,13 @@ class CompactionPass {
     this.#droppedTo = droppedTo
   }
 
-  get #isOver(): boolean {
-    return this.#parts.isClosed() || !this.#parts.standing.isOnline
+  /** The log has been closed, or cut. */
+  get isOutrun(): boolean {
+    return this.#parts.isClosed() || this.#parts.truncations() !== this.#truncations
   }
 
   #checkUnchanged(): void {
-    if (this.#isOver || this.#parts.truncations() !== this.#truncations) throw new Stopped()
+    if (this.isOutrun || !this.#parts.standing.isOnline) throw new Stopped()
   }
 
   #endOf(segment: Segment): number {
@@ -456,7 +457,8 @@ class CompactionPass {
     if (!this.#means.isSliceOver()) return
     const bytes = this.#bytesSincePause
     this.#bytesSincePause = 0
-    if (!(await this.#means.pause(bytes)) || this.#isOver) throw new Stopped()
+    if (!(await this.#means.pause(bytes))) throw new Stopped()
+    this.#checkUnchanged()
   }
 }
 

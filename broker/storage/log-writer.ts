@@ -117,9 +117,8 @@ export class LogWriter {
     const { active } = this.#segments
     keepEnd(this.#context, active, place.position, now)
     active.isSealed = false
-    // It may have been opened for reading only.
-    active.file.isWritable = true
-    files.drop(active.file)
+    // It may have been opened for reading only, and somebody may be reading.
+    files.makeWritable(active.file)
     indexes.remove(active)
     active.removeIndexFiles(disk)
     const file = files.acquire(active.file)

@@ -277,7 +277,7 @@ class Recovery {
   ): Promise<Offset | undefined> {
     let expected = expectedOffset
     let position = start
-    this.#makeWritable(segment)
+    this.#context.files.makeWritable(segment.file)
     const file = this.#context.files.acquire(segment.file)
     try {
       while (position < segment.size) {
@@ -436,7 +436,7 @@ class Recovery {
       this.#setAside(later)
     }
     if (position < segment.size) {
-      this.#makeWritable(segment)
+      context.files.makeWritable(segment.file)
       const file = context.files.acquire(segment.file)
       try {
         const range = { position, end: segment.size, afterOffset: offset, beforeOffset: undefined }
@@ -463,13 +463,6 @@ class Recovery {
     this.#isCutNoted = true
     this.#hasChanged = true
     noteCut(this.#context, this.#options.directory)
-  }
-
-  /** It may be open for reading only, from when the producers or the epochs were made from it. */
-  #makeWritable(segment: Segment): void {
-    if (segment.file.isWritable) return
-    this.#context.files.drop(segment.file)
-    segment.file.isWritable = true
   }
 
   /** Takes a segment out of the log; it is kept under another name if it has anything in it. */

@@ -51,6 +51,23 @@ describe('the open files', () => {
     expect(used.file).toBeUndefined()
   })
 
+  it('become writable for who comes later, and stay open for who reads', () => {
+    const disk = new MemoryDisk(new SetClock())
+    const pool = new FilePool(disk)
+    const [entry] = filesOn(disk, 1)
+    if (entry === undefined) throw new Error('no file')
+    const reading = pool.acquire(entry)
+    expect(() => reading.truncate(0)).toThrow('EBADF')
+    pool.makeWritable(entry)
+    pool.acquire(entry).truncate(0)
+    expect(reading.readAtSync(new Uint8Array(1), 0)).toBe(0)
+    pool.release(entry)
+    pool.release(entry)
+    expect(() => reading.readAtSync(new Uint8Array(1), 0)).toThrow('EBADF')
+    pool.closeIdle()
+    expect(pool.openFiles).toBe(0)
+  })
+
   it('are enough for many partitions with few descriptors', async () => {
     const disk = new MemoryDisk(new SetClock())
     const context = createStorageContext(disk, { openFilesMax: 3, hotTailBytes: 0 })

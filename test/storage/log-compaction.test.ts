@@ -281,6 +281,23 @@ describe('a pass of compaction', () => {
       expect([...(await tableOf(log)).values()]).toEqual([(change === 'cut' ? '19' : '39').padEnd(300)])
     }
   })
+
+  it('lets the log be cut in the very segment that it reads', async () => {
+    const { log: before, context } = compacted()
+    for (let round = 0; round < 10; round++) put(before, keyed([['a', `${round}`.padEnd(300)]]))
+    const checkpoint = await before.closeClean(NOW)
+    if (checkpoint === undefined) throw new Error('it closes in order')
+    // What was sealed before is opened for reading only.
+    const log = openLog(context, DIRECTORY, before.config, checkpoint)
+    let pauses = 0
+    const pause = async (): Promise<boolean> => {
+      if (++pauses === 1) await log.truncateTo(at(1), NOW, () => Promise.resolve())
+      return true
+    }
+    expect((await compact(log, { isSliceOver: () => true, pause })).isDone).toBe(false)
+    put(log, keyed([['a', 'anew']]))
+    expect([...(await tableOf(log)).values()]).toEqual(['anew'])
+  })
 })
 
 describe('a tombstone', () => {
