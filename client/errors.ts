@@ -133,6 +133,7 @@ export function errorOf(code: ErrorCode, message?: string, details?: ErrorDetail
     case 'CONNECTION_FAILED':
       return new ConnectionError(code, message, details)
     case 'TOPIC_AUTHORIZATION_FAILED':
+    case 'GROUP_AUTHORIZATION_FAILED':
     case 'CLUSTER_AUTHORIZATION_FAILED':
       return new AuthError(code, message, details)
     case 'NOT_LEADER_OR_FOLLOWER':
