@@ -1,6 +1,7 @@
 // kafkajs, which is not maintained any more and widely used.
 
-import { describe } from 'vitest'
+import { Kafka, logLevel } from 'kafkajs'
+import { describe, expect, it } from 'vitest'
 import { groupsSuite } from './groups-suite.ts'
 import { startKafkajs } from './kafkajs-driver.ts'
 import { recordsSuite } from './records-suite.ts'
@@ -15,5 +16,11 @@ describe('kafkajs', () => {
   adminSuite(stage, {
     lacks: LACKS.kafkajs,
     findsMaxTimestamp: false,
+  })
+
+  it('is refused SASL at once', async () => {
+    const sasl = { mechanism: 'plain', username: 'somebody', password: 'secret' } as const
+    const kafka = new Kafka({ brokers: [stage.broker.brokers], logLevel: logLevel.NOTHING, sasl })
+    await expect(kafka.admin().connect()).rejects.toThrow('SASL')
   })
 })

@@ -15,12 +15,14 @@ import { leaveGroup } from './13-leave-group.ts'
 import { syncGroup } from './14-sync-group.ts'
 import { describeGroups } from './15-describe-groups.ts'
 import { listGroups } from './16-list-groups.ts'
+import { saslHandshake } from './17-sasl-handshake.ts'
 import { apiVersions } from './18-api-versions.ts'
 import { createTopics } from './19-create-topics.ts'
 import { deleteTopics } from './20-delete-topics.ts'
 import { deleteRecords } from './21-delete-records.ts'
 import { initProducerId } from './22-init-producer-id.ts'
 import { offsetForLeaderEpoch } from './23-offset-for-leader-epoch.ts'
+import { describeAcls } from './29-describe-acls.ts'
 import { describeConfigs } from './32-describe-configs.ts'
 import { alterConfigs } from './33-alter-configs.ts'
 import { describeLogDirs } from './35-describe-log-dirs.ts'
@@ -50,12 +52,14 @@ export const KAFKA_APIS = {
   14: syncGroup,
   15: describeGroups,
   16: listGroups,
+  17: saslHandshake,
   18: apiVersions,
   19: createTopics,
   20: deleteTopics,
   21: deleteRecords,
   22: initProducerId,
   23: offsetForLeaderEpoch,
+  29: describeAcls,
   32: describeConfigs,
   33: alterConfigs,
   35: describeLogDirs,

@@ -9,6 +9,7 @@ import { groupHandlers } from './groups.ts'
 import type { AnyHandler } from './handler.ts'
 import { offsetHandlers } from './offsets.ts'
 import { replicaHandlers } from './replicas.ts'
+import { securityHandlers } from './security.ts'
 import { topicHandlers } from './topics.ts'
 
 export type KafkaHandlers = ReadonlyMap<number, AnyHandler>
@@ -22,6 +23,7 @@ export function kafkaHandlers(requests: AllRequests): KafkaHandlers {
     ...topicHandlers(requests),
     ...configHandlers(requests),
     ...replicaHandlers(requests),
+    ...securityHandlers(),
   ]
   return new Map(all.map((one) => [one.api.key, one]))
 }
