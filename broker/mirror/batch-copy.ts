@@ -36,6 +36,13 @@ import type { DataBatch } from './data-batches.ts'
 /** Sequence numbers, and what stands in their place, have 31 bits. */
 export const SEQUENCES = 2 ** 31
 
+/**
+ * The epoch of every producer that is a mirror: by it the mirror knows the batches that it has written itself from those of
+ * others, whose identity and sequence numbers it must not use. Identities are new for each mirror, and a cluster takes any
+ * epoch for their first.
+ */
+export const MIRROR_EPOCH = 19_785
+
 export interface ProducerStamp {
   readonly producerId: number
   readonly producerEpoch: number

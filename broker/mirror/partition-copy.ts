@@ -13,7 +13,7 @@ import { recordCountAt } from '../../shared/record-batch/header.ts'
 import { produce } from '../protocols/kafka/00-produce.ts'
 import { KEPT_OFFSETS } from '../protocols/kafka/18-api-versions.ts'
 import { initProducerId } from '../protocols/kafka/22-init-producer-id.ts'
-import { keptCopy, producedCopy, type ProducerStamp, SEQUENCES } from './batch-copy.ts'
+import { keptCopy, MIRROR_EPOCH, producedCopy, type ProducerStamp, SEQUENCES } from './batch-copy.ts'
 import { checkCode } from './kafka-cluster.ts'
 import { offsetAt } from './partition-offsets.ts'
 import { findPosition, type Position } from './partition-position.ts'
@@ -192,7 +192,8 @@ export class PartitionCopy {
     const copy = producedCopy(batch, from, producer)
     const count = recordCountAt(copy, 0)
     const baseOffset = await this.#produce(copy)
-    if (baseOffset > this.#targetEnd) {
+    // A request that was lost sight of, and taken meanwhile, is answered with the offset that it got: this one.
+    if (baseOffset >= 0 && baseOffset !== this.#targetEnd) {
       const { topic, partition } = this.#options.name
       const what = `${topic}-${partition} of ${this.#options.clusters.target.name} is written by others at the same time`
       throw new TidemarkError('MIRROR_DIVERGED', `${what}: ${baseOffset} instead of ${this.#targetEnd}`, {
@@ -227,9 +228,9 @@ export class PartitionCopy {
     const { target } = this.#options.clusters
     return await target.persist('an identity for a producer', async () => {
       const question = { transactionalId: undefined, transactionTimeoutMs: 60_000 }
-      const { errorCode, producerId, producerEpoch } = await target.askOnce('any', initProducerId, question)
+      const { errorCode, producerId } = await target.askOnce('any', initProducerId, question)
       checkCode(errorCode, 'an identity for a producer')
-      return { producerId, producerEpoch, baseSequence: 0 }
+      return { producerId, producerEpoch: MIRROR_EPOCH, baseSequence: 0 }
     })
   }
 

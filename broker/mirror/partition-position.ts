@@ -8,13 +8,14 @@
 //   are others (the offsets went apart), both sides from their start on.
 // - A request that was lost sight of may still arrive. Where offsets are kept it is refused then, since the log has passed
 //   them. Elsewhere the producer goes on with the identity and the sequence number that it finds in the last batch, so that
-//   of two requests for the same records the target takes one.
+//   of two requests for the same records the target takes one. If another producer wrote that batch, the identity is left to
+//   that one: its next records would be taken for copies, and copies for its own.
 
 import type { DataBatch } from './data-batches.ts'
 import type { KafkaCluster, PartitionName } from './kafka-cluster.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 import { baseSequenceAt, producerEpochAt, producerIdAt } from '../../shared/record-batch/header.ts'
-import { type ProducerStamp, SEQUENCES } from './batch-copy.ts'
+import { MIRROR_EPOCH, type ProducerStamp, SEQUENCES } from './batch-copy.ts'
 import { PartitionCompare, type Range } from './partition-compare.ts'
 import { PartitionStream } from './partition-stream.ts'
 
@@ -25,7 +26,7 @@ export interface Position {
   readonly target: number
   /** Whether the target has no record yet. */
   readonly isEmpty: boolean
-  /** How an idempotent producer goes on; undefined when none has written the last batch. */
+  /** How an idempotent producer goes on; undefined when no mirror has written the last batch as one. */
   readonly producer: ProducerStamp | undefined
 }
 
@@ -119,7 +120,8 @@ async function byOrder({ clusters, name, source, target }: PositionQuestion): Pr
 
 function producerAfter({ bytes, recordCount }: DataBatch): ProducerStamp | undefined {
   const producerId = producerIdAt(bytes, 0)
-  if (producerId < 0) return undefined
+  const producerEpoch = producerEpochAt(bytes, 0)
+  if (producerId < 0 || producerEpoch !== MIRROR_EPOCH) return undefined
   const baseSequence = (baseSequenceAt(bytes, 0) + recordCount) % SEQUENCES
-  return { producerId, producerEpoch: producerEpochAt(bytes, 0), baseSequence }
+  return { producerId, producerEpoch, baseSequence }
 }

@@ -1,7 +1,10 @@
 // Topics copied from one broker to another, both in this process, over Kafka's protocol.
 
 import { describe, expect, it } from 'vitest'
+import { produce } from '../../broker/protocols/kafka/00-produce.ts'
 import { startBroker, type TestBroker } from '../../broker/testing.ts'
+import { KafkaSocket } from '../kafka/kafka-socket.ts'
+import { batch } from '../storage/log-fixture.ts'
 import { fill, makeTopic, memoryBroker, recordsOf, runMirror } from './mirror-fixture.ts'
 
 describe('a mirror', () => {
@@ -164,6 +167,30 @@ describe('a mirror', () => {
 })
 
 describe('a mirror to a target that gives the offsets itself', () => {
+  it('leaves the identity of the producer that wrote there before to that one', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    for (const broker of [source, target]) await makeTopic(broker, 'orders')
+    const timestamp = Date.now()
+    const socket = await KafkaSocket.connect(target.port)
+    const send = async (value: string, baseSequence: number) => {
+      const records = batch([value], { producerId: 7, producerEpoch: 0, baseSequence, timestamp })
+      const topicData = [{ name: 'orders', partitionData: [{ index: 0, records }] }]
+      const common = { transactionalId: undefined, acks: -1, timeoutMs: 10_000, keepsOffsets: false }
+      return (await socket.ask(produce, 9, { ...common, topicData })).responses[0]?.partitionResponses[0]
+    }
+    await send('both', 0)
+    const both = ['both', 'new'].map((value) => ({ value, timestamp, key: null }))
+    for (const message of both)
+      await source
+        .client()
+        .producer()
+        .send({ topic: 'orders', messages: [message] })
+    const { report } = await runMirror(source.brokers, target.brokers, { keepsOffsets: false })
+    expect(report.topics[0]).toMatchObject({ outcome: 'verified', partitions: [{ records: 1 }] })
+    expect(await send('its own', 1)).toMatchObject({ errorCode: 0, baseOffset: 2 })
+  })
+
   it('copies every record once, through runs that follow one another', async () => {
     await using source = await memoryBroker()
     await using target = await memoryBroker()
