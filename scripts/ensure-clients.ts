@@ -6,15 +6,12 @@
 // As a program: `ensure-clients [--if-required]`. Exit 0: all are there, or none is required; 3: one is missing where all are required
 // (CI=true or REQUIRE_CLIENTS=1).
 
-import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { cached, FETCH_TIMEOUT_MS, inCache, inCheckout, isWhole, outputOf, PINS } from './cache-folders.ts'
 import { attempt, hasDebianPackages, libraryPath, unpackPackages } from './debian-packages.ts'
-
-const run = promisify(execFile)
 
 /** A program and what it is started with. */
 export interface ForeignProgram {
@@ -34,11 +31,7 @@ export interface ForeignClients {
 export const JAVA_CLIENT_VERSIONS = ['4.1.1', '3.9.1'] as const
 
 const EXIT_MISSING = 3
-const FETCH_TIMEOUT_MS = 300_000
-const LOOK_TIMEOUT_MS = 20_000
-const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
-/** Lies in each folder that was fetched, and says from which pins. */
-const PINS = 'pins'
+const MUST = { timeoutMs: FETCH_TIMEOUT_MS, must: true }
 
 /** Looks in the usual places and in the cache; downloads nothing. */
 export async function findClients(): Promise<ForeignClients> {
@@ -80,7 +73,7 @@ async function findKcat(): Promise<ForeignClients['kcat']> {
     { bin: join(fetched, 'usr/bin/kcat'), env: existsSync(fetched) ? await libraryPath(fetched) : {} },
   ]
   for (const place of places) {
-    const said = await output(place.bin, ['-V'], place.env)
+    const said = await outputOf(place.bin, ['-V'], { env: place.env })
     const version = /Version (\S+).*librdkafka (\S+)/s.exec(said ?? '')
     if (version !== null) return { ...place, version: `${version[1]}, librdkafka ${version[2]}` }
   }
@@ -115,20 +108,20 @@ async function fetchPython(): Promise<void> {
   await inCache(`python-${version}`, async (work) => {
     const args = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary', ':all:']
     const folder = join(work, 'packages')
-    await output('python3', [...args, '--target', folder, '-r', requirements], {}, FETCH_TIMEOUT_MS, 'must')
+    await outputOf('python3', [...args, '--target', folder, '-r', requirements], MUST)
     await writeFile(join(folder, PINS), await readFile(requirements, 'utf8'))
     return folder
   })
 }
 
 async function pythonVersion(): Promise<string | undefined> {
-  const said = await output('python3', ['-c', 'import sys; print("%d.%d" % sys.version_info[:2])'])
+  const said = await outputOf('python3', ['-c', 'import sys; print("%d.%d" % sys.version_info[:2])'])
   return said?.trim()
 }
 
 async function findJava(): Promise<ForeignClients['java']> {
   const found = new Map<string, { bin: string; jars: string }>()
-  if ((await output('java', ['-version'])) === undefined) return found
+  if ((await outputOf('java', ['-version'])) === undefined) return found
   for (const version of JAVA_CLIENT_VERSIONS) {
     const jars = javaFolder(version)
     if (await isWhole(jars, await javaPins(version))) found.set(version, { bin: 'java', jars })
@@ -137,61 +130,24 @@ async function findJava(): Promise<ForeignClients['java']> {
 }
 
 async function fetchJava(version: string): Promise<void> {
-  if ((await output('java', ['-version'])) === undefined) throw new Error('no java found; 17 or newer is needed')
+  if ((await outputOf('java', ['-version'])) === undefined) throw new Error('no java found; 17 or newer is needed')
   say(`fetching Kafka ${version} with Maven, into ${javaFolder(version)}`)
   await inCache(`java/${version}`, async (work) => {
     const folder = join(work, 'jars')
     const options = [`-Dkafka.version=${version}`, `-DoutputDirectory=${folder}`]
     const args = ['-q', '-B', '-f', pomFile(), 'dependency:copy-dependencies', ...options]
-    await output('mvn', args, {}, FETCH_TIMEOUT_MS, 'must')
+    await outputOf('mvn', args, MUST)
     await writeFile(join(folder, PINS), await javaPins(version))
     return folder
   })
 }
 
-/** Makes a folder of the cache; it is there whole, or not at all. */
-async function inCache(name: string, fetch: (work: string) => Promise<string>): Promise<void> {
-  const target = cached(name)
-  await mkdir(dirname(target), { recursive: true })
-  const work = await mkdtemp(`${target}.partial-`)
-  try {
-    const fetched = await fetch(work)
-    await rm(target, { recursive: true, force: true })
-    await rename(fetched, target)
-  } finally {
-    await rm(work, { recursive: true, force: true })
-  }
-}
-
-async function isWhole(folder: string, pins: string): Promise<boolean> {
-  const there = await readFile(join(folder, PINS), 'utf8').catch(() => undefined)
-  return there === pins && (await readdir(folder)).length > 1
-}
-
-/** What a program says; undefined where it cannot be run, unless it must. */
-async function output(
-  bin: string,
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-  timeout = LOOK_TIMEOUT_MS,
-  must: 'may' | 'must' = 'may',
-): Promise<string | undefined> {
-  try {
-    const options = { env: { ...process.env, ...env }, timeout, maxBuffer: OUTPUT_BYTES_MAX }
-    const { stdout, stderr } = await run(bin, args, options)
-    return `${stdout}${stderr}`
-  } catch (error) {
-    if (must === 'must') throw error
-    return undefined
-  }
-}
-
 function requirementsFile(): string {
-  return join(checkoutDirectory(), 'test/interop/python/requirements.txt')
+  return inCheckout('test/interop/python/requirements.txt')
 }
 
 function pomFile(): string {
-  return join(checkoutDirectory(), 'test/interop/java/pom.xml')
+  return inCheckout('test/interop/java/pom.xml')
 }
 
 async function javaPins(version: string): Promise<string> {
@@ -204,17 +160,6 @@ function pythonFolder(version: string): string {
 
 function javaFolder(version: string): string {
   return cached(`java/${version}`)
-}
-
-function cached(name: string): string {
-  return join(checkoutDirectory(), '.cache', name)
-}
-
-// This file runs as scripts/ensure-clients.ts in the tests and as dist/scripts/ensure-clients.js from npm.
-function checkoutDirectory(): string {
-  let directory = dirname(fileURLToPath(import.meta.url))
-  while (!existsSync(join(directory, 'package.json'))) directory = dirname(directory)
-  return directory
 }
 
 function say(line: string): void {
