@@ -76,6 +76,11 @@ export class KafkaCluster {
     return [...this.#addresses.keys()]
   }
 
+  /** HOST:PORT of its brokers, as far as they are known. */
+  get addresses(): readonly string[] {
+    return [...this.#addresses.values()].map(({ host, port }) => `${host}:${port}`)
+  }
+
   /** All its topics, or those that are named and there. @throws TidemarkError */
   async topics(names?: readonly string[]): Promise<readonly KnownTopic[]> {
     const found = await this.persist('its topics', () => this.#learn(names))
@@ -157,7 +162,13 @@ export class KafkaCluster {
   }
 
   async #leaderOf(topic: string, partition: number): Promise<number> {
-    if (!this.#leaders.has(topic)) await this.#learn([topic])
+    if (!this.#leaders.has(topic)) {
+      const { topics } = await this.#learn([topic])
+      if (topics[0]?.errorCode === UNKNOWN_TOPIC) {
+        this.#leaders.delete(topic)
+        throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `there is no topic ${topic}`, { topic })
+      }
+    }
     const leader = this.#leaders.get(topic)?.[partition] ?? -1
     if (leader >= 0) return leader
     this.#leaders.delete(topic)

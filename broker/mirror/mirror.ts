@@ -106,6 +106,7 @@ class Mirror {
     for (const codec of CODECS) await prepareCodec(codec)
     const chosen = chosenTopics(await source.topics(), this.#options.topics)
     const there = new Map((await target.topics()).map((topic) => [topic.name, topic]))
+    this.#checkApart()
     if (this.#options.isDryRun) return await this.#plan(chosen, there)
     const failed: TopicReport[] = []
     const works: Work[] = []
@@ -121,13 +122,28 @@ class Mirror {
     const committed = this.#options.copiesGroups ? await this.#committed(works) : new Map<string, CommittedOffset[]>()
     await this.#compareAll(works, [...committed.values()].flat())
     const topics: TopicReport[] = []
-    for (const work of works) topics.push(await this.#complete(work))
+    for (const work of works) {
+      try {
+        topics.push(await this.#complete(work))
+      } catch (error) {
+        this.#noteFailure(`topic ${work.topic.name}`, error)
+        topics.push({ ...reportOf(work), outcome: 'failed' })
+      }
+    }
     const groups: GroupOutcome[] = []
     for (const [group, offsets] of committed) groups.push(await this.#commit(group, offsets, works))
     const all = [...topics, ...failed]
     const isComplete =
       all.every(({ outcome }) => outcome !== 'failed') && groups.every(({ refusal }) => refusal === undefined)
     return { topics: all, groups, isComplete }
+  }
+
+  /** @throws INVALID_REQUEST when both are one: whatever is there would be found to be the same. */
+  #checkApart(): void {
+    const { source, target } = this.#clusters
+    const shared = target.addresses.find((address) => source.addresses.includes(address))
+    if (source.id !== target.id || shared === undefined) return
+    throw new TidemarkError('INVALID_REQUEST', `source and target are the same cluster: ${shared} is a broker of both`)
   }
 
   async #plan(chosen: readonly KnownTopic[], there: ReadonlyMap<string, KnownTopic>): Promise<MirrorReport> {
@@ -199,7 +215,7 @@ class Mirror {
     const keepsOffsets = this.#options.keepsOffsets !== false && (await this.#clusters.target.has(KEPT_OFFSETS))
     const rate = new RateLimit(this.#environment, bytesPerSecond)
     const all = works.flatMap(({ partitions }) => partitions)
-    const progress = await this.#progressOver('copying', all)
+    const progress = this.#progressOver('copying', await this.#offsetsOf(works))
     await this.#inLanes(all, async (part, lane) => {
       const { topic, isCompacted: mayBeCompacted } = part.work
       const copy = new PartitionCopy({
@@ -228,7 +244,8 @@ class Mirror {
   async #compareAll(works: readonly Work[], committed: readonly CommittedOffset[]): Promise<void> {
     const all = works.flatMap(({ partitions }) => partitions).filter(({ copied }) => copied !== undefined)
     const { verification } = this.#options
-    const progress = await this.#progressOver('verifying', verification === 'all' ? all : [])
+    const total = all.reduce((sum, { copied }) => sum + (copied === undefined ? 0 : lengthOf(copied.source)), 0)
+    const progress = this.#progressOver('verifying', verification === 'all' ? total : 0)
     await this.#inLanes(all, async (part, lane) => {
       const { work, partition, copied } = part
       if (copied === undefined) return
@@ -236,7 +253,7 @@ class Mirror {
       const mine = committed.filter((one) => one.topic === topic.name && one.partition === partition)
       const wanted = [...new Set(mine.map(({ offset }) => offset))].toSorted((a, b) => a - b)
       if (verification === 'none' && wanted.length === 0) {
-        part.report = reportOf(partition, copied)
+        part.report = partitionReport(partition, copied)
         return
       }
       const { begun } = copied
@@ -255,7 +272,7 @@ class Mirror {
       const { difference } = result
       const text = difference === undefined ? undefined : `offset ${difference.offset}: ${difference.what}`
       if (text !== undefined) this.#events.note(`${topic.name}-${partition} is not the same, from ${text}`)
-      const report = reportOf(partition, copied)
+      const report = partitionReport(partition, copied)
       part.report = {
         ...report,
         offsets: result.order === 'by-offset' ? 'equal' : 'moved',
@@ -268,7 +285,6 @@ class Mirror {
 
   async #complete(work: Work): Promise<TopicReport> {
     const { topic, isHeld: held, settings, partitions } = work
-    const reports = partitions.map(({ report, partition }) => report ?? { ...NOTHING_DONE, partition })
     const isSame = partitions.every(({ failure, report }) => failure === undefined && report?.difference === undefined)
     const refusedSettings = [...work.refused]
     if (isSame && held) {
@@ -279,7 +295,7 @@ class Mirror {
       refusedSettings.push(...late)
     }
     const outcome = !isSame ? 'failed' : this.#options.verification === 'none' ? 'copied' : 'verified'
-    return { topic: topic.name, outcome, partitions: reports, refusedSettings }
+    return { ...reportOf(work), outcome, refusedSettings }
   }
 
   /** By group, in the topics that are copied. */
@@ -333,21 +349,29 @@ class Mirror {
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
   }
 
-  async #progressOver(
-    what: 'copying' | 'verifying',
-    parts: readonly PartitionWork[],
-  ): Promise<(count: number) => void> {
-    let total = 0
-    for (const { work, partition } of parts) {
-      const place = { topic: work.topic.name, partition, lane: 0 }
-      const { source } = this.#clusters
-      total += (await offsetAt(source, place, 'latest')) - (await offsetAt(source, place, 'earliest'))
-    }
+  #progressOver(what: 'copying' | 'verifying', total: number): (count: number) => void {
     let done = 0
     return (count) => {
       done += count
       this.#events.progress(what, Math.min(done, total), total)
     }
+  }
+
+  /** How much there is, for people. A topic that cannot be asked for it fails when it is copied. */
+  async #offsetsOf(works: readonly Work[]): Promise<number> {
+    const { source } = this.#clusters
+    let total = 0
+    for (const { topic, partitions } of works) {
+      try {
+        for (const { partition } of partitions) {
+          const place = { topic: topic.name, partition, lane: 0 }
+          total += (await offsetAt(source, place, 'latest')) - (await offsetAt(source, place, 'earliest'))
+        }
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || this.#options.signal.aborted) throw error
+      }
+    }
+    return total
   }
 
   #noteFailure(what: string, error: unknown): string {
@@ -370,9 +394,18 @@ const NOTHING_DONE = {
   difference: undefined,
 } as const
 
-function reportOf(partition: number, copied: PartitionCopied): PartitionReport {
+function reportOf({ topic, partitions, refused }: Work): Omit<TopicReport, 'outcome'> {
+  const reports = partitions.map(({ report, partition }) => report ?? { ...NOTHING_DONE, partition })
+  return { topic: topic.name, partitions: reports, refusedSettings: refused }
+}
+
+function partitionReport(partition: number, copied: PartitionCopied): PartitionReport {
   const { source, target, begun: _begun, ...counts } = copied
   return { ...NOTHING_DONE, ...counts, partition, source: sideOf(source), target: sideOf(target) }
+}
+
+function lengthOf([from, end]: Range): number {
+  return end - from
 }
 
 function sideOf([logStartOffset, endOffset]: Range): SideReport {

@@ -22,8 +22,13 @@ export async function runMirror(
   to: string,
   options: Partial<MirrorOptions> = {},
   environment: ClientEnvironment = systemEnvironment,
+  onNote: () => void = () => undefined,
 ): Promise<Run> {
   const notes: string[] = []
+  const note = (line: string): void => {
+    notes.push(line)
+    onNote()
+  }
   const report = await mirror(
     environment,
     {
@@ -41,7 +46,7 @@ export async function runMirror(
       signal: new AbortController().signal,
       ...options,
     },
-    { note: (line) => notes.push(line), progress: () => undefined },
+    { note, progress: () => undefined },
   )
   return { report, notes }
 }

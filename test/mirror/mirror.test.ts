@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { produce } from '../../broker/protocols/kafka/00-produce.ts'
+import { systemEnvironment } from '../../client/environment.ts'
 import { startBroker, type TestBroker } from '../../broker/testing.ts'
 import { KafkaSocket } from '../kafka/kafka-socket.ts'
 import { batch } from '../storage/log-fixture.ts'
@@ -150,6 +151,32 @@ describe('a mirror', () => {
       .send({ topic: 'orders', messages: [right] })
     const { report } = await runMirror(source.brokers, target.brokers)
     expect(report.isComplete).toBe(false)
+  })
+
+  it('copies the others when a topic is deleted at the source meanwhile', async () => {
+    await using source = await memoryBroker()
+    await using target = await memoryBroker()
+    for (const topic of ['deleted', 'kept']) {
+      await makeTopic(source, topic, topic === 'deleted' ? { 'retention.ms': '86400000000' } : {})
+      await fill(source.client(), topic, 3)
+    }
+    await makeTopic(target, 'deleted', { 'retention.ms': '-1' })
+    let deletion: Promise<unknown> | undefined
+    const onNote = (): void => void (deletion ??= source.client().admin().deleteTopics(['deleted']))
+    const options = { patienceMs: 1_000, bytesPerSecond: 3_000 }
+    const { report, notes } = await runMirror(source.brokers, target.brokers, options, systemEnvironment, onNote)
+    await deletion
+    expect(notes.join()).toContain('there is no topic deleted')
+    expect(report.isComplete).toBe(false)
+    const outcomes = report.topics.map(({ topic, outcome }) => [topic, outcome])
+    expect(Object.fromEntries(outcomes)).toEqual({ deleted: 'failed', kept: 'verified' })
+  })
+
+  it('refuses to copy a cluster to itself', async () => {
+    await using broker = await memoryBroker()
+    await makeTopic(broker, 'orders')
+    const itself = `source and target are the same cluster: ${broker.brokers} is a broker of both`
+    await expect(runMirror(broker.brokers, broker.brokers)).rejects.toThrow(itself)
   })
 
   it('shows what it would do, and does none of it', async () => {
