@@ -21,6 +21,7 @@ import { listOffsets } from './offsets.ts'
 import { checkOptions, integerFrom, isBoolean, isObject, type Rule, topicName, WAIT_RULES } from './options.ts'
 import { parsePosition, type ReadPosition } from './read-position.ts'
 import type { Scope, WaitOptions } from './scope.ts'
+import type { TopicPartition } from './topic-partitions.ts'
 
 export interface TopicToCreate {
   readonly topic: string
@@ -401,9 +402,12 @@ export class Admin {
     return this.#call('fetchOffsets', options, (scope) => this.#groups.offsets(request, scope))
   }
 
-  /** Forgets what a group has committed, of a topic or some of its partitions. @throws GROUP_SUBSCRIBED_TO_TOPIC. */
-  async deleteOffsets(request: GroupOffsetsRequest, options: WaitOptions = {}): Promise<void> {
-    await this.#call('deleteOffsets', options, (scope) => this.#groups.deleteOffsets(request, scope))
+  /**
+   * Forgets what a group has committed, of a topic or some of its partitions. Answers what was forgotten: nothing where nothing
+   * was committed. @throws GROUP_SUBSCRIBED_TO_TOPIC.
+   */
+  async deleteOffsets(request: GroupOffsetsRequest, options: WaitOptions = {}): Promise<TopicPartition[]> {
+    return this.#call('deleteOffsets', options, (scope) => this.#groups.deleteOffsets(request, scope))
   }
 
   /**

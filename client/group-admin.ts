@@ -200,12 +200,12 @@ export class GroupAdmin {
   }
 
   /** @throws GROUP_SUBSCRIBED_TO_TOPIC. */
-  async deleteOffsets(request: GroupOffsetsRequest, scope: Scope): Promise<void> {
+  async deleteOffsets(request: GroupOffsetsRequest, scope: Scope): Promise<TopicPartition[]> {
     checkOptions('deleteOffsets', request, OFFSETS_RULES)
     const { groupId } = checkedOffsets('deleteOffsets', request)
     const offsets = await this.offsets(request, scope)
     const partitions = offsets.map(({ topic, partition }) => ({ topic, partition }))
-    if (partitions.length === 0) return
+    if (partitions.length === 0) return []
     const message = { group: groupId, partitions }
     const answer = await this.#ask(
       groupId,
@@ -219,6 +219,7 @@ export class GroupAdmin {
     )
     if (answer.partitions.length !== partitions.length)
       throw errorOf('MALFORMED_FRAME', 'an answer without a partition')
+    return partitions
   }
 
   /**

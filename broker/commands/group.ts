@@ -1,6 +1,7 @@
 // `tidemark group list`, `describe`, `seek` and `delete`: who consumes what, how far behind, and where a group goes on.
 
-import type { GroupDescription, GroupPartition } from '../../client/group-admin.ts'
+import type { Admin } from '../../client/admin.ts'
+import type { GroupDescription, GroupOffsetsRequest, GroupPartition } from '../../client/group-admin.ts'
 import type { BrokerSession } from './broker-session.ts'
 import type { CommandContext } from './command.ts'
 import { TidemarkError } from '../../shared/errors.ts'
@@ -8,7 +9,7 @@ import { systemClock, systemTimers } from '../../shared/time.ts'
 import { withBrokers } from './broker-session.ts'
 import { UsageError } from './command.ts'
 import { describeError } from './error-lines.ts'
-import { parseOffsetRange } from './offset-spec.ts'
+import { parseStart } from './offset-spec.ts'
 import { printValue } from './output.ts'
 
 /** Whoever is behind by records that nobody can read in this time is shown without its lag in seconds. */
@@ -95,9 +96,8 @@ export async function deleteGroups(context: CommandContext): Promise<number> {
     const rows: object[] = []
     for (const groupId of groups) {
       try {
-        const which = { groupId, topic, ...(partitions.length === 0 ? {} : { partitions }) }
         if (topic === undefined) await admin.deleteGroups([groupId], { signal })
-        else await admin.deleteOffsets(which, { signal })
+        else await deleteOffsets(admin, { groupId, topic, ...(partitions.length === 0 ? {} : { partitions }) }, signal)
         rows.push({ group: groupId, outcome: topic === undefined ? 'deleted' : `offsets of ${topic} deleted` })
       } catch (error) {
         if (!(error instanceof TidemarkError) || signal.aborted) throw error
@@ -109,6 +109,15 @@ export async function deleteGroups(context: CommandContext): Promise<number> {
     await printValue(output, rows, args.required('format'))
   })
   return exitCode
+}
+
+/** @throws UNKNOWN_TOPIC_OR_PARTITION when there are none: the name may be another's, or mistyped */
+async function deleteOffsets(admin: Admin, request: GroupOffsetsRequest, signal: AbortSignal): Promise<void> {
+  const deleted = await admin.deleteOffsets(request, { signal })
+  if (deleted.length > 0) return
+  const { groupId, topic = '', partitions = [] } = request
+  const where = partitions.length === 0 ? topic : `${topic}-${partitions.join(', -')}`
+  throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `group ${groupId} has committed nothing in ${where}`)
 }
 
 /** By the time of the record that comes next; nothing where there is none, or where it cannot be read. */
@@ -183,13 +192,11 @@ function targetOf({ arguments: args }: CommandContext): Date | number | 'earlies
     if (/^[+-]?\d{1,15}$/.test(shift)) return { shift: Number(shift) }
     throw new UsageError(`group seek: --shift must be how many records to go on or back, not '${shift}'`)
   }
-  const { from, untilTimestamp } = parseOffsetRange([text ?? ''])
-  if (untilTimestamp === undefined) {
-    if (from.kind === 'start') return 'earliest'
-    if (from.kind === 'end') return 'latest'
-    if (from.kind === 'offset') return from.offset
-    if (from.kind === 'timestamp') return new Date(from.timestamp)
-  }
+  const target = parseStart(text ?? '', 'group seek: --to')
+  if (target?.kind === 'start') return 'earliest'
+  if (target?.kind === 'end') return 'latest'
+  if (target?.kind === 'offset') return target.offset
+  if (target?.kind === 'timestamp') return new Date(target.timestamp)
   throw new UsageError(`group seek: --to must be start, end, N or @TIMESTAMP, not '${text ?? ''}'; --shift goes back`)
 }
 

@@ -1,4 +1,4 @@
-// What `consume -o` may be: where to begin, and where to end, in the words of kcat.
+// What `consume -o` and `group seek --to` may be: where to begin, and where to end, in the words of kcat.
 
 import { UsageError } from './command.ts'
 import { parseTimestamp } from './offsets.ts'
@@ -31,19 +31,21 @@ export function parseOffsetRange(texts: readonly string[]): OffsetRange {
       continue
     }
     if (from !== undefined) throw new UsageError(`--offset is given twice, the second time as '${text}'`)
-    from = parseStart(text)
+    from = parseStart(text, '--offset')
+    if (from === undefined) {
+      throw new UsageError(`--offset must be start, end, N, -N, @TIMESTAMP, s@TIMESTAMP or e@TIMESTAMP, not '${text}'`)
+    }
   }
   return { from: from ?? { kind: 'start' }, untilTimestamp }
 }
 
-function parseStart(text: string): StartAt {
+/** Where to begin; undefined when the text does not say it. @throws UsageError for a time that is none, as of the option */
+export function parseStart(text: string, option: string): StartAt | undefined {
   if (STARTS.has(text)) return { kind: 'start' }
   if (ENDS.has(text)) return { kind: 'end' }
   const timestamp = /^s?@(.*)$/.exec(text)?.[1]
-  if (timestamp !== undefined) return { kind: 'timestamp', timestamp: parseTimestamp(timestamp, '--offset @') }
+  if (timestamp !== undefined) return { kind: 'timestamp', timestamp: parseTimestamp(timestamp, `${option} @`) }
   const number = Number(text)
-  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(number)) {
-    throw new UsageError(`--offset must be start, end, N, -N, @TIMESTAMP, s@TIMESTAMP or e@TIMESTAMP, not '${text}'`)
-  }
+  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(number)) return undefined
   return number < 0 || Object.is(number, -0) ? { kind: 'tail', records: -number } : { kind: 'offset', offset: number }
 }

@@ -62,6 +62,10 @@ describe('tidemark group', () => {
     expect(again.stdout.trim().split('\n')).toEqual(['91', '93', '95', '97', '99'])
 
     await rows('group', 'delete', 'billing', '--topic', 'orders', '-p', '0')
+    const mistyped = await tidemark('group', 'delete', 'billing', '--topic', 'oders')
+    expect(mistyped.code).toBe(1)
+    expect(mistyped.stderr).toContain('group billing has committed nothing in oders')
+    expect(mistyped.stdout).not.toContain('deleted')
     const left = (await rows('group', 'describe', 'billing')) as { partitions: { partition: number }[] }
     expect(left.partitions.map(({ partition }) => partition)).toEqual([1])
     await rows('group', 'delete', 'billing')

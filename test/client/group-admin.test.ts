@@ -83,7 +83,8 @@ describe('the admin', () => {
       { topic, partition: 0, offset: 4, metadata: 'm' },
       { topic, partition: 1, offset: 4, metadata: 'm' },
     ])
-    await admin.deleteOffsets({ groupId, topic, partitions: [0] })
+    expect(await admin.deleteOffsets({ groupId, topic, partitions: [0] })).toEqual([{ topic, partition: 0 }])
+    expect(await admin.deleteOffsets({ groupId, topic: 'another' })).toEqual([])
     expect(await admin.fetchOffsets({ groupId, topic })).toMatchObject([{ partition: 1 }])
     await expect(admin.fetchOffsets({ groupId, partitions: [0] })).rejects.toThrow('topic must be given')
     await admin.deleteGroups({ groups: [groupId] })
@@ -123,7 +124,7 @@ describe('the admin', () => {
     })
     expect(await admin.resetOffsets({ groupId, topic, to: 'latest', dryRun: true })).toMatchObject([{ to: 5 }])
     await expect(admin.deleteGroups([groupId])).rejects.toMatchObject({ code: 'NON_EMPTY_GROUP' })
-    await expect(admin.deleteOffsets({ groupId, topic })).resolves.toBeUndefined()
+    await expect(admin.deleteOffsets({ groupId, topic })).resolves.toEqual([])
     await consumer.commit({ topic, partition: 0, offset: 1 })
     await expect(admin.deleteOffsets({ groupId, topic })).rejects.toMatchObject({ code: 'GROUP_SUBSCRIBED_TO_TOPIC' })
     await consumer.close()
