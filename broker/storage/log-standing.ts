@@ -2,6 +2,7 @@
 // or offline, which is never taken back; knows nothing of what was being done.
 
 import { TidemarkError } from '../../shared/errors.ts'
+import { DiskError } from './disk.ts'
 import { DirectorySyncError, noteFailedSync } from './failed-sync.ts'
 import type { LogState } from './log-description.ts'
 import { failureOf } from './log-failure.ts'
@@ -39,6 +40,12 @@ export class LogStanding {
       this.#context.events.onReadOnly?.(this.#directory, reason)
     }
     return reason
+  }
+
+  /** As `stopWriting`. Who closes a log may delete it next: that its files are gone then says nothing of the disk. */
+  failedSync(cause: unknown, isClosed: boolean): TidemarkError {
+    const isGone = isClosed && cause instanceof DiskError && cause.code === 'ENOENT'
+    return isGone ? failureOf(cause, `${this.#directory} is closed`) : this.stopWriting(cause)
   }
 
   /** What the files hold is not known any more. */

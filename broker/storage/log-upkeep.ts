@@ -218,6 +218,8 @@ export class LogUpkeep {
         await act(log)
       } catch (error) {
         if (!(error instanceof TidemarkError || error instanceof DiskError)) throw error
+        // Of a log that was deleted meanwhile there is nothing to keep up.
+        if (log.isClosed) return
         this.#parts.logger.warn({ log: log.directory, error: error.message }, 'the upkeep of a log failed')
       }
     })

@@ -450,6 +450,10 @@ export class PartitionLog {
     })
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   /** Gives files and memory back. Idempotent. Staged batches that were not written are lost. */
   close(): void {
     this.#isClosed = true
@@ -506,7 +510,7 @@ export class PartitionLog {
       await this.#writer.sync()
       if (await this.#maybeSaveHistory()) this.#recoveryPoint = place
     } catch (error) {
-      throw this.#standing.stopWriting(error)
+      throw this.#standing.failedSync(error, this.#isClosed)
     }
   }
 

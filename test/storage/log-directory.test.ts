@@ -284,6 +284,25 @@ describe('the upkeep of a data directory', () => {
     await directory.stop()
   })
 
+  it('finds no fault with the disk when a topic is deleted while it is synced', async () => {
+    const bench = new Bench()
+    const said: unknown[] = []
+    const logger = {
+      ...silentLogger,
+      warn: (facts: unknown) => said.push(facts),
+      error: (facts: unknown) => said.push(facts),
+    }
+    const directory = await bench.open({ logger, upkeep: { flushIntervalMs: 1_000 } })
+    const partitions = 40
+    await directory.createTopic(definitionOf(1, { partitions }))
+    for (let partition = 0; partition < partitions; partition += 1) append(logOf(directory, 1, partition), 'a')
+    bench.time.advance(1_000)
+    await directory.deleteTopic(definitionOf(1).topicId)
+    await settle()
+    expect(said).toEqual([])
+    await directory.stop()
+  })
+
   it('syncs before the interval is over when enough bytes have come', async () => {
     const bench = new Bench()
     const directory = await bench.open({ upkeep: { flushBytes: 1_000 } })
