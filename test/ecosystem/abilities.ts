@@ -5,4 +5,5 @@ import type { ForeignVerb } from '../interop/foreign-client.ts'
 export const LACKS = {
   'franz-go': [],
   sarama: ['producers'],
+  'kafka-python': ['replaceConfigs'],
 } as const satisfies Readonly<Record<string, readonly ForeignVerb[]>>

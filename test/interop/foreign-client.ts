@@ -168,6 +168,8 @@ export class ForeignProcess implements ForeignClient {
   readonly #gone: Promise<void>
   readonly #killAtExit: () => void
   #nextId = 1
+  /** Why it cannot answer any more. */
+  #failure: Error | undefined
 
   constructor({ bin, args, env }: ForeignProcessOptions) {
     const child = spawn(bin, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
@@ -188,6 +190,7 @@ export class ForeignProcess implements ForeignClient {
   }
 
   ask<V extends ForeignVerb>(verb: V, ...ask: Ask<V>): Promise<Answer<V>> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const id = this.#nextId++
     return new Promise<Answer<V>>((resolve, reject) => {
       this.#waiting.set(id, {
@@ -214,6 +217,7 @@ export class ForeignProcess implements ForeignClient {
 
   #fail(why: string, done: () => void): void {
     const error = new Error(`${why}: ${this.#complaints.join('\n')}`)
+    this.#failure = error
     for (const { reject } of this.#waiting.values()) reject(error)
     this.#waiting.clear()
     done()
