@@ -44,3 +44,6 @@ export function startKafkaPython(brokers: string): ForeignClient {
   const env = { PYTHONPATH: `${found.python}:${shared}` }
   return new ForeignProcess({ bin: 'python3', args: ['-u', '-B', driver, brokers], env })
 }
+
+/** The jars of Kafka Connect, MirrorMaker and Streams. */
+export const jarsFolder = found.jars
