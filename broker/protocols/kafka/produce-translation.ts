@@ -2,6 +2,7 @@
 
 import type { ProduceOutcome, ProducePartition, ProduceRequest, Refusal } from '../../requests/requests.ts'
 import type { produce } from './00-produce.ts'
+import type { ErrorCode } from '../../../shared/errors.ts'
 import type { RequestOf, ResponseOf } from './api.ts'
 import { kafkaCode } from './error-mapping.ts'
 
@@ -31,7 +32,7 @@ export function produceAnswer({ topicData }: Request, outcomes: readonly Produce
         const { refusal, baseOffset = -1, logAppendTime = -1, logStartOffset = -1 } = outcomes[at++] ?? NO_OUTCOME
         return {
           index,
-          errorCode: kafkaCode(refusal?.error),
+          errorCode: kafkaCode(told(refusal?.error)),
           baseOffset,
           logAppendTimeMs: logAppendTime,
           logStartOffset,
@@ -41,6 +42,15 @@ export function produceAnswer({ topicData }: Request, outcomes: readonly Produce
       }),
     })),
   }
+}
+
+/**
+ * Kafka's clients take DUPLICATE_SEQUENCE_NUMBER for an acknowledgement. Here it says that the batch is older than all that is
+ * remembered of its producer, which is more than can be in flight: its records were never stored, say because it was refused
+ * as the first of a new producer while those behind it were taken. Kafka's brokers call that out of order.
+ */
+function told(error: ErrorCode | undefined): ErrorCode | undefined {
+  return error === 'DUPLICATE_SEQUENCE_NUMBER' ? 'OUT_OF_ORDER_SEQUENCE_NUMBER' : error
 }
 
 /** Why the first of the partitions that were refused was; undefined where none was. */
