@@ -40,6 +40,8 @@ const WAIT_MS_MAX = 300_000
 const ADDED_WAIT_MS = 5_000
 /** Which broker comes first among equals is drawn from so many. */
 const START_AT_END = 0x1_0000
+/** In place of the offset that a partition is trimmed to. */
+const AT_END = -1
 /** How often a change is tried again because somebody else has changed the topic meanwhile. */
 const CONFLICTS_MAX = 10
 
@@ -164,8 +166,14 @@ export class TopicRequests {
         partitions.push({ topic, partition, ...refused(error, message), logStartOffset: undefined })
         continue
       }
+      const { beforeOffset } = part
+      if (beforeOffset < AT_END) {
+        const text = `${beforeOffset} is no offset; ${AT_END} stands for the end`
+        partitions.push({ topic, partition, ...refused('OFFSET_OUT_OF_RANGE', text), logStartOffset: undefined })
+        continue
+      }
       try {
-        const logStartOffset = await found.trim(part.beforeOffset === -1 ? undefined : part.beforeOffset)
+        const logStartOffset = await found.trim(beforeOffset === AT_END ? undefined : beforeOffset)
         partitions.push({ topic, partition, ...NO_ERROR, logStartOffset })
       } catch (error) {
         partitions.push({ topic, partition, ...outcomeOf(error, this.#services.logger), logStartOffset: undefined })

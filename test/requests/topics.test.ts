@@ -259,6 +259,7 @@ describe('offsets', () => {
     expect(await trim(2)).toMatchObject({ error: 0, logStartOffset: 2 })
     expect(await trim(1)).toMatchObject({ error: 0, logStartOffset: 2 })
     expect(errorCodeOf((await trim(4))?.error ?? 0)).toBe('OFFSET_OUT_OF_RANGE')
+    expect(errorCodeOf((await trim(-2))?.error ?? 0)).toBe('OFFSET_OUT_OF_RANGE')
     await crash()
     expect(await asker.offsetAt('a', -2)).toBe(2)
     expect((await asker.fetch([from('a', 2)]))[0]?.values).toEqual(['c'])
