@@ -87,7 +87,9 @@ function rowOf(key: string): OptionRow {
 }
 
 /** What each for itself is legal, and is not with the others. */
-function checkTogether({ redis, dataDir, listeners, advertisedListeners }: Readonly<Record<string, unknown>>): void {
+function checkTogether(values: Readonly<Record<string, unknown>>): void {
+  const { redis, dataDir, advertise, listeners, advertisedListeners } = values
+  if (typeof advertise === 'string') checkReachable('advertise', parseAddress(advertise, 'advertise'))
   checkAdvertised(listeners, advertisedListeners)
   if (redis === undefined || dataDir !== 'memory') return
   throw new TidemarkError(
@@ -99,11 +101,19 @@ function checkTogether({ redis, dataDir, listeners, advertisedListeners }: Reado
 function checkAdvertised(listeners: unknown, advertised: unknown): void {
   if (typeof advertised !== 'string') return
   const known = typeof listeners === 'string' ? parseListeners(listeners, 'listeners') : new Map<string, Address>()
-  for (const name of parseListeners(advertised, 'advertised-listeners').keys()) {
+  for (const [name, address] of parseListeners(advertised, 'advertised-listeners')) {
+    checkReachable(`advertised-listeners ${name}`, address)
     if (known.has(name)) continue
     const text = `advertised-listeners names ${name}, which is none of listeners; what --listen is told as is advertise`
     throw new TidemarkError('INVALID_OPTION', text)
   }
+}
+
+/** Nobody can connect to all addresses of a machine, or to any of its ports. @throws INVALID_OPTION */
+function checkReachable(what: string, { host, port }: Address): void {
+  if (port !== 0 && host !== '0.0.0.0' && host !== '::') return
+  const text = `${what} is what clients are told to connect to: a host with a port, not ${host}:${port}`
+  throw new TidemarkError('INVALID_OPTION', text)
 }
 
 export interface OptionDescription {

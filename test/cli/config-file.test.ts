@@ -83,6 +83,14 @@ describe('settings', () => {
     await expect(gather({ flags })).rejects.toThrow('advertised-listeners names IN, which is none of listeners')
   })
 
+  it.each([
+    [{ advertise: '0.0.0.0:9092' }, 'advertise is what clients are told to connect to'],
+    [{ advertise: 'h.example.com:0' }, 'a host with a port, not h.example.com:0'],
+    [{ 'advertised-listeners': 'OUT://[::]:1', listeners: 'OUT://127.0.0.1:0' }, 'advertised-listeners OUT is what'],
+  ])('that tell clients to connect to nowhere are refused: %j', async (flags, text) => {
+    await expect(gather({ flags })).rejects.toThrow(text)
+  })
+
   it('may be written with sections in the environment', async () => {
     expect((await gather({ environment: { TIDEMARK_LOG__LEVEL: 'warn' } })).options.logLevel).toBe('warn')
   })
