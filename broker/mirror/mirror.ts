@@ -48,6 +48,8 @@ interface Work {
   readonly isHeld: boolean
   readonly refused: readonly RefusedSetting[]
   readonly partitions: PartitionWork[]
+  /** Why there is nothing to be done for any of its partitions: a side has it no more, after all the patience. */
+  gone?: string
 }
 
 interface PartitionWork {
@@ -337,11 +339,17 @@ class Mirror {
     const queue = [...parts]
     const lanes = Array.from({ length: Math.min(parallel, parts.length) }, async (_, lane) => {
       for (let part = queue.shift(); part !== undefined; part = queue.shift()) {
+        if (part.work.gone !== undefined) {
+          part.failure = part.work.gone
+          continue
+        }
         try {
           await work(part, lane)
         } catch (error) {
           if (signal.aborted) throw error
           part.failure = this.#noteFailure(`${part.work.topic.name}-${part.partition}`, error)
+          const isGone = error instanceof TidemarkError && error.code === 'UNKNOWN_TOPIC_OR_PARTITION'
+          if (isGone) part.work.gone = part.failure
         }
       }
     })
