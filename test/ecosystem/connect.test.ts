@@ -120,7 +120,7 @@ describeWithProgram('Kafka Connect', jarsFolder !== undefined, () => {
     const names = ['source', 'sink', 'more-1', 'more-2']
     const places = async (): Promise<string[]> => {
       const found = await Promise.all(names.map((name) => worker.status(name)))
-      const all = found.flatMap((one) => (one === undefined ? [] : [one.connector, ...one.tasks]))
+      const all = found.flatMap((one) => (one === undefined ? [] : [one.connector].concat(one.tasks)))
       const running = all.filter(({ state }) => state === 'RUNNING')
       return running.length === 2 * names.length ? [...new Set(running.map((one) => one.worker_id))].toSorted() : []
     }

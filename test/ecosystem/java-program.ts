@@ -54,6 +54,11 @@ export class JavaProgram implements AsyncDisposable {
     })
   }
 
+  /** All that it has said of late, line by line. */
+  get lines(): readonly string[] {
+    return this.#lines
+  }
+
   /** What it has said last. */
   get said(): string {
     return this.#lines.slice(-LINES_TOLD).join('\n')
@@ -67,6 +72,13 @@ export class JavaProgram implements AsyncDisposable {
   async until(text: string, limitMs: number): Promise<void> {
     await this.#waiters.until(() => this.hasSaid(text) || this.#hasEnded, limitMs)
     if (!this.hasSaid(text)) throw new Error(`still waiting for ${text}:\n${this.said}`)
+  }
+
+  /** Waits until it has ended by itself, and answers with what. */
+  async ended(limitMs: number): Promise<number | null> {
+    await this.#waiters.until(() => this.#hasEnded, limitMs)
+    if (!this.#hasEnded) throw new Error(`still running:\n${this.said}`)
+    return this.#gone
   }
 
   /** Ends it, in order or not. */
