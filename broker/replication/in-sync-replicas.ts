@@ -220,10 +220,13 @@ export class InSyncReplicas {
   }): boolean {
     let isChanged = false
     for (const row of this.#followers) {
+      // Where the epoch has no record yet, a voter that follows has all there is. A newcomer has to show more.
+      const isUnwritten = row.isVoter && facts.leaderEndOffset === facts.epochStartOffset
       // One that is silent is out, even if it had all there was: nobody knows whether it is still there.
       const isRecent = facts.now - row.lastCaughtUpMs <= this.#lagMsMax
       // Who was in sync stays so for its time; who was not must reach what the leader vouches for.
-      const reaches = row.fetchOffset >= facts.highWatermark && row.fetchOffset > facts.epochStartOffset
+      const reaches =
+        row.fetchOffset >= facts.highWatermark && (row.fetchOffset > facts.epochStartOffset || isUnwritten)
       const isInSync = !row.isSuspect && !row.isGone && isRecent && (row.isInSync || reaches)
       if (row.isVoter && isInSync !== row.isInSync) isChanged = true
       row.isInSync = isInSync

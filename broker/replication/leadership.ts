@@ -29,6 +29,8 @@ export interface LeadershipOptions {
   readonly voters: VotersInForce
   readonly rules: ReplicaRules
   readonly granted: readonly BrokerId[]
+  /** Whether its epoch-start record is left for later. */
+  readonly owesStart: boolean
   readonly lagMsMax: number | undefined
   readonly now: number
 }
@@ -44,6 +46,7 @@ export class Leadership {
   /** Where the first record of the epoch stands. */
   readonly epochStartOffset: Offset
   readonly inSync: InSyncReplicas
+  readonly #mayOweStart: boolean
   readonly #log: ReplicaLog
   readonly #voters: VotersInForce
   readonly #rules: ReplicaRules
@@ -60,12 +63,23 @@ export class Leadership {
     assert(epoch > (log.latestEpoch ?? -1), 'an epoch of a leader is new to its log')
     this.epoch = epoch
     this.epochStartOffset = log.logEndOffset
+    this.#mayOweStart = options.owesStart
     this.inSync = new InSyncReplicas({ self, sets: voters.sets, granted, lagMsMax, now, countsIn: rules.countsIn })
     this.#log = log
     this.#voters = voters
     this.#rules = rules
     this.#lagMsMax = lagMsMax
     this.#leavesAt = now
+  }
+
+  /** Nothing has been written in this epoch yet, not even its epoch-start record. */
+  get owesStart(): boolean {
+    return this.#mayOweStart && this.#log.logEndOffset === this.epochStartOffset
+  }
+
+  /** Somebody needs a committed record of this epoch, whatever it says. */
+  maybeStart(effects: ReplicaEffect[]): void {
+    if (this.owesStart) effects.push({ kind: 'append-epoch-start', epoch: this.epoch, lossAcceptedIn: undefined })
   }
 
   /** How far behind this leader a follower is: records, and milliseconds if that can be said. */
@@ -131,6 +145,14 @@ export class Leadership {
     return this.#rules.nextHighWatermark({ highWatermark, epochStartOffset, sets })
   }
 
+  /**
+   * Whether the high watermark may be told as the latest offset. Who was elected with an empty log has all that was ever shown,
+   * which is nothing.
+   */
+  isLatestKnown(highWatermark: Offset): boolean {
+    return this.#mayOweStart || this.isEpochCommitted(highWatermark)
+  }
+
   /** Whether a record of this epoch is committed. */
   isEpochCommitted(highWatermark: Offset): boolean {
     return highWatermark > this.epochStartOffset
@@ -194,6 +216,7 @@ export class Leadership {
 
   changeVoters(wanted: VoterSet, isTaking: boolean, highWatermark: Offset, effects: ReplicaEffect[]): void {
     this.#wanted = wanted
+    if (isTaking) this.maybeStart(effects)
     const { record, current } = this.#voters
     if (isTaking && record !== undefined && this.#isTakenBack(record, wanted)) {
       effects.push({ kind: 'append-voters', epoch: this.epoch, set: record.set, next: undefined })
@@ -219,6 +242,7 @@ export class Leadership {
     settled: VoterSet | undefined,
     effects: ReplicaEffect[],
   ): void {
+    this.maybeStart(effects)
     const isDismissed = this.#rules.mayDismiss({ settled, leaderEpoch: this.epoch, from, latestEpoch })
     if (isDismissed && this.#rules.forgetsDismissed) this.inSync.forget({ brokerId: from, directoryId }, now)
     effects.push({ kind: 'answer-dismissal', to: from, isDismissed })

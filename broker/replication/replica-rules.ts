@@ -22,6 +22,8 @@ export interface ReplicaRules {
   readonly nextHighWatermark: (facts: HighWatermarkFacts) => Offset
   /** What consumers may read at a leader that has just been elected. */
   readonly highWatermarkAtElection: (highWatermark: Offset, epochStartOffset: Offset) => Offset
+  /** Whether a new leader may leave its epoch-start record for later: the first record of its epoch does as well there. */
+  readonly mayOweEpochStart: (log: LogPosition, lossAcceptedIn: LeaderEpoch | undefined) => boolean
   /** Whether a fetch belongs to a life of the follower that is over. */
   readonly isOldIncarnation: (known: number, incarnation: number) => boolean
   /**
@@ -72,6 +74,8 @@ export const REPLICA_RULES: ReplicaRules = {
   mayPromise,
   nextHighWatermark,
   highWatermarkAtElection: (highWatermark) => highWatermark,
+  mayOweEpochStart: ({ latestEpoch, logEndOffset }, lossAcceptedIn) =>
+    latestEpoch === undefined && logEndOffset === 0 && lossAcceptedIn === undefined,
   isOldIncarnation: (known, incarnation) => incarnation < known,
   isNewLife: (known, incarnation, isMadeAnew) => isMadeAnew || incarnation > known,
   awaitsTruncation: true,

@@ -131,7 +131,7 @@ export class ReplicaState {
 
   /** The set that is in force alone, if what says so is known to be committed; of a leader, in its own epoch. */
   get settledVoters(): VoterSet | undefined {
-    const isKnown = this.#leadership === undefined || this.isLatestKnown
+    const isKnown = this.#leadership?.isEpochCommitted(this.#highWatermark) !== false
     return isKnown ? this.#voters.settledAt(this.#highWatermark) : undefined
   }
 
@@ -142,7 +142,7 @@ export class ReplicaState {
 
   /** Whether the high watermark is that of this epoch: until then nobody can say what the latest offset is. */
   get isLatestKnown(): boolean {
-    return this.#leadership?.isEpochCommitted(this.#highWatermark) === true
+    return this.#leadership?.isLatestKnown(this.#highWatermark) === true
   }
 
   get inSyncReplicas(): readonly BrokerId[] {
@@ -469,7 +469,8 @@ export class ReplicaState {
 
   #lead(epoch: LeaderEpoch, isLossPossible: boolean, granted: readonly BrokerId[], effects: ReplicaEffect[]): void {
     assert(this.#promise.isDurable || !this.#rules.awaitsPromise, 'who leads is bound by its disk')
-    const { lagMsMax } = this.#options
+    const lossAcceptedIn = isLossPossible ? epoch : this.#lossAcceptedIn
+    const owesStart = this.#rules.mayOweEpochStart(this.#ownLog.positionToTell, lossAcceptedIn)
     const leadership = new Leadership({
       self: this.#self,
       epoch,
@@ -477,7 +478,8 @@ export class ReplicaState {
       voters: this.#voters,
       rules: this.#rules,
       granted,
-      lagMsMax,
+      owesStart,
+      lagMsMax: this.#options.lagMsMax,
       now: this.#now,
     })
     const { epochStartOffset } = leadership
@@ -487,8 +489,7 @@ export class ReplicaState {
     this.#role = 'leader'
     if (isLossPossible) effects.push({ kind: 'report-possible-loss', epoch, fromOffset: epochStartOffset })
     if (this.#isSuspect) this.#clearSuspect(effects)
-    const lossAcceptedIn = isLossPossible ? epoch : this.#lossAcceptedIn
-    effects.push({ kind: 'append-epoch-start', epoch, lossAcceptedIn })
+    if (!owesStart) effects.push({ kind: 'append-epoch-start', epoch, lossAcceptedIn })
     this.#highWatermark = this.#rules.highWatermarkAtElection(this.#highWatermark, epochStartOffset)
     effects.push({ kind: 'publish-leadership', epoch })
     leadership.proposeInSync(effects)
@@ -541,6 +542,8 @@ export class ReplicaState {
     leadership.maybeProposeInSync(this.#highWatermark, this.#now, effects)
     leadership.maybeSuggestSuccessor(effects)
     this.#maybeLeave(leadership, effects)
+    // It is trusted again when it holds a record of this epoch.
+    if (fetch.isSuspect && this.#role === 'leader') leadership.maybeStart(effects)
   }
 
   #answerFetch(fetch: FetchPosition, cameAt: number, effects: ReplicaEffect[]): FetchAnswer {

@@ -148,8 +148,8 @@ export class Replica implements PartitionReplica {
   #votersRefusal: VotersChangeRefusal | undefined
   /** The voters record that has been told of or synced last. */
   #votersRecord: VotersRecord | undefined
-  /** Followers wait for it, and are woken when the step is over. */
-  #hasNewVoters = false
+  /** A record of its own: followers wait for it, and are woken when the step is over. */
+  #hasOwnRecord = false
   #voters: readonly Voter[] = []
   #votersOf: readonly VoterSet[] = []
   /** Since consumers have first asked this leader for what it has lost. */
@@ -439,8 +439,8 @@ export class Replica implements PartitionReplica {
     } finally {
       this.#isStepping = false
     }
-    if (!this.#hasNewVoters) return
-    this.#hasNewVoters = false
+    if (!this.#hasOwnRecord) return
+    this.#hasOwnRecord = false
     this.partition.followers.onReadable(1)
   }
 
@@ -557,10 +557,13 @@ export class Replica implements PartitionReplica {
       this.partition.appendControl(encodeEpochStart(this.#host.brokerId, accepted), epoch, this.#host.now())
     } catch (error) {
       if (!(error instanceof TidemarkError) || error.code === 'STORAGE_ERROR') throw error
-      return this.#giveUpLeading(epoch)
+      // Where it was left for later, whoever needs it asks again.
+      if (this.#effects.some(({ kind }) => kind === 'publish-leadership')) this.#giveUpLeading(epoch)
+      return
     }
     this.#log.lossAcceptedIn = accepted
     this.#events.push({ kind: 'records-appended' })
+    this.#hasOwnRecord = true
   }
 
   #appendVoters({ epoch, set, next }: ReplicaEffect & { readonly kind: 'append-voters' }): void {
@@ -574,7 +577,7 @@ export class Replica implements PartitionReplica {
       return
     }
     this.#events.push({ kind: 'records-appended' })
-    this.#hasNewVoters = true
+    this.#hasOwnRecord = true
     this.#syncVoters()
   }
 

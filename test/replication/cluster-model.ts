@@ -75,6 +75,8 @@ export class ModelNode implements Watched {
 
   /** How often the log was made anew on this disk. */
   retired = 0
+  /** The last epoch that it was elected for. */
+  elected: LeaderEpoch | undefined = undefined
   /** It waits for the answer to the question whether it may go; which one, of all that were ever asked. */
   leaving: number | undefined = undefined
 
@@ -337,7 +339,7 @@ export class ClusterModel {
       }
       case 'append-epoch-start': {
         const { epoch, lossAcceptedIn } = effect
-        this.oracle.onElected(node, epoch, node.life, lossAcceptedIn === epoch)
+        this.#noteElected(node, epoch, lossAcceptedIn === epoch)
         return this.#append(node, { epoch, value: 0, lossAcceptedIn })
       }
       case 'append-voters': {
@@ -348,6 +350,8 @@ export class ClusterModel {
         if (node.replica?.leaderEpoch !== undefined) this.oracle.onSettled(effect.offset)
         return
       case 'publish-leadership':
+        // Its epoch-start record may be left for later.
+        this.#noteElected(node, effect.epoch, false)
         return this.announce(node)
       case 'suggest-leader':
         return this.#send(node, effect.to, { kind: 'campaign-suggested', epochHint: effect.epochSeen, now: 0 })
@@ -388,6 +392,12 @@ export class ClusterModel {
       default:
         return assertNever(effect)
     }
+  }
+
+  #noteElected(node: ModelNode, epoch: LeaderEpoch, isLossAccepted: boolean): void {
+    if (node.elected === epoch) return
+    node.elected = epoch
+    this.oracle.onElected(node, epoch, node.life, isLossAccepted)
   }
 
   #restart(node: ModelNode, effect: ReplicaEffect & { readonly kind: 'restart-log-at' }): void {

@@ -122,6 +122,7 @@ export class ClusterOracle {
     const { replica, log } = node
     if (replica === undefined || replica.role === 'offline') return
     const { highWatermark } = replica
+    this.#checkLatest(replica, life)
     const before = this.#highWatermarks.get(life)
     if (before === highWatermark || this.isLossAccepted) return
     this.#highWatermarks.set(life, highWatermark)
@@ -141,6 +142,14 @@ export class ClusterOracle {
       check(isSame, `withdrawn: offset ${at} was ${text(shown.entry)}, and ${life} shows ${text(entry)}`)
     }
     if (isLeading && highWatermark > (before ?? 0)) this.#checkHolders(node, life, all)
+  }
+
+  /** Who says that it knows the latest offset says none below what was shown before it was elected. */
+  #checkLatest({ isLatestKnown, highWatermark, leaderEpoch }: ReplicaState, life: string): void {
+    if (!isLatestKnown || this.isLossAccepted) return
+    const shown = this.shown[highWatermark]
+    const isOlder = shown !== undefined && shown.epoch < (leaderEpoch ?? -1)
+    check(!isOlder, `${life} tells ${highWatermark} as the latest offset, and ${text(shown?.entry)} was shown there`)
   }
 
   /** The leader has let the replica go: it has a voice nowhere, or only where nobody can act by it any more. */

@@ -92,11 +92,19 @@ describe('the in-sync set', () => {
 
   it('takes one in that has reached the high watermark and a record of this epoch', () => {
     fetch({ from: 3, to: 5, now: 10, end: 5 })
-    expect(change(5, 10, 5, 4)).toBe(false)
+    expect(change(6, 10, 5, 4)).toBe(false)
     fetch({ from: 3, to: 6, now: 20, end: 6 })
     expect(change(6, 20, 5, 7)).toBe(false)
     expect(change(6, 20, 5, 6)).toBe(true)
     expect(replicas.members).toEqual([1, 2, 3])
+  })
+
+  it('takes a voter in that has all there is where the epoch has no record yet, but no newcomer', () => {
+    fetch({ from: 3, to: 0, now: 10, end: 0 })
+    fetch({ from: 4, to: 0, now: 10, end: 0 })
+    expect(change(0, 10)).toBe(true)
+    expect(replicas.members).toEqual([1, 2, 3])
+    expect(replicas.behind([{ brokerId: brokerId(4), directoryId: 'disk-4' }])).toEqual([4])
   })
 
   it('drops one whose process is gone without waiting, and has it again when it fetches again', () => {

@@ -45,6 +45,7 @@ export const MUTANTS: readonly Mutant[] = [
     { mayPromise: (promise, epoch) => promise === undefined || epoch >= promise.epoch },
     { seedsMax: 3_000, scene: { script: 'two-candidates.txt', says: 'epoch 0 has two leaders' } },
   ),
+  mutant('owes-where-nothing-was-written', { mayOweEpochStart: () => true }, { seedsMax: 200 }),
   // Random lives meet it once in some thousands: it takes four elections in one order.
   mutant(
     'epoch-start',

@@ -127,14 +127,7 @@ class Stage {
   }
 
   #build(words: readonly string[]): void {
-    const [
-      replicas = '3',
-      minInSyncReplicas = '2',
-      durability = 'os',
-      suspectPolicy = 'wait',
-      spares = '0',
-      compacted,
-    ] = words
+    const [replicas = '3', minInSyncReplicas = '2', durability = 'os', suspectPolicy = 'wait', spares = '0'] = words
     const output = this.#output
     this.#isQuiet = true
     this.#cluster = new ClusterModel({
@@ -143,8 +136,9 @@ class Stage {
       minInSyncReplicas: Number(minInSyncReplicas),
       durability: durability === 'fsync' ? 'fsync' : 'os',
       suspectPolicy: suspectPolicy === 'balanced' ? 'balanced' : 'wait',
-      rules: this.#rules,
-      isCompacted: compacted === 'compacted',
+      // Most plays begin with a record in each epoch; those about empty logs say so.
+      rules: words.includes('owing') ? this.#rules : { ...this.#rules, mayOweEpochStart: () => false },
+      isCompacted: words.includes('compacted'),
       trace: (node, role, event, effects) => {
         const isChange = effects.length > 0 || node.replica?.role !== role
         if (isChange && !this.#isQuiet) output.push(describeStep(node, role, event, effects))

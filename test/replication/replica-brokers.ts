@@ -7,6 +7,7 @@ import type { BrokerId, LeaderEpoch, Offset, TopicId } from '../../shared/ids.ts
 import type { RequestOf, ResponseOf } from '../../shared/protocol/api.ts'
 import type { PeerAnswer, PeerAskOptions, PeerRequest, Peers } from '../../broker/replication/peers.ts'
 import type { FenceAnswer, LogBeginning, ReplicaHost } from '../../broker/replication/replica.ts'
+import type { ReplicaRules } from '../../broker/replication/replica-rules.ts'
 import type { ReplicaPromise } from '../../broker/replication/replication-events.ts'
 import type { ReadSlice } from '../../broker/storage/hot-tail.ts'
 import type { ConfigEntries } from '../../broker/storage/log-config.ts'
@@ -35,6 +36,7 @@ import { APIS } from '../../shared/protocol/api.ts'
 import { seededRandom } from '../../shared/random.ts'
 import { SimTime } from '../simulation/sim-time.ts'
 import { batch } from '../storage/log-fixture.ts'
+import { STARTING_RULES } from './starting.ts'
 
 export const TOPIC: TopicId = topicId('00000000-0000-4000-8000-000000000001')
 export const [ONE, TWO, THREE] = [brokerId(1), brokerId(2), brokerId(3)] as const
@@ -51,6 +53,8 @@ export interface BrokersOptions {
   readonly entries?: ConfigEntries
   readonly storage?: StorageContextOptions
   readonly catchUpBytesPerSecond?: number
+  /** Those by which every leader begins with a record, unless given. */
+  readonly rules?: ReplicaRules
 }
 
 /** Lets everything happen that needs no time. */
@@ -282,6 +286,7 @@ export class Broker implements ReplicaHost {
       highWatermark: this.#highWatermarks[number] ?? offset(0),
       isSuspect: false,
       isNewcomer: this.#isNewcomer,
+      rules: options.rules ?? STARTING_RULES,
     }
     return new Replica(identity, memory, partition, this)
   }

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { ReplicaOptions } from '../../broker/replication/replica-options.ts'
+import { REPLICA_RULES } from '../../broker/replication/replica-rules.ts'
 import { ReplicaState } from '../../broker/replication/replica-state.ts'
 import { TRANSITIONS } from '../../broker/replication/replica-transitions.ts'
 import type {
@@ -19,6 +20,7 @@ import { brokerId, leaderEpoch, offset } from '../../shared/ids.ts'
 import type { VoterSet } from '../../shared/voters.ts'
 import { ModelLog } from './model-log.ts'
 import { walk } from './random-walk.ts'
+import { STARTING_RULES } from './starting.ts'
 
 /** Ways that random lives take too seldom, or not at all as long as the rules hold; each has a test or a play of its own. */
 const SELDOM = [
@@ -33,6 +35,8 @@ const SELDOM = [
 
 const ROLES: readonly Role[] = ['offline', 'follower', 'candidate', 'leader', 'resigned']
 const VOTERS = [1, 2, 3].map((id) => ({ brokerId: brokerId(id), directoryId: `disk-${id}` }))
+
+const OTHERS = { voters: VOTERS.slice(1), minInSyncReplicas: 2 }
 
 let log: ModelLog
 let replica: ReplicaState
@@ -49,6 +53,7 @@ function create(changes: Partial<ReplicaOptions> = {}): void {
     promise: undefined,
     highWatermark: offset(0),
     isSuspect: false,
+    rules: STARTING_RULES,
     ...changes,
   })
 }
@@ -593,8 +598,76 @@ describe('a follower', () => {
   })
 })
 
+describe('a leader that was elected with an empty log', () => {
+  const started = { kind: 'append-epoch-start', epoch: 0, lossAcceptedIn: undefined }
+
+  beforeEach(() => {
+    create({ rules: REPLICA_RULES })
+    lead()
+  })
+
+  it('writes nothing before somebody needs it, and knows that the end is where the log begins', () => {
+    expect(log.logEndOffset).toBe(0)
+    expect([replica.role, replica.isLatestKnown, replica.highWatermark]).toEqual(['leader', true, 0])
+    expect(kinds(fetchBy(2, 0))).toEqual(['answer-fetch'])
+    expect(kinds(fetchBy(3, 0))).toEqual(['answer-fetch', 'propose-in-sync-replicas'])
+    expect(replica.inSyncReplicas).toEqual([1, 2, 3])
+  })
+
+  it('shows the first record when enough replicas hold it, as the first of its epoch', () => {
+    produce()
+    expect([replica.highWatermark, replica.settledVoters]).toEqual([0, undefined])
+    fetchBy(2, 1)
+    expect(replica.highWatermark).toBe(1)
+  })
+
+  it('writes the epoch-start record for a suspect, which is trusted again when it holds it', () => {
+    expect(fetchBy(3, 0, { isSuspect: true })).toContainEqual(started)
+    expect(fetchBy(3, 0, { isSuspect: true })).not.toContainEqual(started)
+    step({ kind: 'records-appended' })
+    expect(fetchBy(3, 1, { isSuspect: true })[0]).toMatchObject({ answer: { clearsSuspect: true } })
+  })
+
+  it('writes it for a change of the voters, which begins when it is committed', () => {
+    const asked = { kind: 'change-voters-asked', to: OTHERS, now: 1 } as const
+    const effects = step(asked)
+    expect(effects[0]).toEqual(started)
+    expect(effects[1]).toMatchObject({ kind: 'refuse-voters-change', why: 'epoch-not-committed' })
+    fetchBy(2, 1)
+    fetchBy(3, 1)
+    expect(step(asked)).toMatchObject([{ kind: 'append-voters', next: OTHERS }])
+  })
+
+  it('writes it for a replica that wants to go, which goes when it is committed', () => {
+    const asked = {
+      kind: 'dismissal-asked',
+      from: brokerId(4),
+      directoryId: 'disk-4',
+      latestEpoch: undefined,
+      now: 1,
+    } as const
+    expect(step(asked)).toEqual([started, { kind: 'answer-dismissal', to: 4, isDismissed: false }])
+    fetchBy(2, 1)
+    expect(step(asked)).toEqual([{ kind: 'answer-dismissal', to: 4, isDismissed: true }])
+  })
+
+  it('begins with it all the same after an election that may have lost something', () => {
+    create({ rules: REPLICA_RULES, suspectPolicy: 'balanced', isSuspect: true })
+    step({ kind: 'log-opened' })
+    campaign()
+    persist()
+    const position = { latestEpoch: undefined, logEndOffset: offset(0) }
+    const grants = [2, 3].map((from) => {
+      const directoryId = `disk-${from}`
+      return { from: brokerId(from), epoch: leaderEpoch(0), directoryId, isSuspect: true, position }
+    })
+    const effects = grants.flatMap((grant) => step({ kind: 'fence-granted', grant, now: 0 }))
+    expect(effects).toContainEqual({ ...started, lossAcceptedIn: 0 })
+    expect(replica.isLatestKnown).toBe(false)
+  })
+})
+
 describe('a change of the voters', () => {
-  const OTHERS = { voters: VOTERS.slice(1), minInSyncReplicas: 2 }
   const WITH_FOUR = { voters: [...VOTERS, { brokerId: brokerId(4), directoryId: 'disk-4' }], minInSyncReplicas: 3 }
   const OF_BEGINNING = { voters: VOTERS, minInSyncReplicas: 2 }
 

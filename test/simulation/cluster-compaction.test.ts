@@ -13,8 +13,8 @@ const COMMAND = 'node dist/scripts/simulate.js --compaction --seeds 1 --trace'
 const FAULTS: readonly ClusterFault[] = ['isolate', 'cut-pair', 'kill']
 const HISTORIES: readonly { readonly seed: number; readonly onlyFaults?: readonly ClusterFault[] }[] = [
   { seed: 5 },
-  { seed: 4, onlyFaults: FAULTS },
-  { seed: 8, onlyFaults: FAULTS },
+  { seed: 26, onlyFaults: FAULTS },
+  { seed: 36, onlyFaults: FAULTS },
 ]
 const SEEDS_MAX = 30
 
