@@ -222,8 +222,8 @@ func describeGroup(ask *driver.Ask) (any, error) {
 
 func groupOffsets(ask *driver.Ask) (any, error) {
 	found, err := admin.FetchOffsets(forever, ask.Group)
-	if errors.Is(err, io.EOF) {
-		// It looks for a coordinator once, and on a connection that has broken meanwhile in vain.
+	// It looks for a coordinator once, and in vain on a connection that has broken meanwhile; it keeps several.
+	for tries := 1; tries < 5 && errors.Is(err, io.EOF); tries++ {
 		found, err = admin.FetchOffsets(forever, ask.Group)
 	}
 	offsets := map[string]int64{}
