@@ -6,17 +6,15 @@ import type { EpochEnd, EpochEndsRequest } from './other-requests.ts'
 import type { RequestServices } from './request-services.ts'
 import { leaderEpoch, offset } from '../../shared/ids.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
+import { servedPartition } from './served-partition.ts'
 
 const NOTHING = { leaderEpoch: undefined, endOffset: undefined }
 
 export function epochEnds(services: RequestServices, request: EpochEndsRequest): readonly EpochEnd[] {
   return request.partitions.map((part) => {
-    const partition = services.partitions.find(part.topic, undefined, part.partition)
-    if (partition === undefined) {
-      const { error, message } = services.partitions.whyNotFound(part.topic, undefined, part.partition)
-      return { ...refused(error, message), ...NOTHING }
-    }
-    const refusal = partition.checkServing() ?? partition.checkLeader(part.currentLeaderEpoch)
+    const { partition, refusal } = servedPartition(services, part.topic, part.partition, (found) => {
+      return found.checkServing() ?? found.checkLeader(part.currentLeaderEpoch)
+    })
     if (refusal !== undefined) return { ...refused(refusal.error, refusal.message), ...NOTHING }
     try {
       return { ...NO_ERROR, ...endOf(partition, part.leaderEpoch) }

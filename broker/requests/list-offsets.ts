@@ -7,6 +7,7 @@ import type { RequestServices } from './request-services.ts'
 import { timestampMs } from '../../shared/ids.ts'
 import { OFFSET_AT } from '../../shared/protocol/offsets.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
+import { servedPartition } from './served-partition.ts'
 
 type PartitionRequest = RequestOf<'listOffsets'>['partitions'][number]
 type PartitionResponse = ResponseOf<'listOffsets'>['partitions'][number]
@@ -23,12 +24,9 @@ export async function listOffsets(
 }
 
 async function listOne(services: RequestServices, part: PartitionRequest): Promise<PartitionResponse> {
-  const partition = services.partitions.find(part.topic, undefined, part.partition)
-  if (partition === undefined) {
-    const { error, message } = services.partitions.whyNotFound(part.topic, undefined, part.partition)
-    return { ...refused(error, message), ...NOTHING }
-  }
-  const refusal = partition.checkServing() ?? partition.checkLeader(part.leaderEpoch)
+  const { partition, refusal } = servedPartition(services, part.topic, part.partition, (found) => {
+    return found.checkServing() ?? found.checkLeader(part.leaderEpoch)
+  })
   if (refusal !== undefined) return { ...refused(refusal.error, refusal.message), ...NOTHING }
   try {
     return { ...NO_ERROR, ...(await findOffset(partition, part.at)), leaderEpoch: partition.leaderEpoch }

@@ -16,6 +16,7 @@ import { whenLed, within } from './bounded-wait.ts'
 import type { AskedAlteration, AskedPartitions, AskedTopic } from './other-requests.ts'
 import { type Assignment, checkReplicationFactor } from './placement.ts'
 import { NO_ERROR, outcomeOf, refused } from './outcome.ts'
+import { servedPartition } from './served-partition.ts'
 import { isInternalTopic } from '../groups/offsets-topic.ts'
 import { topicNameFault } from './topic-name.ts'
 
@@ -160,10 +161,11 @@ export class TopicRequests {
         partitions.push({ topic, partition, ...ownTopic(topic, 'trimmed'), logStartOffset: undefined })
         continue
       }
-      const found = this.#services.partitions.find(topic, undefined, partition)
-      if (found === undefined) {
-        const { error, message } = this.#services.partitions.whyNotFound(topic, undefined, partition)
-        partitions.push({ topic, partition, ...refused(error, message), logStartOffset: undefined })
+      const { partition: found, refusal } = servedPartition(this.#services, topic, partition, (one) =>
+        one.checkServing(),
+      )
+      if (refusal !== undefined) {
+        partitions.push({ topic, partition, ...refused(refusal.error, refusal.message), logStartOffset: undefined })
         continue
       }
       const { beforeOffset } = part
