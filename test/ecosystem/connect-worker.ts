@@ -15,6 +15,8 @@ export interface ConnectWorkerOptions {
   readonly folder: string
   /** Default one that is free. */
   readonly port?: number
+  /** Of its topics. Default 1. */
+  readonly replicationFactor?: number
 }
 
 export interface ConnectorStatus {
@@ -39,6 +41,7 @@ export class ConnectWorker implements AsyncDisposable {
   /** Resolves when it serves. */
   static async start({ brokers, jars, folder, ...options }: ConnectWorkerOptions): Promise<ConnectWorker> {
     const port = options.port ?? (await freePort())
+    const replicationFactor = String(options.replicationFactor ?? 1)
     const settings = {
       'bootstrap.servers': brokers,
       'group.id': WORKER_GROUP,
@@ -47,9 +50,9 @@ export class ConnectWorker implements AsyncDisposable {
       'config.storage.topic': WORKER_TOPICS[0],
       'offset.storage.topic': WORKER_TOPICS[1],
       'status.storage.topic': WORKER_TOPICS[2],
-      'config.storage.replication.factor': '1',
-      'offset.storage.replication.factor': '1',
-      'status.storage.replication.factor': '1',
+      'config.storage.replication.factor': replicationFactor,
+      'offset.storage.replication.factor': replicationFactor,
+      'status.storage.replication.factor': replicationFactor,
       'offset.flush.interval.ms': '500',
       'session.timeout.ms': '6000',
       'heartbeat.interval.ms': '1000',
