@@ -133,7 +133,8 @@ class Member(ConsumerRebalanceListener):
             while not self.is_leaving:
                 while not self.commands.empty():
                     self.commands.get()()
-                found = self.consumer.poll(timeout_ms=100)
+                # Long: one that runs out while a rebalance comes to its end may leave the member without its partitions.
+                found = self.consumer.poll(timeout_ms=730)
                 with self.changed:
                     for records in found.values():
                         self.records += [plain(one) for one in records]
