@@ -204,14 +204,13 @@ export class Partition implements Flushable {
    * when they are on stable storage, or at once if it is refused.
    */
   append(request: AppendRequest, append: PendingAppend): void {
-    const refusal = this.#broken ?? this.#whyNotAppend(request.acks) ?? this.checkLeader(request.leaderEpoch)
-    if (refusal !== undefined) return append.refuse(refusal.error, refusal.message)
-    if (!this.#space.admitsAppend())
-      return append.refuse('DISK_FULL', `${this.#name}: the disk has too little space left`)
-    if (this.#unsynced.length + this.#uncommitted.length >= UNSETTLED_APPENDS_MAX) {
-      return append.refuse('BROKER_OVERLOADED', `${this.#name}: too many appends are waiting for disks or replicas`)
-    }
     const { records, now } = request
+    const notLeader = this.#broken ?? this.#whyNotAppend(request.acks) ?? this.checkLeader(request.leaderEpoch)
+    const refusal = notLeader ?? this.#whyNoRoom()
+    if (refusal !== undefined) {
+      this.#log.noteRefused(records, now)
+      return append.refuse(refusal.error, refusal.message)
+    }
     const result =
       request.keepsOffsets === true
         ? this.#log.appendKept(records, this.leaderEpoch, now)
@@ -440,6 +439,15 @@ export class Partition implements Flushable {
       error: 'NOT_ENOUGH_REPLICAS',
       message: `min.insync.replicas is ${minInSyncReplicas}, and 1 replica is in sync`,
     }
+  }
+
+  #whyNoRoom(): PartitionRefusal | undefined {
+    if (!this.#space.admitsAppend()) {
+      return { error: 'DISK_FULL', message: `${this.#name}: the disk has too little space left` }
+    }
+    if (this.#unsynced.length + this.#uncommitted.length < UNSETTLED_APPENDS_MAX) return undefined
+    const message = `${this.#name}: too many appends are waiting for disks or replicas`
+    return { error: 'BROKER_OVERLOADED', message }
   }
 
   /** Written here: those that ask for no more are answered, the others wait for the high watermark. */

@@ -52,6 +52,7 @@ export class ProduceRequests {
         const { error, message } = this.#partitions.whyNotFound(part.topic, part.topicId, part.partition)
         append.refuse(error, message)
       } else if (partition.mayWait(request.acks) && !this.#hasDeadline(produce, request)) {
+        partition.log.noteRefused(part.records, now)
         append.refuse('BROKER_OVERLOADED', 'too many requests are waiting already')
       } else {
         const { records, leaderEpoch } = part

@@ -12,6 +12,7 @@ import {
   batchBytes,
   lastOffsetDeltaAt,
   leaderEpochAt,
+  producerIdAt,
   setBaseOffset,
   setLeaderEpoch,
   setLogAppendTime,
@@ -92,6 +93,14 @@ export class LogAppender {
       const producers = this.#parts.history.producers(this.#logEndOffset, stamp.now)
       return checkRecords(records, config, producers, stamp.now, mayDiffer) ?? records
     })
+  }
+
+  /** As PartitionLog.noteRefused. */
+  noteRefused(records: Uint8Array, now: TimestampMs, config: LogConfig): void {
+    if ('kind' in this.#begin(now)) return
+    const producers = this.#parts.history.producers(this.#logEndOffset, now)
+    if (checkRecords(records, config, producers, now) !== undefined) return
+    if (producerIdAt(records, 0) >= 0) producers.noteRefused(records, 0)
   }
 
   /** As PartitionLog.appendKept. */

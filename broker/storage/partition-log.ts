@@ -44,6 +44,7 @@ const IDLE: Promise<void> = Promise.resolve()
 
 export class PartitionLog {
   readonly directory: string
+  config: LogConfig
   readonly #context: StorageContext
   readonly #segments: Segments
   readonly #quarantine: Quarantine
@@ -51,7 +52,6 @@ export class PartitionLog {
   readonly #writer: LogWriter
   readonly #appender: LogAppender
   readonly #standing: LogStanding
-  #config: LogConfig
   #logStartOffset: Offset
   #writtenEndOffset: Offset
   #recoveryPoint: LogPlace
@@ -79,7 +79,7 @@ export class PartitionLog {
     this.#context = parts.context
     this.#segments = parts.segments
     this.#quarantine = parts.quarantine
-    this.#config = parts.config
+    this.config = parts.config
     this.#logStartOffset = parts.logStartOffset
     this.#writtenEndOffset = parts.logEndOffset
     this.#recoveryPoint = parts.recoveryPoint
@@ -90,14 +90,6 @@ export class PartitionLog {
     this.#writer = new LogWriter(parts.context, parts.directory, parts.segments, this.#history)
     this.#writer.isDirectorySynced = parts.isDirectorySynced
     this.#appender = new LogAppender({ ...parts, history: this.#history })
-  }
-
-  get config(): LogConfig {
-    return this.#config
-  }
-
-  set config(config: LogConfig) {
-    this.#config = config
   }
 
   get state(): LogState {
@@ -181,7 +173,12 @@ export class PartitionLog {
    * have other bytes.
    */
   append(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs, mayDiffer = false): AppendResult {
-    return this.#refuseAll() ?? this.#appender.append(records, { epoch, now }, this.#config, mayDiffer)
+    return this.#refuseAll() ?? this.#appender.append(records, { epoch, now }, this.config, mayDiffer)
+  }
+
+  /** The batches in `records` were refused before they came here, for a reason that may pass; no append that follows them may. */
+  noteRefused(records: Uint8Array, now: TimestampMs): void {
+    if (this.#refuseAll() === undefined) this.#appender.noteRefused(records, now, this.config)
   }
 
   /**
@@ -189,12 +186,12 @@ export class PartitionLog {
    * end offset, and offsets that are missing between them are gaps here. They belong to no producer.
    */
   appendKept(records: Uint8Array, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
-    return this.#refuseAll() ?? this.#appender.appendKept(records, { epoch, now }, this.#config)
+    return this.#refuseAll() ?? this.#appender.appendKept(records, { epoch, now }, this.config)
   }
 
   /** Appends a record of the broker's own, as `append`: a new leader opens its epoch with one. */
   appendControl(record: ControlRecord, epoch: LeaderEpoch, now: TimestampMs): AppendResult {
-    return this.#refuseAll() ?? this.#appender.appendControl(record, { epoch, now }, this.#config)
+    return this.#refuseAll() ?? this.#appender.appendControl(record, { epoch, now }, this.config)
   }
 
   /**
@@ -204,7 +201,7 @@ export class PartitionLog {
   appendReplicated(records: Uint8Array, now: TimestampMs, options: ReplicatedAppendOptions): ReplicatedAppendResult {
     const refused = this.#refuseAll()
     if (refused !== undefined) return unavailable(refused)
-    return this.#appender.appendReplicated(records, now, options, this.#config)
+    return this.#appender.appendReplicated(records, now, options, this.config)
   }
 
   /**
@@ -216,7 +213,7 @@ export class PartitionLog {
     if (staged.length === 0) return undefined
     const mark = this.#writer.mark()
     try {
-      this.#writer.write(staged, lastAppendMs, this.#config.indexIntervalBytes)
+      this.#writer.write(staged, lastAppendMs, this.config.indexIntervalBytes)
     } catch (error) {
       const failure = failureOf(error, `${this.directory} cannot be written`)
       this.#undoWrite(mark, failure)
@@ -283,7 +280,7 @@ export class PartitionLog {
       const written = this.#writtenEndOffset
       const range = { fetchOffset, maxBytes, endOffset: Math.min(endOffset, written) as Offset }
       try {
-        const read = await this.#readerOf().read(range, written, this.#config.indexIntervalBytes)
+        const read = await this.#readerOf().read(range, written, this.config.indexIntervalBytes)
         if (truncations === this.#truncations) return read
         read.release()
       } catch (error) {
@@ -300,13 +297,13 @@ export class PartitionLog {
     endOffset: Offset = this.#writtenEndOffset,
   ): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
     const end = Math.min(endOffset, this.#writtenEndOffset) as Offset
-    const interval = this.#config.indexIntervalBytes
+    const interval = this.config.indexIntervalBytes
     return this.#reading(this.#readerOf().offsetForTimestamp(timestamp, this.#logStartOffset, end, interval))
   }
 
   /** The youngest record: the first that has the greatest timestamp. Undefined when none has one. @throws STORAGE_ERROR */
   async youngestRecord(): Promise<{ readonly offset: Offset; readonly timestamp: TimestampMs } | undefined> {
-    const largest = await this.#reading(this.#readerOf().largestTimestamp(this.#config.indexIntervalBytes))
+    const largest = await this.#reading(this.#readerOf().largestTimestamp(this.config.indexIntervalBytes))
     return largest === undefined ? undefined : this.offsetForTimestamp(largest)
   }
 
@@ -356,7 +353,7 @@ export class PartitionLog {
   ): Promise<TruncateResult> {
     return this.#cutting('truncated', async () => {
       if (offset >= this.logEndOffset) return { kind: 'truncated', endOffset: this.logEndOffset }
-      const cut = await this.#readerOf().placeOf(offset, this.#config.indexIntervalBytes)
+      const cut = await this.#readerOf().placeOf(offset, this.config.indexIntervalBytes)
       if (highWatermark !== undefined && cut.offset < highWatermark) {
         const message = `${this.directory} would be cut at ${cut.offset}, below its high watermark ${highWatermark}`
         return { kind: 'refused', endOffset: cut.offset, highWatermark, message }
@@ -617,8 +614,8 @@ export class PartitionLog {
   async #retainedFrom(now: TimestampMs, committedEnd: number = Infinity): Promise<Offset | undefined> {
     this.#retention ??= new Retention()
     const load = (segment: Segment): Promise<void> =>
-      this.#readerOf().loadIndexes(segment, this.#config.indexIntervalBytes)
-    let removable = await this.#retention.removable(this.#segments, this.#config, now, load)
+      this.#readerOf().loadIndexes(segment, this.config.indexIntervalBytes)
+    let removable = await this.#retention.removable(this.#segments, this.config, now, load)
     while (removable > 0 && (this.#segments.at(removable)?.baseOffset ?? this.#writtenEndOffset) > committedEnd) {
       removable--
     }

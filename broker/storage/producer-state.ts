@@ -27,6 +27,8 @@ export const PRODUCERS_MAX_DEFAULT = 50_000
 export const PRODUCER_EXPIRATION_MS_DEFAULT = 86_400_000
 /** Sequence numbers are int32 from 0 on and begin again at 0. */
 const SEQUENCE_COUNT = 0x8000_0000
+/** Producers of which nothing is known but that a batch was refused. */
+const REFUSED_MAX = 10_000
 /** Share of the producers that is forgotten at once when there are too many, so that the search is rarely made. */
 const EVICTED_SHARE = 0.1
 
@@ -54,6 +56,11 @@ interface ProducerEntry {
   undoneSequence: number
 }
 
+interface RefusedBatch {
+  readonly epoch: number
+  readonly baseSequence: number
+}
+
 export interface DescribedProducer {
   readonly producerId: number
   readonly epoch: number
@@ -67,6 +74,8 @@ const NEXT: ProducerVerdict = { kind: 'next' }
 
 export class ProducerState {
   readonly #entries = new Map<number, ProducerEntry>()
+  /** The first batch that was refused, of producers that have no entry. */
+  readonly #refused = new Map<number, RefusedBatch>()
   readonly #producersMax: number
   /** Grows with every write: what was noted in the present round may still be undone. */
   #round = 0
@@ -85,10 +94,9 @@ export class ProducerState {
    */
   check(bytes: Uint8Array, at: number, mayDiffer = false): ProducerVerdict {
     const entry = this.#entries.get(producerIdAt(bytes, at))
-    // A producer that was forgotten, or whose beginning retention has taken, goes on where it is.
-    if (entry === undefined) return NEXT
     const epoch = producerEpochAt(bytes, at)
     const baseSequence = baseSequenceAt(bytes, at)
+    if (entry === undefined) return this.#checkUnknown(bytes, at, { epoch, baseSequence })
     if (epoch < entry.epoch) {
       return refuse('INVALID_PRODUCER_EPOCH', `${nameOf(bytes, at)} is in epoch ${entry.epoch}, the batch in ${epoch}`)
     }
@@ -102,6 +110,21 @@ export class ProducerState {
     return checkSequence(entry, bytes, at, baseSequence, mayDiffer)
   }
 
+  /**
+   * Takes note of a batch that has a producer id and was not appended, although it might have been. Its successors, which may be
+   * on their way already, have to wait for it: a producer takes an answer to a later batch as one to all before it.
+   */
+  noteRefused(bytes: Uint8Array, at: number): void {
+    const id = producerIdAt(bytes, at)
+    if (this.#entries.has(id)) return
+    const batch = { epoch: producerEpochAt(bytes, at), baseSequence: baseSequenceAt(bytes, at) }
+    const known = this.#refused.get(id)
+    if (known !== undefined && (known.epoch > batch.epoch || isBehind(known, batch))) return
+    this.#refused.set(id, batch)
+    const [oldest] = this.#refused.keys()
+    if (this.#refused.size > REFUSED_MAX && oldest !== undefined) this.#refused.delete(oldest)
+  }
+
   /** Takes note of an appended batch, which has a producer id and its final base offset. */
   noteBatch(bytes: Uint8Array, at: number, now: TimestampMs): void {
     const id = producerIdAt(bytes, at)
@@ -111,6 +134,7 @@ export class ProducerState {
       if (this.#entries.size >= this.#producersMax) this.#evict()
       entry = newEntry(epoch, now, [])
       this.#entries.set(id, entry)
+      this.#refused.delete(id)
     }
     const baseSequence = baseSequenceAt(bytes, at)
     if (entry.round !== this.#round || epoch > entry.epoch) entry.roundSequence = baseSequence
@@ -176,6 +200,7 @@ export class ProducerState {
 
   clear(): void {
     this.#entries.clear()
+    this.#refused.clear()
   }
 
   /** Every producer that is remembered, for people. */
@@ -209,6 +234,16 @@ export class ProducerState {
       this.#entries.set(id, newEntry(epoch, lastSeenMs, batches))
     }
     return true
+  }
+
+  /** A producer that was forgotten, or whose beginning retention has taken, goes on where it is. */
+  #checkUnknown(bytes: Uint8Array, at: number, batch: RefusedBatch): ProducerVerdict {
+    const refused = this.#refused.get(producerIdAt(bytes, at))
+    if (refused === undefined || refused.epoch !== batch.epoch || !isBehind(refused, batch)) return NEXT
+    return refuse(
+      'OUT_OF_ORDER_SEQUENCE_NUMBER',
+      `${nameOf(bytes, at)} sends sequence ${batch.baseSequence}, expected is ${refused.baseSequence} again`,
+    )
   }
 
   #evict(): void {
@@ -273,6 +308,12 @@ function checkAfterUndo(entry: ProducerEntry, bytes: Uint8Array, at: number, bas
     'OUT_OF_ORDER_SEQUENCE_NUMBER',
     `${nameOf(bytes, at)} sends sequence ${baseSequence}, expected is ${expected} again`,
   )
+}
+
+/** Whether the first of two batches of one epoch comes before the second. Half of the numbers lie behind one, half ahead. */
+function isBehind(first: RefusedBatch, second: RefusedBatch): boolean {
+  const ahead = (second.baseSequence - first.baseSequence + SEQUENCE_COUNT) % SEQUENCE_COUNT
+  return first.epoch === second.epoch && ahead > 0 && ahead <= SEQUENCE_COUNT / 2
 }
 
 function newEntry(epoch: number, lastSeenMs: number, batches: number[]): ProducerEntry {

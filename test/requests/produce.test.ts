@@ -97,6 +97,17 @@ describe('a produce request', () => {
     expect(new Set(ids.map(({ producerId }) => producerId)).size).toBe(100)
   })
 
+  it('does not overtake one of the same producer that was refused', async () => {
+    await asker.createTopic('later', { config: { 'min.insync.replicas': '2' } })
+    const send = async (sequence: number, acks: number): Promise<unknown> => {
+      const records = numbered([`${sequence}`], 7, sequence)
+      const { refusal, baseOffset } = await asker.produceBytes('later', records, { acks })
+      return refusal?.error ?? baseOffset
+    }
+    expect(await send(0, -1)).toBe('NOT_ENOUGH_REPLICAS')
+    expect([await send(1, 1), await send(0, 1), await send(1, 1)]).toEqual(['OUT_OF_ORDER_SEQUENCE_NUMBER', 0, 1])
+  })
+
   it('is refused with acks all while fewer replicas are in sync than the topic asks for', async () => {
     await asker.createTopic('two', { config: { 'min.insync.replicas': '2' } })
     expect((await asker.produce('two', ['a'])).refusal?.error).toBe('NOT_ENOUGH_REPLICAS')

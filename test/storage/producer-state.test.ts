@@ -19,6 +19,27 @@ describe('the state of the idempotent producers', () => {
     expect(check(new ProducerState(), numbered(['a'], 1, 17))).toEqual({ kind: 'next' })
   })
 
+  it('lets nothing overtake the first batch of a producer that was refused', () => {
+    const state = new ProducerState()
+    state.noteRefused(numbered(['b'], 1, 1), 0)
+    state.noteRefused(numbered(['a'], 1, 0), 0)
+    state.noteRefused(numbered(['b'], 1, 1), 0)
+    expect(check(state, numbered(['b'], 1, 1))).toMatchObject({ error: 'OUT_OF_ORDER_SEQUENCE_NUMBER' })
+    expect(check(state, numbered(['b'], 2, 1))).toEqual({ kind: 'next' })
+    expect(check(state, numbered(['new session'], 1, 1, 1))).toEqual({ kind: 'next' })
+    expect(check(state, numbered(['a'], 1, 0))).toEqual({ kind: 'next' })
+    note(state, 0, numbered(['a'], 1, 0))
+    expect(check(state, numbered(['b'], 1, 1))).toEqual({ kind: 'next' })
+  })
+
+  it('remembers refusals of so many producers, the newest ones', () => {
+    const state = new ProducerState()
+    for (let id = 0; id <= 10_000; id += 1) state.noteRefused(numbered(['a'], id, 0), 0)
+    expect(check(state, numbered(['b'], 0, 1))).toEqual({ kind: 'next' })
+    expect(check(state, numbered(['b'], 1, 1))).toMatchObject({ kind: 'refused' })
+    expect(state.count).toBe(0)
+  })
+
   it('knows the last five batches and refuses what was sent before them', () => {
     const state = new ProducerState()
     for (let sequence = 0; sequence < 7; sequence++) note(state, 100 + sequence, numbered([`${sequence}`], 1, sequence))
