@@ -14,6 +14,7 @@ import type { ClusterSnapshot } from './metrics/kafka-exporter.ts'
 import type { RequestContext, Requests } from './requests/requests.ts'
 import type { Disk } from './storage/disk.ts'
 import { must } from '../shared/assert.ts'
+import { prepareCodec } from '../shared/compression/codec.ts'
 import { TidemarkError } from '../shared/errors.ts'
 import type { TimestampMs, TopicId } from '../shared/ids.ts'
 import { brokerId, timestampMs } from '../shared/ids.ts'
@@ -238,8 +239,11 @@ class RunningBroker implements Broker {
   async start(): Promise<void> {
     const startedMs = this.#environment.clock.monotonic()
     this.#startedAt = this.#environment.clock.now()
+    // Records for a compacted topic are looked at before they are taken. Without its package a batch says what is missing.
+    const zstd = prepareCodec('zstd').catch(() => undefined)
     await this.#startAdmin()
     const directory = await this.#openDirectory()
+    await zstd
     const turnWriter = new TurnWriter(this.#environment.timers)
     const isCluster = this.#options.redis !== undefined
     if (isCluster) await adoptTopics(directory, brokerId(this.#options.brokerId))

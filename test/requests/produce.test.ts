@@ -1,11 +1,14 @@
 // What a producer is told and when: after the write, after the sync where the topic asks for it, and exactly what failed.
 
+import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { TestBroker, TestBrokerOptions } from '../../broker/testing.ts'
 import { startBroker } from '../../broker/testing.ts'
 import { batch, numbered } from '../storage/log-fixture.ts'
 import { Asker, from } from './asker.ts'
 import { FaultyDisk } from './faulty-disk.ts'
+
+const GOLDEN = new URL('../wire/golden/record-batches.json', import.meta.url)
 
 let disk: FaultyDisk
 let broker: TestBroker
@@ -95,6 +98,21 @@ describe('a produce request', () => {
   it('gets producer ids that are never the same', async () => {
     const ids = await Promise.all(Array.from({ length: 100 }, () => asker.ask('initProducerId', {})))
     expect(new Set(ids.map(({ producerId }) => producerId)).size).toBe(100)
+  })
+
+  it('for a compacted topic is looked into whatever its codec, from the first one on', async () => {
+    await asker.createTopic('compacted', { config: { 'cleanup.policy': 'compact' } })
+    const { batches } = JSON.parse(readFileSync(GOLDEN, 'utf8')) as {
+      readonly batches: readonly { readonly client: string; readonly asked: string; readonly batch: string }[]
+    }
+    const outcomes: unknown[] = []
+    for (const { asked, batch: bytes, client } of batches) {
+      if (client !== 'aiokafka' || asked !== 'zstd') continue
+      const { refusal } = await asker.produceBytes('compacted', Buffer.from(bytes, 'base64'))
+      outcomes.push(refusal?.error)
+    }
+    expect(outcomes.length).toBeGreaterThan(2)
+    expect(new Set(outcomes)).toEqual(new Set([undefined, 'INVALID_RECORD']))
   })
 
   it('does not overtake one of the same producer that was refused', async () => {
