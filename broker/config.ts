@@ -201,6 +201,8 @@ export function parseAddress(text: string, what: string): Address {
   return { host: host === '' ? '127.0.0.1' : host, port }
 }
 
+/** What Kafka's users would take for encrypted, or for asking who comes. */
+const PROMISING_NAME = /^(SASL_)?SSL$|^SASL_PLAINTEXT$/i
 const LISTENER_PATTERN = /^([A-Za-z][\w-]{0,63}):\/\/(.+)$/
 
 /** Named addresses, NAME://HOST:PORT with commas between them, by their names. @throws INVALID_OPTION */
@@ -213,6 +215,10 @@ export function parseListeners(text: string, what: string): ReadonlyMap<string, 
         'INVALID_OPTION',
         `${what} must be NAME://HOST:PORT, or several with commas, not '${part}'`,
       )
+    }
+    if (PROMISING_NAME.test(name)) {
+      const advice = 'all listeners speak plain TCP, without authentication; give it another name'
+      throw new TidemarkError('INVALID_OPTION', `${what} has ${name}: ${advice}`)
     }
     if (listeners.has(name)) throw new TidemarkError('INVALID_OPTION', `${what} has ${name} twice`)
     listeners.set(name, parseAddress(address, `${what} ${name}`))

@@ -3,7 +3,7 @@
 import type { KnownTopic } from './kafka-cluster.ts'
 import { TidemarkError } from '../../shared/errors.ts'
 
-/** Those that any of the patterns names; without patterns all that are not internal. @throws UNKNOWN_TOPIC_OR_PARTITION */
+/** Those that the patterns name, each of them one at least; without patterns all that are not internal. @throws UNKNOWN_TOPIC_OR_PARTITION */
 export function chosenTopics(topics: readonly KnownTopic[], patterns: readonly string[]): readonly KnownTopic[] {
   const usual = topics.filter(({ name, isInternal }) => !isInternal && !name.startsWith('__'))
   if (patterns.length === 0) return usual
@@ -14,8 +14,9 @@ export function chosenTopics(topics: readonly KnownTopic[], patterns: readonly s
     const found = isPattern
       ? usual.filter(({ name }) => expression.test(name))
       : topics.filter(({ name }) => name === pattern)
-    if (found.length === 0 && !isPattern) {
-      throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `the source has no topic ${pattern}`, { topic: pattern })
+    if (found.length === 0) {
+      const what = isPattern ? `topic that ${pattern} stands for` : `topic ${pattern}`
+      throw new TidemarkError('UNKNOWN_TOPIC_OR_PARTITION', `the source has no ${what}`, { topic: pattern })
     }
     for (const topic of found) chosen.add(topic)
   }

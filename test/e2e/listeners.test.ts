@@ -49,6 +49,7 @@ describe('listeners', () => {
   it.each([
     ['127.0.0.1:9093', undefined, "listeners must be NAME://HOST:PORT, or several with commas, not '127.0.0.1:9093'"],
     ['A://:1,A://:2', undefined, 'listeners has A twice'],
+    ['A://:1,SASL_SSL://:2', undefined, 'listeners has SASL_SSL: all listeners speak plain TCP'],
     ['A://:70000', undefined, "listeners A must be HOST:PORT with a port from 0 to 65535, not ':70000'"],
     ['A://:0', 'B://h:1', 'advertised-listeners names B, which is none of listeners'],
   ])('written as %s are refused', async (listeners, advertised, text) => {
