@@ -10,6 +10,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -225,8 +226,9 @@ class Bench {
     await this.#load(side, topic, ['create', '-partitions', `${work.partitions ?? 1}`, ...rf, ...configs])
     // Leaders of a new topic are there a moment later.
     await sleep(systemTimers, 500)
+    await forgetEarlierRuns()
     if (work.before !== undefined) await this.#load(side, topic, work.before)
-    // What others have written before is on the disk by now, and does not hold this one up.
+    // What is still to be written to the disk does not hold this one up.
     await run('sync')
     return this.#load(side, topic, work.load)
   }
@@ -237,6 +239,15 @@ class Bench {
     const { stdout } = await run(this.#options.load, args, { timeout: 300_000 })
     return figuresOf(stdout)
   }
+}
+
+/**
+ * What earlier runs have written goes to the disk and out of memory, where one may say so (root, Linux): with the page cache
+ * full of it, each page that is written costs both sides the search for another to give up.
+ */
+async function forgetEarlierRuns(): Promise<void> {
+  await run('sync')
+  await writeFile('/proc/sys/vm/drop_caches', '1').catch(() => undefined)
 }
 
 const median = (values: readonly number[]): number => {
