@@ -92,6 +92,8 @@ export interface PartitionOptions {
   readonly logger: Logger
 }
 
+/** Staged bytes that are written before more is read: later they would have left the processor's caches. */
+const HURRY_BYTES = 512 * 1024
 /** Appends that may wait for a sync or for replicas: what hangs must not gather what clients give up on and send again. */
 const UNSETTLED_APPENDS_MAX = 50_000
 
@@ -229,6 +231,7 @@ export class Partition implements Flushable {
     // A duplicate waits like the rest: what it repeats may have been staged in this very turn.
     append.endOffset = request.acks === -1 ? this.#log.logEndOffset : undefined
     this.#staged.push(append)
+    if (this.#stagedBytes >= HURRY_BYTES) this.#turnWriter.hurry()
     if (this.#isRegistered) return
     this.#isRegistered = true
     this.#turnWriter.register(this)

@@ -1,6 +1,6 @@
 // Small appends that arrive together become one write a partition: whoever has staged something registers here, and at
-// the end of the turn of the event loop everybody is told to flush, once, in the order of registration. Owns only the
-// order; knows nothing of what is flushed.
+// the end of the turn of the event loop everybody is told to flush, once, in the order of registration; sooner where somebody
+// has staged much. Owns only the order; knows nothing of what is flushed.
 
 import type { Timers } from '../../shared/time.ts'
 
@@ -15,6 +15,7 @@ export class TurnWriter {
   #dirty: Flushable[] = []
   #flushing: Flushable[] = []
   #isScheduled = false
+  #isHurried = false
   readonly #onEndOfTurn = (): void => {
     this.#isScheduled = false
     this.flushAll()
@@ -30,6 +31,16 @@ export class TurnWriter {
     if (this.#isScheduled) return
     this.#isScheduled = true
     this.#timers.atEndOfTurn(this.#onEndOfTurn)
+  }
+
+  /** Does not wait for the end of the turn, only for the end of the callback that runs. */
+  hurry(): void {
+    if (this.#isHurried) return
+    this.#isHurried = true
+    queueMicrotask(() => {
+      this.#isHurried = false
+      this.flushAll()
+    })
   }
 
   /** Everything that is staged now, at once. */
