@@ -23,7 +23,7 @@ it('gives nothing to a member whose subscription cannot be read, and works on as
   expect((await stranger.join({ protocols: { 'cooperative-sticky': 'nonsense' } })).error).toBe(0)
   expect(await stranger.sync()).toMatchObject({
     error: 0,
-    share: '\u0000\u0003\u0000\u0000\u0000\u0000\ufffd\ufffd\ufffd\ufffd',
+    share: '\u0000\u0003\u0000\u0000\u0000\u0000\u0000\u0000\u0000\u0000',
   })
   const both = new Promise<void>((resolve) => {
     tell = () => {

@@ -328,10 +328,16 @@ describe('a consumer', () => {
     const topic = await stage.topicWith(1, 10)
     const consumer = stage.consumerOf(topic, { lagEveryMs: 10 })
     const { promise: hold, open: release } = gate()
-    // The first one may come before the first record is in its handler.
+    const { promise: begun, open: begin } = gate()
+    // The first ones may come before the first record is in its handler.
     const told = eventOf(consumer, 'lag', ({ total }) => total === 9)
-    await consumer.run({ eachMessage: () => hold })
+    const eachMessage = (): Promise<void> => {
+      begin()
+      return hold
+    }
+    await consumer.run({ eachMessage })
     expect(await told).toMatchObject({ partitions: [{ topic, partition: 0, highWatermark: 10, lag: 9 }], total: 9 })
+    await begun
     const [row] = consumer.why()
     expect(row).toMatchObject({ state: 'handling', lag: 9, position: 0 })
     expect(row?.reason).toMatch(/^waiting for the handler of offset 0 for \d+ ms$/)
